@@ -1,0 +1,9 @@
+"""The one error that a user can cause and mend."""
+
+
+class BadInput(ValueError):
+    """Something given to the suite is wrong; the message is one line.
+
+    It says what was found, where, and what was expected. Command lines print it and exit with a
+    non-zero status, a trial answers ABORT: no retry can help.
+    """
