@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# Set everything up and do the main job; 'run_all.sh help' tells the rest.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+usage() {
+    cat <<'HELP'
+Usage: ./run_all.sh [COMMAND]
+
+  (nothing)      set up, then the main job: set, rigl and meta configured on digits by every
+                 configurator, validated, analysed; ends with the report's path (about 15 minutes
+                 on 2 cores). Interrupted, the same command goes on.
+  --full         set up, then every scenario with every configurator and its full budget (hours)
+  test [ARGS]    set up, then the tests; ARGS go to pytest
+                 ('test -m ""' runs the slow ones too)
+  setup          only set up: .venv with the locked packages, R with irace where possible
+  help           this text
+
+Environment:
+  PYTHON                     the Python (3.11 or newer) to make .venv with
+  SPARSE_ACLIB_TORCH_INDEX   a pip index with CPU builds of PyTorch (its makers run one for CPU
+                             wheels); without it pip's own index decides, and on some machines
+                             that is a CUDA build of several GB
+  SPARSE_ACLIB_DATA          where data sets are kept (default: the user's cache folder)
+HELP
+}
+
+say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
+fail() { printf 'run_all.sh: %s\n' "$*" >&2; exit 1; }
+
+# Runs a command as root: as we are, or through sudo if that asks for no password.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo "$@"
+    else return 1
+    fi
+}
+
+debian_install() {
+    command -v apt-get >/dev/null || return 1
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null &&
+        as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    fail "no Python 3.11 or newer found; install one or name it: PYTHON=/path/to/python3 ./run_all.sh"
+}
+
+make_environment() {
+    local python
+    python=$(find_python)
+    say "Making .venv with $("$python" --version)"
+    if ! "$python" -m venv .venv 2>/dev/null; then
+        # Debian keeps venv in a package of its own.
+        debian_install python3-venv ||
+            fail "$python has no venv module; install it (Debian: apt-get install python3-venv)"
+        "$python" -m venv --clear .venv
+    fi
+}
+
+install_packages() {
+    local pip=(.venv/bin/python -m pip --disable-pip-version-check -q)
+    say "Installing the locked packages into .venv (some minutes the first time)"
+    if [ -n "${SPARSE_ACLIB_TORCH_INDEX:-}" ]; then
+        "${pip[@]}" install --no-deps --index-url "$SPARSE_ACLIB_TORCH_INDEX" \
+            "$(grep '^torch==' requirements.lock)"
+    fi
+    # The lock is complete, so nothing is resolved and no CUDA package comes along. rpy2's ABI mode
+    # needs neither a compiler nor R's headers.
+    RPY2_CFFI_MODE=ABI "${pip[@]}" install --no-deps -r requirements.lock
+    if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
+        say "This machine's index gave a CUDA build of PyTorch; installing what that needs"
+        "${pip[@]}" install "$(grep '^torch==' requirements.lock)"
+    fi
+    "${pip[@]}" install --no-deps -e .
+}
+
+has_irace() {
+    command -v Rscript >/dev/null && Rscript -e 'quit(status = !requireNamespace("irace", quietly = TRUE))' \
+        >/dev/null 2>&1
+}
+
+install_irace() {
+    has_irace && return
+    say "Installing R and irace"
+    debian_install r-base-core r-cran-irace && has_irace && return
+    say "irace is left out: R with its package irace is not there and can't be installed from here." \
+        "As root on Debian: apt-get install r-base-core r-cran-irace"
+}
+
+setup() {
+    local stamp=.venv/.sparse-aclib wanted
+    wanted=$(cat requirements.lock pyproject.toml | sha256sum)
+    if [ "$(cat $stamp 2>/dev/null)" != "$wanted" ]; then
+        [ -x .venv/bin/python ] || make_environment
+        install_packages
+        echo "$wanted" >$stamp
+    fi
+    install_irace
+}
+
+case "${1:-}" in
+"" | --full)
+    setup
+    exec .venv/bin/sparse-aclib benchmark ${1:-digits}
+    ;;
+test)
+    setup
+    shift
+    exec .venv/bin/python -m pytest "$@"
+    ;;
+setup)
+    setup
+    say "Set up. Next: ./run_all.sh, or '. .venv/bin/activate' and 'sparse-aclib list'"
+    ;;
+help | -h | --help)
+    usage
+    ;;
+*)
+    usage >&2
+    fail "unknown command '$1'"
+    ;;
+esac

@@ -1,0 +1,8 @@
+"""Dense: all weights are active; a reference outside the budget, not a competitor."""
+
+from target_algorithms.topology import Topology
+
+
+def topology() -> Topology:
+    """A network with all its weights."""
+    return Topology(kind="dense")

@@ -1,0 +1,253 @@
+"""The parameter space: reading PCS, checking, sampling and naming configurations."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_algorithms.errors import BadInput
+from tests.wrappers.conftest import OWN_PCS, TRAINING_PCS
+from wrappers.space import (
+    Space,
+    canonical,
+    config_id,
+    number_text,
+    read_pcs,
+    variant_space,
+    variants,
+)
+
+
+@pytest.fixture(scope="module")
+def space() -> Space:
+    return read_pcs(OWN_PCS + TRAINING_PCS, "toy.pcs")
+
+
+def text_of(config: dict[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in config.items()}
+
+
+def test_the_parameters_keep_their_order_types_and_scales(space: Space) -> None:
+    assert [parameter.name for parameter in space.parameters][:4] == [
+        "layer_density_power",
+        "grow",
+        "grow_random_share",
+        "grow_score",
+    ]
+    decay = space.by_name["weight_decay"]
+    assert (decay.kind, decay.low, decay.high, decay.default, decay.log) == (
+        "real",
+        1e-6,
+        0.1,
+        0.0005,
+        True,
+    )
+    batch = space.by_name["batch_size"]
+    assert (batch.kind, batch.low, batch.high, batch.default, batch.log) == (
+        "integer",
+        16,
+        256,
+        64,
+        True,
+    )
+    assert isinstance(batch.default, int) and isinstance(space.by_name["momentum"].default, float)
+
+
+def test_the_default_holds_active_parameters_only(space: Space) -> None:
+    assert "learning_rate_sgd" in space.default
+    assert "learning_rate_adamw" not in space.default
+    assert "both" not in space.default
+    assert space.check(space.default) == space.default
+    assert list(space.default) == [name for name in space.by_name if name in space.default]
+
+
+def test_two_conditions_on_a_child_must_both_hold(space: Space) -> None:
+    config = {"grow": "mixed", "grow_score": "gradient"}
+    assert "both" in space.active(config)
+    assert "both" not in space.active(config | {"grow_score": "unfired_gradient"})
+    # grow_score itself is inactive here, whatever value is said to be left in it.
+    assert "both" not in space.active(config | {"grow": "random"})
+
+
+def test_values_are_taken_as_configurators_write_them(space: Space) -> None:
+    sent = text_of(space.default) | {
+        "learning_rate_sgd": "0.10000000",
+        "weight_decay": "1.0E-4",
+        "batch_size": "64.0",
+        "rounds": "2",
+    }
+    typed = space.check(sent)
+    assert typed["learning_rate_sgd"] == 0.1
+    assert typed["weight_decay"] == 1e-4
+    assert typed["batch_size"] == 64 and isinstance(typed["batch_size"], int)
+
+
+def test_numpy_values_become_python_values(space: Space) -> None:
+    sent = space.default | {
+        "grow": np.str_("score"),
+        "batch_size": np.int64(32),
+        "momentum": np.float64(0.5),
+    }
+    typed = space.check(sent)
+    assert [type(typed[name]) for name in ("grow", "batch_size", "momentum")] == [str, int, float]
+
+
+def test_a_real_a_hair_outside_its_range_is_moved_to_the_bound(space: Space) -> None:
+    assert space.check(space.default | {"learning_rate_sgd": "1.0000000001"})[
+        "learning_rate_sgd"
+    ] == 1.0
+    assert space.check(space.default | {"weight_decay": 9.999999999e-7})["weight_decay"] == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"speed": 1}, "unknown parameter 'speed', expected one of layer_density_power, grow"),
+        ({"momentum": None}, "parameter momentum is missing, expected a number in [0, 0.99]"),
+        ({"momentum": 1.5}, "parameter momentum is 1.5, expected a number in [0, 0.99]"),
+        ({"momentum": 0.990001}, "expected a number in [0, 0.99]"),
+        ({"momentum": -1e-12}, "expected a number in [0, 0.99]"),
+        ({"momentum": "nan"}, "parameter momentum is 'nan'"),
+        ({"momentum": "inf"}, "parameter momentum is 'inf'"),
+        ({"momentum": True}, "parameter momentum is True"),
+        ({"momentum": "fast"}, "parameter momentum is 'fast'"),
+        ({"momentum": "0_1"}, "parameter momentum is '0_1'"),
+        ({"batch_size": 64.5}, "parameter batch_size is 64.5, expected an integer in [16, 256]"),
+        ({"batch_size": 257}, "parameter batch_size is 257, expected an integer in [16, 256]"),
+        ({"optimizer": "adam"}, "parameter optimizer is 'adam', expected one of sgd, adamw"),
+        (
+            {"learning_rate_adamw": 0.01},
+            "parameter learning_rate_adamw is given as 0.01 but inactive: it is active only where"
+            " optimizer in {adamw}",
+        ),
+        ({"both": 0.5}, "inactive: it is active only where grow in {mixed}"),
+        (
+            {"grow": "random", "grow_score": None},
+            "forbidden combination {grow=random, update_mode=replace_step}",
+        ),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_the_parameter(
+    space: Space, change: dict[str, object], message: str
+) -> None:
+    config = {k: v for k, v in (dict(space.default) | change).items() if v is not None}
+    with pytest.raises(BadInput) as refusal:
+        space.check(config)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@given(st.integers(0, 2**32))
+def test_a_sample_is_a_configuration_that_survives_text(seed: int) -> None:
+    space = read_pcs(OWN_PCS + TRAINING_PCS, "toy.pcs")
+    config = space.sample(random.Random(seed))
+    assert space.check(config) == config
+    assert space.check(text_of(config)) == config
+    assert set(config) == set(space.active(config))
+
+
+def test_samples_use_the_logarithmic_scale(space: Space) -> None:
+    rng = random.Random(1)
+    drawn = [space.sample(rng) for _ in range(2000)]
+    decays = [float(config["weight_decay"]) for config in drawn]
+    # Half of the logarithmic range lies below the geometric mean of its bounds.
+    assert abs(sum(decay < (1e-6 * 0.1) ** 0.5 for decay in decays) / 2000 - 0.5) < 0.05
+    assert {config["update_interval_epochs"] for config in drawn} == set(range(1, 11))
+    assert {config["rounds"] for config in drawn} == set(range(1, 6))
+
+
+def test_the_same_generator_draws_the_same_configurations(space: Space) -> None:
+    first, second = ([space.sample(random.Random(3)) for _ in range(5)] for _ in range(2))
+    assert first == second
+
+
+def test_a_space_that_is_all_forbidden_is_not_searched_for_ever() -> None:
+    space = read_pcs("a {x, y} [x]\nb {x, y} [y]\n{a=x, b=x}\n{a=y, b=y}\n{a=y, b=x}", "t")
+    one_legal = space.sample(random.Random(1))
+    assert one_legal == {"a": "x", "b": "y"}
+    nothing = Space(space.parameters, (), ((("a", "x"),), (("a", "y"),)))
+    with pytest.raises(BadInput, match="all forbidden"):
+        nothing.sample(random.Random(1))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a {x, y} [z]", "line 1: default 'z' of a, expected one of x, y"),
+        ("a {x, y} [x]\n\na {x, y} [x]", "line 3: parameter a is defined twice"),
+        ("a {x, x} [x]", "line 1: value x of a is given twice"),
+        ("a {x, } [x]", "line 1: value '' of a"),
+        ("a {x y} [x y]", "line 1: value 'x y' of a"),
+        ("a {x, y} [x]i", "line 1: 'i' behind the categorical parameter a"),
+        ("a {x, y] [x]", "line 1: found 'a {x, y] [x]'"),
+        ("a [0, 1] [2]", "line 1: default 2 of a, expected it in [0, 1]"),
+        ("a [0, 1]", "line 1: found 'a [0, 1]'"),
+        ("a [0, 1, 2] [1]", "line 1: range of a has 3 numbers"),
+        ("a [1, 1] [1]", "line 1: range [1, 1] of a, expected low < high"),
+        ("a [2, 1] [1]", "expected low < high"),
+        ("a [0, 1] [0.5]l", "line 1: lower bound 0 of a, expected more than 0 on a log scale"),
+        ("a [-1, 1] [0.5]l", "expected more than 0"),
+        ("a [1, 2.5] [1]i", "line 1: 2.5 in the range of a, expected an integer"),
+        ("a [1, 5] [1.5]i", "line 1: 1.5 in the range of a, expected an integer"),
+        ("a [1, x] [1]", "line 1: 'x' in the range of a, expected a number"),
+        ("a [0, inf] [1]", "line 1: 'inf' in the range of a"),
+        ("a [0, 1] [1]x", "line 1: 'x' behind the range of a"),
+        ("a real [0, 1] [1]", "line 1: found 'a real [0, 1] [1]'"),
+        ("a-b [0, 1] [1]", "line 1: parameter name 'a-b'"),
+        ("Big [0, 1] [1]", "line 1: parameter name 'Big'"),
+        ("seed [0, 1] [1]", "line 1: parameter name 'seed'"),
+        ("a {x, y} [x]\nb | a in {x}", "line 2: condition on unknown parameter 'b'"),
+        ("a {x, y} [x]\na | b in {x}", "line 2: unknown parameter 'b'"),
+        ("a {x, y} [x]\nb [0, 1] [1]\nb | a in {z}", "line 3: value 'z' of a, expected one of"),
+        ("a {x, y} [x]\nb [0, 1] [1]\nb | a == x", "line 3: found 'b | a == x'"),
+        ("a {x, y} [x]\nb [0, 1] [1]\nb | a in {x} && a in {y}", "line 3: found"),
+        ("a [0, 1] [1]\nb [0, 1] [1]\nb | a in {1}", "line 3: a is numeric"),
+        ("a {x} [x]\nb {x} [x]\na | b in {x}\nb | a in {x}", "line 4: conditions form a cycle"),
+        ("a {x} [x]\na | a in {x}", "line 2: conditions form a cycle"),
+        ("a {x, y} [x]\n{a=z}", "line 2: value 'z' of a"),
+        ("a {x, y} [x]\n{c=z}", "line 2: unknown parameter 'c'"),
+        ("a {x, y} [x]\n{a=y, a=x}", "line 2: parameter a is named twice"),
+        ("a {x, y} [x]\n{a==y}", "line 2: found '{a==y}'"),
+        ("a {x, y} [x]\n{a=y", "line 2: found '{a=y'"),
+        ("a {x, y} [x]\n{a=x}", "line 2: {a=x} forbids the default configuration"),
+    ],
+)
+def test_an_odd_line_is_refused_with_its_number(text: str, message: str) -> None:
+    with pytest.raises(BadInput) as refusal:
+        read_pcs(text, "own.pcs")
+    assert str(refusal.value).startswith("own.pcs, line ")
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_comments_headers_and_spaces_do_not_matter() -> None:
+    tidy = read_pcs("a {x, y} [x]\nb [1, 8] [2]il\nb | a in {x, y}\n{a=y}", "t")
+    untidy = read_pcs(
+        "# all\n\n  a  {x,y}[x] # one\nb [1,8][2]li\nConditionals:\nb|a in {x,y}\nForbidden:\n{ a=y }",
+        "t",
+    )
+    assert tidy == untidy
+
+
+@pytest.mark.usefixtures("checkout")
+def test_the_space_of_a_variant_is_its_own_and_then_the_shared_one() -> None:
+    assert variant_space("toy") == read_pcs(OWN_PCS + TRAINING_PCS, "t")
+    assert variants() == ("toy",)
+    for unknown in ("rigl2", "../toy", ""):
+        with pytest.raises(BadInput, match="unknown variant .* expected one of toy"):
+            variant_space(unknown)
+
+
+def test_the_name_of_a_configuration_depends_on_its_values_only() -> None:
+    assert canonical({"b": 1, "a": 0.1}) == '{"a":0.1,"b":1}'
+    assert config_id({"b": 1, "a": 0.1}) == config_id({"a": 0.1, "b": 1})
+    assert config_id({"a": 1}) != config_id({"a": 2})
+    assert len(config_id({})) == 12
+
+
+@given(st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers()))
+def test_a_number_written_out_reads_back(number: float) -> None:
+    text = number_text(number)
+    assert float(text) == float(number) and "e" not in text

@@ -1,0 +1,60 @@
+"""Ablation with real trials: which changes made a run's incumbent better than the default?
+
+Here are the trials and their record; the method is `analysis/ablation.py`. Trials use the training
+instances with seeds of their own, outside the run's budget, and are kept in `ablation_trials.jsonl`
+of the run: an interrupted ablation goes on.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from wrappers import scenario as scenarios
+from wrappers.evaluator import Workers
+from wrappers.run import Pair, Trials, append_line, derived_seed, read_lines, write_whole
+from wrappers.space import Config, config_id
+from wrappers.validation import about
+
+FILE = "ablation.json"
+
+
+def ablate(
+    run: Path, *, workers: int, progress: Callable[[int], None] = lambda done: None
+) -> Path:
+    """Write the ablation path of a finished run to its folder; returns the file."""
+    from analysis import ablation
+
+    target = run / FILE
+    if target.exists():
+        return target
+    scenario = scenarios.read(about(run)["scenario"])
+    log = run / "ablation_trials.jsonl"
+    known: dict[tuple[str, str, int], dict[str, Any]] = {
+        (r["config_id"], r["instance"], r["seed"]): r for r in read_lines(log)
+    }
+    with Workers(workers) as pool:
+        trials = Trials(scenario, pool)
+
+        def costs(asked: Sequence[tuple[Config, str, int]]) -> list[float]:
+            keys = [(config_id(config), instance, seed) for config, instance, seed in asked]
+            missing: dict[tuple[str, str, int], tuple[Config, Pair]] = {
+                key: (config, (instance, seed))
+                for key, (config, instance, seed) in zip(keys, asked, strict=True)
+                if key not in known
+            }
+            identities = list(missing)
+            for position, record in trials.evaluate(list(missing.values())):
+                append_line(log, record)
+                known[identities[position]] = record
+                progress(len(known))
+            return [known[key]["cost"] for key in keys]
+
+        pairs = [
+            (instance, derived_seed("ablate", scenario.name, block))
+            for block in range(2)
+            for instance in scenario.training
+        ]
+        result = ablation.run_ablation(run, costs, pairs=pairs)
+    write_whole(target, json.dumps(ablation.to_record(result), indent=1) + "\n")
+    return target

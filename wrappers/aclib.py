@@ -1,0 +1,158 @@
+"""The two AClib dialects: how a configurator calls a target algorithm, and how it is answered.
+
+Source: the calls and result lines that SMAC 2.08/2.10, SMAC3 <= 1.4, ParamILS 2.3, GPS, irace
+(`aclib = 1`), GenericWrapper4AC and AClib 2 send and read.
+
+    VARIANT [--option value]... --instance I --cutoff S --seed N --config -name value ...
+    VARIANT [--option value]... I specifics cutoff length seed -name value ...
+
+They are told apart by the literal `--config`. The answer's first line is for the dialect:
+
+    Result of this algorithm run: {"status": ..., "cost": ..., "runtime": ..., "misc": ...}
+    Result of this algorithm run: STATUS, runtime, quality, quality, seed
+
+The `--config` dialect prints `Result for ParamILS: ...` below the JSON, as GenericWrapper4AC does;
+irace needs a line there. The positional line carries the quality in the run-length field too,
+because GPS looks for it there. ParamILS takes no sixth field, so there is none.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from target_algorithms.errors import BadInput
+
+_PREFIX = "Result of this algorithm run: "
+_FLAGS = {"--overwrite_cost_runtime"}  # AClib 2 sends it with irace; it changes nothing here
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a configurator asks of a target algorithm; nothing is checked against a space yet."""
+
+    variant: str
+    options: tuple[str, ...]
+    """Words of the fixed options, as the scenario's `algo` line gives them."""
+    instance: str
+    cutoff: float
+    """Wall-clock seconds for the training; infinite when the caller set none."""
+    seed: int
+    config: dict[str, str]
+    named: bool
+    """Whether the call used `--config` (and the answer is JSON)."""
+
+
+def parse(words: Sequence[str]) -> Call:
+    """The call that the words after the program's name make.
+
+    Raises BadInput that names the word in question.
+    """
+    if not words or words[0].startswith("-"):
+        found = repr(words[0]) if words else "nothing"
+        raise BadInput(f"the first word must be a variant such as rigl, found {found}")
+    variant, rest = words[0], list(words[1:])
+    if "--config" in rest:
+        at = rest.index("--config")
+        given, pairs = _options(rest[:at]), rest[at + 1 :]
+        missing = [name for name in ("--instance", "--seed") if name not in given]
+        if missing:
+            raise BadInput(f"{missing[0]} VALUE is missing before --config")
+        instance, seed = given.pop("--instance"), given.pop("--seed")
+        cutoff = given.pop("--cutoff", "inf")
+    else:
+        # Every fixed option takes one value; the first other word is the instance.
+        start = 0
+        while start < len(rest) and rest[start].startswith("--"):
+            start += 2
+        given, positional = _options(rest[:start]), rest[start : start + 5]
+        if len(positional) < 5:
+            raise BadInput(
+                "without --config, five words are expected after the fixed options: "
+                f"instance specifics cutoff length seed; found {' '.join(positional) or 'none'}"
+            )
+        instance, _, cutoff, _, seed = positional
+        pairs = rest[start + 5 :]
+    return Call(
+        variant=variant,
+        options=tuple(word for option in given.items() for word in option),
+        instance=instance,
+        cutoff=_cutoff(cutoff),
+        seed=_seed(seed),
+        config=_pairs(pairs),
+        named="--config" in rest,
+    )
+
+
+def _options(words: Sequence[str]) -> dict[str, str]:
+    """`--name value` words as a dictionary; a later value replaces an earlier one."""
+    words = [word for word in words if word not in _FLAGS]
+    found = {}
+    for name, value in zip(words[::2], words[1::2], strict=False):
+        if not name.startswith("--"):
+            raise BadInput(f"expected --option VALUE before the configuration, found {name!r}")
+        found[name] = value
+    if len(words) % 2:
+        raise BadInput(f"{words[-1]} has no value")
+    return found
+
+
+def _pairs(words: Sequence[str]) -> dict[str, str]:
+    config: dict[str, str] = {}
+    for name, value in zip(words[::2], words[1::2], strict=False):
+        if not name.startswith("-"):
+            raise BadInput(f"the configuration must be pairs of -name value, found {name!r}")
+        name = name.lstrip("-")
+        if name in config:
+            raise BadInput(f"parameter {name} is given twice")
+        config[name] = value.strip("'")  # older SMAC quotes values
+    if len(words) % 2:
+        raise BadInput(f"parameter {words[-1].lstrip('-')} has no value")
+    return config
+
+
+def _cutoff(word: str) -> float:
+    try:
+        cutoff = float(word)
+    except ValueError:
+        cutoff = math.nan
+    if not cutoff > 0:
+        raise BadInput(f"the cutoff must be a positive number of seconds, found {word!r}")
+    return cutoff
+
+
+def _seed(word: str) -> int:
+    try:
+        return int(word)
+    except ValueError:
+        raise BadInput(f"the seed must be an integer, found {word!r}") from None
+
+
+def answer(named: bool, seed: int, result: Mapping[str, Any]) -> str:
+    """The result lines for a call; always finite numbers, the runtime positive."""
+    status, cost = result["status"], result["cost"]
+    runtime = max(result["runtime"], 0.0005)  # SMAC refuses a runtime of zero
+    positional = f"{status}, {runtime:.4f}, {cost:.10g}, {cost:.10g}, {seed}"
+    if not named:
+        return _PREFIX + positional
+    misc = result.get("error") or _misc(result)
+    record = {"status": status, "cost": cost, "runtime": round(runtime, 4), "misc": misc}
+    return f"{_PREFIX}{json.dumps(record)}\nResult for ParamILS: {positional}"
+
+
+def _misc(result: Mapping[str, Any]) -> str:
+    """What else is known of a trial, in one string without quotes or commas."""
+    shown = {
+        "active_weights": result.get("active_weights"),
+        "density": result.get("density"),
+        "training_flops": result.get("training_flops"),
+        "inference_flops": result.get("inference_flops"),
+        "engine": result.get("engine"),
+        **result.get("misc", {}),
+    }
+    return " ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in shown.items()
+        if value is not None
+    )

@@ -1,0 +1,215 @@
+"""A whole benchmark: runs side by side, then validation, ablation and the report.
+
+Every run is a process of its own (`sparse-aclib run --workers 1`), so that configurators do not
+wait for each other and one that fails takes nothing along. What is finished is skipped: the same
+call goes on after an interruption.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from target_algorithms.errors import BadInput
+from wrappers import configurators
+from wrappers.evaluator import ROOT, environment
+from wrappers.run import run_folder
+from wrappers.scenario import Scenario, read, scenarios
+
+Bar = Callable[[str, float | None], AbstractContextManager[tuple[Any, Any]]]
+"""Opens a progress bar: label, total -> (display with `update`, its task)."""
+
+BASELINES = ("static", "dense")
+"""Variants that enter with their default configuration only, beside what is configured."""
+
+_BASELINE = "default"  # the configurator of baselines
+_LOOK = 0.2  # seconds between two looks at the runs under way
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a configurator."""
+
+    scenario: Scenario
+    configurator: str
+    seed: int
+    trials: int
+    results: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where it is recorded."""
+        return run_folder(self.results, self.scenario, self.configurator, self.seed)
+
+    @property
+    def done(self) -> int:
+        """Trials recorded so far; all of the budget once it is finished."""
+        try:
+            about = json.loads((self.folder / "run.json").read_text())
+            if about["state"] == "finished":
+                return self.trials
+            with open(self.folder / "runhistory.jsonl", "rb") as lines:
+                return min(sum(1 for _ in lines), self.trials)
+        except OSError:
+            return 0
+
+    @property
+    def command(self) -> list[str]:
+        """The command line that does it, or what is left of it."""
+        return [
+            *(sys.executable, "-m", "wrappers.cli", "run", str(self.scenario.folder), "--quiet"),
+            *("--configurator", self.configurator, "--seed", str(self.seed)),
+            *("--trials", str(self.trials), "--results", str(self.results.resolve())),
+        ]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What to run; None means all of them."""
+
+    sets: tuple[str, ...]
+    variants: tuple[str, ...] | None
+    trials: int | None
+    seeds: int
+    validation_seeds: int
+    workers: int
+    results: Path
+
+    def jobs(self) -> list[Job]:
+        """All runs, seed by seed, so that an interrupted benchmark has whole replications."""
+        available = [
+            name
+            for name in configurators.names()
+            if name not in configurators.missing() and name != _BASELINE
+        ]
+        found = [read(folder) for folder in scenarios()]
+        known = {scenario.set for scenario in found}
+        for name in self.sets:
+            if name not in known:
+                raise BadInput(f"no instance set {name!r}, expected one of {', '.join(known)}")
+        chosen = [s for s in found if s.set in (self.sets or known)]
+        for name in self.variants or ():
+            if name not in {s.variant for s in chosen}:
+                raise BadInput(
+                    f"no scenario of variant {name!r} in {', '.join(self.sets or sorted(known))}; "
+                    "'sparse-aclib list' shows what there is"
+                )
+        configured = [
+            s
+            for s in chosen
+            if (s.variant in self.variants if self.variants else s.variant != "dense")
+        ]
+        baselines = [s for s in chosen if s.variant in BASELINES]
+        jobs = [
+            Job(s, _BASELINE, 1, len(s.training), self.results) for s in baselines
+        ]
+        for seed in range(1, self.seeds + 1):
+            # The slow ones first, or the last of them is waited for alone.
+            for name in sorted(available, key=lambda name: name != "smac"):
+                for s in configured:
+                    jobs.append(Job(s, name, seed, self.trials or s.runcount_limit, self.results))
+        return jobs
+
+    def do(self, bar: Bar) -> Path:
+        """Do what is left of everything; returns the report's path."""
+        from analysis.report import write_report
+        from wrappers.ablation import ablate
+        from wrappers.validation import validate
+
+        jobs = self.jobs()
+        with bar(f"{len(jobs)} runs, {self.workers} at once", sum(j.trials for j in jobs)) as (
+            shown,
+            task,
+        ):
+            for done in run_jobs(jobs, self.workers):
+                shown.update(task, completed=done)
+        folders = [job.folder for job in jobs]
+        with bar(f"validation of {len(folders)} runs", None) as (shown, task):
+            validate(
+                folders,
+                seeds=self.validation_seeds,
+                workers=self.workers,
+                progress=lambda done, total: shown.update(task, completed=done, total=total),
+            )
+        for job in ablated(jobs):
+            with bar(f"ablation of {job.scenario.name} {job.configurator}", None) as (shown, task):
+                ablate(
+                    job.folder,
+                    workers=self.workers,
+                    progress=lambda done, shown=shown, task=task: shown.update(
+                        task, completed=done
+                    ),
+                )
+        return write_report(self.results, missing=configurators.missing())
+
+
+def ablated(jobs: Sequence[Job]) -> list[Job]:
+    """The run of each configured scenario whose incumbent has the best *training* estimate.
+
+    Only scenarios whose variant is the widest space, `meta`, where there is one: an ablation costs
+    as much as a run.
+    """
+    candidates = [job for job in jobs if job.configurator != _BASELINE]
+    candidates = [job for job in candidates if job.scenario.variant == "meta"] or candidates
+    best: dict[str, Job] = {}
+    for job in candidates:
+        kept = best.get(job.scenario.name)
+        if kept is None or _estimate(job) < _estimate(kept):
+            best[job.scenario.name] = job
+    return list(best.values())
+
+
+def _estimate(job: Job) -> float:
+    lines = (job.folder / "trajectory.jsonl").read_text().splitlines()
+    estimate = json.loads(lines[-1])["estimate"]
+    return float("inf") if estimate is None else float(estimate)
+
+
+def run_jobs(jobs: Sequence[Job], at_once: int) -> Iterator[int]:
+    """Do the jobs, `at_once` side by side; yields the number of trials done so far.
+
+    Raises BadInput with the last words of a run that failed; the others are ended then.
+    """
+    waiting = [job for job in jobs if job.done < job.trials]
+    under_way: list[tuple[Job, subprocess.Popen[str]]] = []
+    finished = sum(job.trials for job in jobs if job not in waiting)
+    with ExitStack() as stack:
+        while waiting or under_way:
+            while waiting and len(under_way) < at_once:
+                job = waiting.pop(0)
+                under_way.append((job, stack.enter_context(_process(job))))
+            for job, process in list(under_way):
+                if process.poll() is None:
+                    continue
+                under_way.remove((job, process))
+                finished += job.trials
+                if process.returncode:
+                    raise BadInput(f"{' '.join(job.command)}: {_last_words(job)}")
+            yield finished + sum(job.done for job, _ in under_way)
+            time.sleep(_LOOK)
+    yield finished
+
+
+@contextmanager
+def _process(job: Job) -> Iterator[subprocess.Popen[str]]:
+    """A run in a process of its own, its output in the run's folder, ended with the block."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with open(job.folder / "output.txt", "a") as output:
+        process = subprocess.Popen(
+            job.command, cwd=ROOT, env=environment(), stdout=output, stderr=output, text=True
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _last_words(job: Job) -> str:
+    lines = (job.folder / "output.txt").read_text().strip().splitlines()
+    return lines[-1] if lines else "it ended without a word"

@@ -1,0 +1,118 @@
+"""Answer one call of a target algorithm: what `./wrappers/target` does once it has its libraries.
+
+Standard output gets the result line or lines and nothing else; standard error one line when there
+is something to mend. Exit status 0 for SUCCESS and TIMEOUT, 1 for CRASHED and ABORT.
+"""
+
+import contextlib
+import importlib.util
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from target_algorithms.errors import BadInput
+from target_algorithms.variants import variants
+from wrappers import aclib
+from wrappers.evaluator import Worker, request
+from wrappers.options import parse_options
+from wrappers.space import Parameter, variant_space
+from wrappers.worker import Result, failure
+
+HELP = """\
+A target algorithm: trains a sparse network on one instance and answers with its validation error.
+
+  ./wrappers/target VARIANT [options] --instance I --cutoff S --seed N --config -name value ...
+  ./wrappers/target VARIANT [options] I specifics cutoff length seed -name value ...
+
+Variants: {variants}
+Options (fixed by the scenario, never configured):
+  --active-weights N      budget of active weights, biases not counted (not for dense)
+  --training-samples N    training budget: samples seen, repeats counted
+  --hidden A-B-...        widths of the hidden layers, before width_factor
+  --memory-limit MIB      resident memory of a trial (default 4096)
+Instance: source/dataset/fold, or source/dataset/fold/inner for an inner fold, e.g. sklearn/digits/0/3
+Cutoff: wall-clock seconds for the training (start-up is not charged); none when absent.
+Every active parameter of the variant's space must be given, inactive ones must not:
+'./wrappers/target VARIANT --help' lists them.
+
+Try:
+  ./wrappers/target static --active-weights 1000 --training-samples 20000 --hidden 256-256 \\
+    --instance sklearn/digits/0 --cutoff 60 --seed 1 --config {example}
+Nicer to read: sparse-aclib eval (same words).
+"""
+
+
+def help_text(words: Sequence[str]) -> str:
+    """The general help, or that of the variant that the first word names."""
+    if not words or words[0].startswith("-"):
+        example = " ".join(f"-{k} {v}" for k, v in variant_space("static").default.items())
+        return HELP.format(variants=" ".join(variants()), example=example)
+    space = variant_space(words[0])
+    conditions: dict[str, list[str]] = {}
+    for condition in space.conditions:
+        text = f"{condition.parent} in {{{', '.join(condition.values)}}}"
+        conditions.setdefault(condition.child, []).append(text)
+    lines = [f"Parameters of {words[0]}: name, range, default, when it is active"]
+    for parameter in space.parameters:
+        active = " and ".join(conditions.get(parameter.name, []))
+        lines.append(
+            f"  -{parameter.name:24} {_range(parameter):38} {parameter.default!s:10} {active}".rstrip()
+        )
+    for clause in space.forbidden:
+        lines.append("Forbidden: " + " with ".join(f"{name}={value}" for name, value in clause))
+    return "\n".join(lines) + "\n"
+
+
+def _range(parameter: Parameter) -> str:
+    if parameter.kind == "categorical":
+        return "{" + ", ".join(parameter.choices) + "}"
+    return f"{parameter.kind} [{parameter.low:g}, {parameter.high:g}]" + " log" * parameter.log
+
+
+def evaluate(call: aclib.Call) -> Result:
+    """Check a call and run its trial in a worker of its own; raises BadInput."""
+    config = variant_space(call.variant).check(call.config)
+    options = parse_options(call.options)
+    trial = request(call.variant, options, call.instance, call.seed, config, call.cutoff)
+    if importlib.util.find_spec("torch") is None:
+        raise BadInput(f"torch is not installed for {sys.executable}; run './run_all.sh setup'")
+    worker = Worker()
+    with contextlib.closing(worker):
+        return worker.run(trial)
+
+
+class _Interrupted(Exception):
+    """The caller asked this process to end."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise _Interrupted(signal.Signals(number).name)
+
+
+def main(words: Sequence[str]) -> int:
+    """Answer the call that the words make; returns the exit status."""
+    if not words or {"-h", "--help"} & set(words[:2]):
+        try:
+            sys.stdout.write(help_text(words))
+        except BadInput as error:
+            sys.exit(f"target: {error}")
+        return 0
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGXCPU):
+        signal.signal(number, _interrupt)
+    # Without a call there is still an answer to give, in the dialect that was tried.
+    named, seed = "--config" in words, 0
+    result: dict[str, Any]
+    try:
+        call = aclib.parse(words)
+        named, seed = call.named, call.seed
+        result = evaluate(call)
+    except BadInput as error:
+        result = failure("ABORT", str(error))
+    except _Interrupted as error:
+        result = failure("CRASHED", f"stopped by {error}")
+    print(aclib.answer(named, seed, result), flush=True)
+    if result["error"]:
+        print(f"target: {result['status']}: {result['error']}", file=sys.stderr)
+    return 0 if result["status"] in ("SUCCESS", "TIMEOUT") else 1

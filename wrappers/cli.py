@@ -1,0 +1,305 @@
+"""`sparse-aclib`: run scenarios with any configurator, validate, analyse, show.
+
+Each command is a thin layer over one function; what takes seconds to import is imported in the
+command that needs it.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from target_algorithms.errors import BadInput
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Algorithm configuration of sparse neural-network training: an AClib-style benchmark.\n\n"
+    "Start with 'sparse-aclib list', then 'sparse-aclib run scenarios/digits/rigl'.",
+)
+console = Console()
+errors = Console(stderr=True)
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+RESULTS = Path("results")
+
+ResultsOption = Annotated[Path, typer.Option(help="Folder of the run records.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Trials evaluated at once, a core each.")]
+
+
+@contextmanager
+def bar(label: str, total: float | None) -> Iterator[tuple[Progress, int]]:
+    """A progress bar with the time left, on standard error."""
+    columns = (
+        TextColumn("{task.description:34}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors) as shown:
+        yield shown, shown.add_task(label, total=total)
+
+
+@app.command()
+def run(
+    scenario: Annotated[str, typer.Argument(help="Scenario folder, e.g. scenarios/digits/rigl.")],
+    configurator: Annotated[
+        str, typer.Option(help="One of 'sparse-aclib list'.")
+    ] = "random_search",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the configurator.")] = 1,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Budget; the scenario's runcount_limit if left out.")
+    ] = None,
+    workers: WorkersOption = 1,
+    results: ResultsOption = RESULTS,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Configure a scenario's target algorithm.
+
+    Writes runhistory, trajectory and run.json to RESULTS/<set>/<variant>/<configurator>/seed-<n>.
+    The same command goes on with a run that was interrupted. The budget is the number of trials;
+    wallclock_limit of the scenario is for configurators that count seconds.
+    """
+    from wrappers import configurators
+    from wrappers.scenario import read
+
+    chosen = read(scenario)
+    budget = trials or chosen.runcount_limit
+
+    def execute(progress: Callable[[int], None]) -> Path:
+        return configurators.execute(
+            chosen, configurator, seed, budget, workers, results, progress
+        )
+
+    if quiet:
+        execute(lambda done: None)
+        return
+    with bar(f"{chosen.name} {configurator} seed {seed}", budget) as (shown, task):
+        folder = execute(lambda done: shown.update(task, completed=done))
+    console.print(f"{folder} is finished. Next: sparse-aclib validate {folder}", soft_wrap=True)
+
+
+@app.command()
+def validate(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or folders above them.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds a test instance.")] = 5,
+    workers: WorkersOption = CORES,
+) -> None:
+    """Evaluate every incumbent of finished runs on the test instances, with fresh seeds."""
+    from wrappers.validation import runs_below
+    from wrappers.validation import validate as evaluate
+
+    found = runs_below(runs)
+    if not found:
+        raise BadInput(f"no run in {', '.join(map(str, runs))}; 'sparse-aclib run' makes one")
+    with bar(f"validating {len(found)} runs", None) as (shown, task):
+        evaluate(
+            found,
+            seeds=seeds,
+            workers=workers,
+            progress=lambda done, total: shown.update(task, completed=done, total=total),
+        )
+    console.print("Next: sparse-aclib report RESULTS")
+
+
+@app.command()
+def ablate(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    workers: WorkersOption = CORES,
+) -> None:
+    """Find the path from the default to a run's final incumbent, with real trials and racing."""
+    from wrappers.ablation import ablate as find
+
+    for folder in runs:
+        with bar(f"ablation of {folder.name}", None) as (shown, task):
+            find(folder, workers=workers, progress=lambda n: shown.update(task, completed=n))
+        console.print(f"{folder / 'ablation.json'}")
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="Folder of the run records.")] = RESULTS,
+) -> None:
+    """Write tables, figures and report.html from recorded runs."""
+    from analysis.report import write_report
+    from wrappers import configurators
+
+    with errors.status("tables, figures, report"):
+        path = write_report(results, missing=configurators.missing())
+    console.print(f"Report: {path.resolve()}", soft_wrap=True)
+
+
+@app.command()
+def benchmark(
+    sets: Annotated[list[str] | None, typer.Argument(help="Instance sets; all if left out.")] = None,
+    variants: Annotated[str, typer.Option(help="Comma-separated; 'all'.")] = "set,rigl,meta",
+    trials: Annotated[int, typer.Option(min=1, help="Budget of every run.")] = 100,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of every configurator.")] = 3,
+    validation_seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of validation.")] = 5,
+    workers: WorkersOption = CORES,
+    results: ResultsOption = RESULTS,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every variant, with each scenario's own budget.")
+    ] = False,
+) -> None:
+    """Run, validate and analyse a whole benchmark: every variant with every configurator.
+
+    Runs stand side by side, one worker each. Interrupted, the same command goes on.
+    """
+    from wrappers.benchmark import Benchmark
+
+    path = Benchmark(
+        sets=tuple(sets or ()),
+        variants=None if full or variants == "all" else tuple(variants.split(",")),
+        trials=None if full else trials,
+        seeds=seeds,
+        validation_seeds=validation_seeds,
+        workers=workers,
+        results=results,
+    ).do(bar)
+    console.print(f"Report: {path.resolve()}", soft_wrap=True)
+
+
+@app.command(name="list")
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show the scenarios, the configurators and whether they can run here."""
+    from wrappers import configurators
+    from wrappers.scenario import read, scenarios
+
+    found = [read(folder) for folder in scenarios()]
+    missing = configurators.missing()
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "scenarios": [
+                        {
+                            "name": s.name,
+                            "path": os.path.relpath(s.folder),
+                            "parameters": len(_space(s.variant).parameters),
+                            "training_instances": len(s.training),
+                            "test_instances": len(s.test),
+                            "trials": s.runcount_limit,
+                            "cutoff": s.cutoff,
+                            "options": s.options.request,
+                        }
+                        for s in found
+                    ],
+                    "configurators": {
+                        name: missing.get(name, "available") for name in configurators.names()
+                    },
+                },
+                indent=1,
+            )
+        )
+        return
+    table = Table("scenario", "parameters", "instances (test)", "trials", "budget", box=None)
+    for s in found:
+        table.add_row(
+            f"scenarios/{s.name}",
+            str(len(_space(s.variant).parameters)),
+            f"{len(s.training)} ({len(s.test)})",
+            str(s.runcount_limit),
+            " ".join(s.options.words),
+        )
+    console.print(table)
+    console.print()
+    for name in configurators.names():
+        console.print(f"configurator {name:15} {missing.get(name, 'available')}", soft_wrap=True)
+
+
+def _space(variant: str):  # type: ignore[no-untyped-def]
+    from wrappers.space import variant_space
+
+    return variant_space(variant)
+
+
+@app.command(
+    name="eval",
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    },
+)
+def eval_(context: typer.Context) -> None:
+    """Evaluate one configuration; the words of ./wrappers/target, a readable answer."""
+    from wrappers import aclib, call
+
+    if not context.args or {"-h", "--help"} & set(context.args[:2]):
+        print(call.help_text(context.args).replace("./wrappers/target", "sparse-aclib eval"))
+        return
+    asked = aclib.parse(context.args)
+    result = call.evaluate(asked)
+    colour = "green" if result["status"] == "SUCCESS" else "red"
+    table = Table(box=None, show_header=False)
+    table.add_row("status", f"[{colour}]{result['status']}")
+    table.add_row("cost", f"{result['cost']:.6g}  (1 - balanced accuracy on {asked.instance})")
+    table.add_row("runtime", f"{result['runtime']:.3f} s, peak memory {result['peak_memory']:.0f} MiB")
+    if result["status"] == "SUCCESS":
+        table.add_row(
+            "active weights",
+            f"{result['active_weights']} of {result['weights']} (density {result['density']:.4f})",
+        )
+        table.add_row(
+            "FLOPs",
+            f"training {result['training_flops']:.4g}, inference {result['inference_flops']:.4g} a row",
+        )
+        table.add_row("engine", result["engine"])
+        for name, value in result["misc"].items():
+            table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
+    console.print(table)
+    if result["error"]:
+        raise BadInput(f"{result['status']}: {result['error']}")
+
+
+@app.command()
+def export(
+    scenarios: Annotated[
+        list[Path] | None, typer.Argument(help="Scenario folders; all if left out.")
+    ] = None,
+) -> None:
+    """Write the generated files of scenarios: parameter files of every format, features.csv."""
+    from wrappers import formats
+    from wrappers import scenario as reader
+
+    folders = scenarios or list(reader.scenarios())
+    for path in formats.write(folders):
+        console.print(os.path.relpath(path))
+
+
+def main() -> None:
+    """Run the command line; whatever the user can mend ends in one line and status 2."""
+    try:
+        app()
+    except BadInput as error:
+        print(f"sparse-aclib: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("sparse-aclib: interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""SMAC3 2.x (algorithm-configuration facade): a random-forest model, racing over instances.
+
+Source: Lindauer et al., "SMAC3: A Versatile Bayesian Optimization Package for Hyperparameter
+Optimization", JMLR 23 (2022). Used through ask and tell, because our loop then owns the budget, the
+limits and the record, and because SMAC's own resume and limits do not hold (see below).
+
+What is avoided here, seen in SMAC 2.4.1:
+- more than 4 instance features crash its default model: `pca_components=None`;
+- an infinite `crash_cost` (the default) reaches the forest: ours is the worst cost, 1;
+- ask does not stop at `n_trials`: `run` raises BudgetExhausted;
+- its files are rewritten at every tell and can't be resumed from when torn: `save=False`, a
+  temporary folder, and resuming by replay instead;
+- with several workers of its own it does not reproduce: trials are asked in batches as wide as
+  `run.workers` and told in the order of asking.
+"""
+
+import importlib.util
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from wrappers.formats import from_configspace, to_configspace
+from wrappers.run import Run
+from wrappers.scenario import Scenario
+from wrappers.worker import WORST_COST
+
+
+def available() -> str | None:
+    """None when SMAC can be imported, else what to do; asked before its seconds of import."""
+    if importlib.util.find_spec("smac"):
+        return None
+    return "the package smac is not installed; run './run_all.sh setup'"
+
+
+def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
+    """Ask, evaluate, tell until the budget is used up."""
+    from smac.runhistory import TrialValue
+
+    logging.getLogger("smac").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="smac|sklearn|ConfigSpace")
+    with tempfile.TemporaryDirectory() as folder:
+        facade = _facade(scenario, run, seed, Path(folder))
+        blocks: dict[int, int] = {}  # SMAC's seed -> our block of pairs
+        places = {pair: index for index, pair in enumerate(run.pairs)}
+        seeds = list(dict.fromkeys(seed for _, seed in run.pairs))
+        batch = 1  # the default comes first, alone
+        while True:
+            asked = [facade.ask() for _ in range(batch)]
+            for key in facade.intensifier.get_instance_seed_keys_of_interest():
+                blocks.setdefault(key.seed, len(blocks))
+            costs = run.evaluate_many(
+                [
+                    (from_configspace(info.config), places[info.instance, seeds[blocks[info.seed]]])
+                    for info in asked
+                ]
+            )
+            for info, cost in zip(asked, costs, strict=True):
+                facade.tell(info, TrialValue(cost=cost), save=False)
+            incumbent = facade.intensifier.get_incumbent()
+            if incumbent is not None:
+                run.new_incumbent(
+                    from_configspace(incumbent), facade.runhistory.average_cost(incumbent)
+                )
+            batch = min(run.workers, max(run.remaining, 1))
+
+
+def _facade(scenario: Scenario, run: Run, seed: int, folder: Path) -> Any:
+    from smac import Scenario as SmacScenario
+    from smac.facade import AlgorithmConfigurationFacade as Facade
+
+    described = SmacScenario(
+        to_configspace(run.space, seed=seed),
+        name=scenario.variant,
+        output_directory=folder,
+        seed=seed,
+        instances=list(scenario.training),
+        instance_features={name: list(scenario.features[name]) for name in scenario.training},
+        deterministic=False,
+        n_trials=run.budget,
+        crash_cost=WORST_COST,
+        objectives="cost",
+    )
+    return Facade(
+        described,
+        _never_called,
+        model=Facade.get_model(described, pca_components=None),
+        intensifier=Facade.get_intensifier(described, max_config_calls=len(run.pairs)),
+        logging_level=False,
+        overwrite=True,
+    )
+
+
+def _never_called(config: object, instance: str, seed: int = 0) -> float:
+    raise AssertionError("trials are evaluated by the run, not by SMAC")

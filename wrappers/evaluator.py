@@ -1,0 +1,145 @@
+"""Where every trial is evaluated: a pool of warm workers behind `submit(request) -> Future`."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from target_algorithms.errors import BadInput
+from wrappers.options import Options
+from wrappers.worker import Result, failure
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The checkout: scenario files name their paths from here."""
+
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
+
+
+def environment() -> dict[str, str]:
+    """Environment of every process that trains: one thread each, this checkout's code."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def request(
+    variant: str,
+    options: Options,
+    instance: str,
+    seed: int,
+    config: Mapping[str, object],
+    cutoff: float,
+) -> dict[str, Any]:
+    """What a worker needs for one trial, as JSON types."""
+    return {
+        "variant": variant,
+        "options": options.request,
+        "instance": instance,
+        "seed": seed,
+        "config": dict(config),
+        "cutoff": cutoff,
+        "memory_limit": options.memory_limit,
+    }
+
+
+class Worker:
+    """One worker process (`wrappers.worker`), started anew when it dies."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def _pipes(self) -> tuple[IO[str], IO[str]]:
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "wrappers.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environment(),
+                start_new_session=True,  # Ctrl-C reaches the command, which ends its workers itself
+            )
+        assert self._process.stdin and self._process.stdout
+        return self._process.stdin, self._process.stdout
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker, 0 before it is started."""
+        return self._process.pid if self._process else 0
+
+    def start(self) -> None:
+        """Load the libraries now; a worker not started by hand starts with its first trial."""
+        _, answers = self._pipes()
+        if not answers.readline():
+            raise BadInput(
+                "the worker process ended while it was loading torch (its messages are above); "
+                "try './run_all.sh setup'"
+            )
+
+    def run(self, request: Mapping[str, Any]) -> Result:
+        """Evaluate one trial; a worker that dies costs this trial, not the run."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+        requests, answers = self._pipes()
+        try:
+            print(json.dumps(request), file=requests, flush=True)
+            line = answers.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self.close()
+            return failure("CRASHED", "the worker process died")
+        result: Result = json.loads(line)
+        return result
+
+    def close(self) -> None:
+        """End the process and with it a trial under way."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+class Workers:
+    """`count` workers; trials start in the order in which they are submitted."""
+
+    def __init__(self, count: int) -> None:
+        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        self._all = [Worker() for _ in range(count)]
+        for worker in self._all:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="worker")
+
+    def submit(self, request: Mapping[str, Any]) -> Future[Result]:
+        """Evaluate one trial (`wrappers.worker` says what a request holds)."""
+        return self._threads.submit(self._run, request)
+
+    def _run(self, request: Mapping[str, Any]) -> Result:
+        worker = self._idle.get()
+        try:
+            started = datetime.now(UTC).isoformat(timespec="milliseconds")
+            result = worker.run(request)
+            name = f"{os.uname().nodename}:{worker.pid}"
+            return result | {"started": started, "worker": name}
+        finally:
+            self._idle.put(worker)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._all:
+            worker.close()

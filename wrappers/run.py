@@ -1,0 +1,449 @@
+"""One run of a configurator on a scenario: its budget, its trials, its record.
+
+Recording happens here, where trials are evaluated, so that every configurator gets a runhistory for
+nothing. A run that was killed goes on by *replay*: the configurator starts again with the same seed
+and the trials in the record answer at once; only what is missing is evaluated. That asks one thing
+of a configurator: given its seed and the answers, it always asks the same trials.
+
+`results/README.md` documents the files.
+"""
+
+import fcntl
+import hashlib
+import itertools
+import json
+import os
+import platform
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from target_algorithms.errors import BadInput
+from target_algorithms.instances import DATA_SETS, parse
+from wrappers.evaluator import ROOT, Workers, request
+from wrappers.scenario import Scenario
+from wrappers.space import Config, Space, config_id, variant_space
+from wrappers.worker import Result
+
+Pair = tuple[str, int]
+"""An instance and a seed: what a configuration is evaluated on."""
+
+_LIBRARIES = ("torch", "numpy", "ConfigSpace", "smac", "scikit-learn", "rpy2", "mlxtend")
+Progress = Callable[[int], None]
+"""Told the number of trials done so far."""
+
+_ASKED_AGAIN = 50  # a configurator that asks this many times its budget for known trials is stuck
+
+
+class BudgetExhausted(Exception):
+    """The run's budget of trials is used up; a configurator lets it through."""
+
+
+class Stopped(BadInput):
+    """A trial answered ABORT: no further trial can work either."""
+
+
+def derived_seed(*key: object) -> int:
+    """A seed in [0, 2**31) that depends on nothing but the key, in any process."""
+    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def training_pairs(scenario: Scenario, seed: int, trials: int) -> tuple[Pair, ...]:
+    """The (instance, seed) pairs of all runs with this seed, whatever the configurator.
+
+    Blocks that hold every training instance once, in an order of their own, with one seed a block;
+    as many blocks as a single configuration could use up the budget with.
+    """
+    order = random.Random(derived_seed("order", scenario.name, seed))
+    pairs: list[Pair] = []
+    while len(pairs) < trials:
+        block = derived_seed("train", scenario.name, seed, len(pairs))
+        instances = list(scenario.training)
+        order.shuffle(instances)
+        pairs += [(instance, block) for instance in instances]
+    return tuple(pairs)
+
+
+def validation_pairs(scenario: Scenario, seeds: int) -> tuple[Pair, ...]:
+    """Test instances with seeds that no run trains with, the same for every run of a scenario."""
+    return tuple(
+        (instance, derived_seed("validate", scenario.set, k))
+        for k in range(seeds)
+        for instance in scenario.test
+    )
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a .jsonl file; [] where there is none.
+
+    A last line without its end was being written when the run was killed: it is cut off, with a
+    word on standard error. Any other unreadable line is BadInput.
+    """
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        print(f"{path}: dropped a torn last line; its trial is evaluated again", file=sys.stderr)
+        with open(path, "r+b") as file:
+            file.truncate(whole)
+    records = []
+    for number, line in enumerate(content[:whole].splitlines(), start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            raise BadInput(
+                f"{path}:{number}: not a JSON record; restore the line or begin the run anew "
+                "in another --results folder"
+            ) from None
+    return records
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Add one record in one write, on the disk when this returns."""
+    line = json.dumps(record, allow_nan=False) + "\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        os.write(descriptor, line.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text)
+    os.replace(part, path)
+
+
+def now() -> str:
+    """The time, ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def record_of(config: Config, pair: Pair, cutoff: float, result: Result) -> dict[str, Any]:
+    """The columns of one trial, as results/README.md documents them."""
+    instance, seed = pair
+    return {
+        "config_id": config_id(config),
+        "config": config,
+        "instance": instance,
+        "seed": seed,
+        "cutoff": cutoff,
+        "status": result["status"],
+        "cost": result["cost"],
+        "runtime": round(result["runtime"], 4),
+        "cpu_time": round(result.get("cpu_time", 0.0), 4),
+        "active_weights": result.get("active_weights"),
+        "weights": result.get("weights"),
+        "density": result.get("density"),
+        "training_flops": result.get("training_flops"),
+        "inference_flops": result.get("inference_flops"),
+        "peak_memory": round(result.get("peak_memory", 0.0), 1),
+        "engine": result.get("engine"),
+        "started": result["started"],
+        "worker": result["worker"],
+        "misc": result.get("misc", {}) | ({"error": result["error"]} if result["error"] else {}),
+    }
+
+
+class Trials:
+    """Evaluates (configuration, instance, seed) triples of one scenario on a pool of workers."""
+
+    def __init__(self, scenario: Scenario, workers: Workers) -> None:
+        self._scenario, self._workers = scenario, workers
+
+    def evaluate(
+        self, asked: Sequence[tuple[Config, Pair]]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Positions and records of the triples, each as soon as it is done.
+
+        Raises Stopped when one answers ABORT.
+        """
+        scenario = self._scenario
+        under_way = {
+            self._workers.submit(
+                request(
+                    scenario.variant, scenario.options, *pair, config, scenario.cutoff
+                )
+            ): (position, config, pair)
+            for position, (config, pair) in enumerate(asked)
+        }
+        try:
+            for future in as_completed(under_way):
+                position, config, pair = under_way[future]
+                result = future.result()
+                if result["status"] == "ABORT":
+                    raise Stopped(f"{scenario.name}, instance {pair[0]}: {result['error']}")
+                yield position, record_of(config, pair, scenario.cutoff, result)
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+class Run:
+    """What a configurator sees of its run. Made by `open_run`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        scenario: Scenario,
+        about: dict[str, Any],
+        workers: Workers,
+        progress: Progress,
+    ) -> None:
+        self.folder = folder
+        self.scenario = scenario
+        self.space: Space = variant_space(scenario.variant)
+        self.budget: int = about["trials"]
+        """Trials that the run may use."""
+        self.workers: int = about["workers"]
+        """Trials that can be evaluated at once."""
+        self.pairs = training_pairs(scenario, about["seed"], self.budget)
+        self._about = about
+        self._trials = Trials(scenario, workers)
+        self._recorded: dict[tuple[str, str, int], Result] = {}
+        self._numbers: set[int] = set()
+        for record in read_lines(folder / "runhistory.jsonl"):
+            self._recorded[record["config_id"], record["instance"], record["seed"]] = record
+            self._numbers.add(record["trial"])
+        self._asked: set[tuple[str, str, int]] = set()
+        self._asks = 0
+        self._incumbents: list[str] = []
+        self._progress = progress
+
+    @property
+    def used(self) -> int:
+        """Different trials that the configurator has asked for so far."""
+        return len(self._asked)
+
+    @property
+    def remaining(self) -> int:
+        """Trials that are left of the budget."""
+        return self.budget - self.used
+
+    def evaluate(self, config: Config, pair: int) -> float:
+        """Cost of a configuration on `pairs[pair]`. Raises BudgetExhausted."""
+        return self.evaluate_many([(config, pair)])[0]
+
+    def evaluate_many(self, asked: Sequence[tuple[Config, int]]) -> list[float]:
+        """Costs of several trials in the order asked, evaluated side by side on the workers.
+
+        A trial that the run has evaluated before is answered from the record and costs nothing.
+        What is left of the budget is evaluated and recorded before BudgetExhausted is raised.
+        """
+        self._asks += len(asked)
+        if self._asks > _ASKED_AGAIN * self.budget:
+            raise BudgetExhausted
+        triples = [(config, self.pairs[pair]) for config, pair in asked]
+        keys = [(config_id(config), *pair) for config, pair in triples]
+        missing: dict[tuple[str, str, int], tuple[Config, Pair]] = {}
+        exhausted = False
+        for key, triple in zip(keys, triples, strict=True):
+            if key not in self._asked and self.remaining == 0:
+                exhausted = True
+                break
+            self._asked.add(key)
+            if key not in self._recorded:
+                missing[key] = triple
+        # The lowest free numbers, in the order asked: a resumed run fills the gaps of a killed one.
+        free = (n for n in itertools.count(1) if n not in self._numbers)
+        numbers = list(itertools.islice(free, len(missing)))
+        identities = list(missing)
+        for position, record in self._trials.evaluate(list(missing.values())):
+            record = {"trial": numbers[position], **record}
+            append_line(self.folder / "runhistory.jsonl", record)
+            self._recorded[identities[position]] = record
+            self._numbers.add(numbers[position])
+            self._progress(len(self._numbers))
+        self._progress(self.used)
+        if exhausted:
+            raise BudgetExhausted
+        return [self._recorded[key]["cost"] for key in keys]
+
+    def new_incumbent(self, config: Config, estimate: float | None) -> None:
+        """Put a configuration on the trajectory, with the configurator's estimate of its cost."""
+        identity = config_id(config)
+        if self._incumbents and self._incumbents[-1] == identity:
+            return
+        self._incumbents.append(identity)
+        path = self.folder / "trajectory.jsonl"
+        known = read_lines(path)
+        at = len(self._incumbents) - 1
+        if at < len(known):
+            if known[at]["config_id"] == identity:
+                return
+            raise BadInput(
+                f"{path}:{at + 1}: the replay found another incumbent than the record holds; the "
+                "configurator or a library has changed since: begin anew in another --results folder"
+            )
+        append_line(
+            path,
+            {
+                "trial": self.used,
+                "config_id": identity,
+                "config": config,
+                "estimate": None if estimate is None else round(estimate, 10),
+            },
+        )
+
+    def settings(self, changed: Mapping[str, object]) -> None:
+        """Note in run.json what the configurator set differently from its defaults, and why."""
+        self._about["settings"] = {**self._about["settings"], **changed}
+        self._write_about()
+
+    def _write_about(self) -> None:
+        write_whole(self.folder / "run.json", json.dumps(self._about, indent=1) + "\n")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the configurator has come to its end, now or in an earlier process."""
+        return bool(self._about["state"] == "finished")
+
+    def finish(self) -> None:
+        """Mark the run as finished."""
+        self._about |= {
+            "state": "finished",
+            "finished": now(),
+            "trials_used": len(self._numbers),
+        }
+        self._write_about()
+
+
+def run_folder(results: Path, scenario: Scenario, configurator: str, seed: int) -> Path:
+    """Where a run is recorded."""
+    return results / scenario.set / scenario.variant / configurator / f"seed-{seed}"
+
+
+def _sha256(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _code_sha256(configurator: str) -> str:
+    """Hash of all code that a trial's result or a configurator's choices depend on."""
+    files = sorted((ROOT / "target_algorithms").rglob("*.py"))
+    files += [ROOT / "wrappers" / f"{name}.py" for name in ("run", "space")]
+    files += [ROOT / "wrappers" / "configurators" / f"{configurator}.py"]
+    return _sha256(*(file.read_bytes() for file in files))
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as cpuinfo:
+            return next(line.split(":")[1].strip() for line in cpuinfo if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def describe(
+    scenario: Scenario, configurator: str, seed: int, trials: int, workers: int
+) -> dict[str, Any]:
+    """What run.json says of a run at its start."""
+    instances = (*scenario.training, *scenario.test)
+    data = sorted({parse(instance)[:2] for instance in instances})
+    return {
+        "scenario": scenario.name,
+        "set": scenario.set,
+        "variant": scenario.variant,
+        "configurator": configurator,
+        "seed": seed,
+        "trials": trials,
+        "workers": workers,
+        "state": "running",
+        "trials_used": 0,
+        "settings": {},
+        "hashes": {
+            "scenario": scenario.hash,
+            "space": _sha256(repr(variant_space(scenario.variant)).encode()),
+            "code": _code_sha256(configurator),
+            "data": {"/".join(name): DATA_SETS[name].sha256 for name in data},
+        },
+        "versions": _versions(),
+        "hardware": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "system": platform.platform(),
+        },
+        "command": " ".join(sys.argv),
+        "started": now(),
+        "finished": None,
+    }
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second process out of a run's folder; the lock goes with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BadInput(f"{folder}: another process is working on this run") from None
+        yield
+
+
+@contextmanager
+def open_run(
+    results: Path,
+    scenario: Scenario,
+    configurator: str,
+    *,
+    seed: int,
+    trials: int,
+    workers: int,
+    progress: Progress = lambda done: None,
+) -> Iterator[Run]:
+    """A new run, or the interrupted one in the same folder if it is the same in everything.
+
+    Raises BadInput that names the difference otherwise.
+    """
+    folder = run_folder(results, scenario, configurator, seed)
+    about = describe(scenario, configurator, seed, trials, workers)
+    with locked(folder):
+        path = folder / "run.json"
+        if path.exists():
+            before = json.loads(path.read_text())
+            for key in ("scenario", "trials", "workers", "hashes"):
+                if before[key] != about[key]:
+                    raise BadInput(
+                        f"{path}: the run there has {_difference(key, before[key], about[key])}; "
+                        "repeat its command to go on with it, or give another --results folder"
+                    )
+            kept = ("state", "trials_used", "settings", "started", "finished")
+            about |= {key: before[key] for key in kept}
+        write_whole(path, json.dumps(about, indent=1) + "\n")
+        with Workers(workers) as pool:
+            yield Run(folder, scenario, about, pool, progress)
+
+
+def _difference(key: str, before: Any, wanted: Any) -> str:
+    if isinstance(before, dict):
+        key, before, wanted = next(
+            (k, before.get(k), v) for k, v in wanted.items() if before.get(k) != v
+        )
+        return f"another version of the {key}"
+    return f"{key} {before}, asked for was {wanted}"

@@ -1,0 +1,302 @@
+"""Scenarios: what is configured, on which instances, within which budget.
+
+**Source**: AClib2's `ADD_SCENARIOS.md` (key names, `execdir = .`, fixed file names).
+**Differs**: only the strict form is read that every configurator of the AClib family takes: all
+twelve keys, one spelling each, no comment and no blank line, no `=` and no `#` inside a value.
+"""
+
+import hashlib
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from target_algorithms.errors import BadInput
+from wrappers import space as spaces
+from wrappers.options import Options, parse_options
+
+KEYS = (
+    "algo",
+    "execdir",
+    "deterministic",
+    "run_obj",
+    "overall_obj",
+    "cutoff_time",
+    "wallclock_limit",
+    "runcount_limit",
+    "paramfile",
+    "instance_file",
+    "test_instance_file",
+    "feature_file",
+)
+"""The keys of scenario.txt, in the order in which they are written."""
+
+PROGRAM = ("python3", "./wrappers/target")
+"""How every `algo` line begins; the variant and its options follow."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One scenario: a variant on an instance set, with its budgets."""
+
+    name: str
+    """`<set>/<variant>`, as the folders are called."""
+    set: str
+    variant: str
+    options: Options
+    algo: str
+    """The command that calls the target algorithm, without instance, seed and configuration."""
+    deterministic: bool
+    cutoff: float
+    """Wall-clock seconds that one trial may take."""
+    wallclock_limit: float
+    """Wall-clock seconds that one run of a configurator may take."""
+    runcount_limit: int
+    """Trials that one run of a configurator may use."""
+    training: tuple[str, ...]
+    """Instances to configure on."""
+    test: tuple[str, ...]
+    """Instances to validate on, none of them in `training`."""
+    features: Mapping[str, tuple[float, ...]]
+    """The features of every instance, training and test, in the order of `feature_names`."""
+    feature_names: tuple[str, ...]
+    instance_file: str
+    """Path of the training instances, relative to `root`."""
+    test_instance_file: str
+    """Path of the test instances, relative to `root`."""
+    path: Path
+    """scenario.txt itself, absolute."""
+    root: Path
+    """What the paths in scenario.txt are relative to: the folder that holds `scenarios`."""
+    text: str
+    """scenario.txt as it is."""
+
+    @property
+    def folder(self) -> Path:
+        """Where scenario.txt and the files generated from it are."""
+        return self.path.parent
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of scenario.txt."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def scenarios(root: Path | None = None) -> tuple[Path, ...]:
+    """The folders of all scenarios, sorted: whatever is `scenarios/*/*/scenario.txt`."""
+    found = ((root or spaces.ROOT) / "scenarios").glob("*/*/scenario.txt")
+    return tuple(sorted(path.parent for path in found))
+
+
+def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
+    """The scenario of a scenario.txt, of the folder that holds one, or of a name (`digits/rigl`).
+
+    `check_paramfile=False` is for the one command that writes the parameter file.
+    Raises BadInput, one line with file and line number, for whatever is wrong with it.
+    """
+    file = _locate(Path(path))
+    root = file.parents[3]
+    where = os.path.relpath(file, root)
+    text = _text(file, where)
+    values: dict[str, str] = {}
+    lines: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        place = f"{where}, line {number}"
+        key, separator, value = (part.strip() for part in line.partition("="))
+        if not separator or "#" in line:
+            raise BadInput(
+                f"{place}: found {line!r}, expected 'key = value'; other readers stop at comments"
+                " and blank lines"
+            )
+        if key not in KEYS:
+            raise BadInput(f"{place}: unknown key {key!r}, expected one of {', '.join(KEYS)}")
+        if key in values:
+            raise BadInput(f"{place}: key {key} is given twice, first in {lines[key]}")
+        if not value or "=" in value:
+            raise BadInput(f"{place}: {key} is {value!r}, expected a value without '='")
+        values[key], lines[key] = value, place
+    for key in KEYS:
+        if key not in values:
+            raise BadInput(f"{where}, line {len(values) + 1}: key {key} is missing")
+
+    for key, allowed in {
+        "execdir": (".",),
+        "deterministic": ("0", "1"),
+        "run_obj": ("quality",),
+        "overall_obj": ("mean",),
+    }.items():
+        if values[key] not in allowed:
+            raise BadInput(
+                f"{lines[key]}: {key} is {values[key]!r}, expected {' or '.join(allowed)}"
+            )
+    set_, variant = file.parent.parent.name, file.parent.name
+    options = _algo(values["algo"], variant, lines["algo"])
+    training = read_instances(_file(values["instance_file"], root, lines["instance_file"]), root)
+    test_file = _file(values["test_instance_file"], root, lines["test_instance_file"])
+    test = read_instances(test_file, root)
+    for number, instance in enumerate(test, start=1):
+        if instance in training:
+            raise BadInput(
+                f"{os.path.relpath(test_file, root)}, line {number}: test instance {instance}"
+                f" is a training instance too, in {values['instance_file']}"
+            )
+    names, features = read_features(
+        _file(values["feature_file"], root, lines["feature_file"]), root
+    )
+    for instance in training + test:
+        if instance not in features:
+            raise BadInput(
+                f"{lines['feature_file']}: {values['feature_file']} has no features of"
+                f" instance {instance}, expected a row for every training and test instance"
+            )
+    if check_paramfile:
+        paramfile = _file(values["paramfile"], root, lines["paramfile"])
+        written = spaces.read_pcs(_text(paramfile, values["paramfile"]), values["paramfile"])
+        if written != spaces.variant_space(variant):
+            raise BadInput(
+                f"{lines['paramfile']}: {values['paramfile']} differs from the space of {variant}"
+                f" in target_algorithms; write it anew with 'sparse-aclib export {file.parent}'"
+            )
+    return Scenario(
+        name=f"{set_}/{variant}",
+        set=set_,
+        variant=variant,
+        options=options,
+        algo=" ".join(values["algo"].split()),
+        deterministic=values["deterministic"] == "1",
+        cutoff=_positive(values["cutoff_time"], "cutoff_time", lines["cutoff_time"]),
+        wallclock_limit=_positive(
+            values["wallclock_limit"], "wallclock_limit", lines["wallclock_limit"]
+        ),
+        runcount_limit=_count(values["runcount_limit"], "runcount_limit", lines["runcount_limit"]),
+        training=training,
+        test=test,
+        features=features,
+        feature_names=names,
+        instance_file=values["instance_file"],
+        test_instance_file=values["test_instance_file"],
+        path=file,
+        root=root,
+        text=text,
+    )
+
+
+def read_instances(file: Path, root: Path) -> tuple[str, ...]:
+    """The instances of a file, one a line; `root` is what its path is shown relative to.
+
+    Raises BadInput for an empty file, a blank line, a name with white space, a name given twice.
+    """
+    where = os.path.relpath(file, root)
+    lines = _text(file, where).splitlines()
+    if not lines:
+        raise BadInput(f"{where}, line 1: no instance, expected one a line")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            raise BadInput(f"{where}, line {number}: blank, expected one instance a line")
+        if line.split() != [line] or set(line) & set("=#,\"'"):
+            raise BadInput(
+                f"{where}, line {number}: instance {line!r}, expected one word without quotes,"
+                " commas, = and #"
+            )
+        if line in lines[: number - 1]:
+            raise BadInput(f"{where}, line {number}: instance {line} is given twice")
+    return tuple(lines)
+
+
+def read_features(file: Path, root: Path) -> tuple[tuple[str, ...], dict[str, tuple[float, ...]]]:
+    """The names of the features, and the features of each instance, from a CSV with a header.
+
+    Raises BadInput for a header that looks like data, a row of another length, an instance given
+    twice, a cell that is not a finite number.
+    """
+    where = os.path.relpath(file, root)
+    rows = [[cell.strip() for cell in line.split(",")] for line in _text(file, where).splitlines()]
+    names = tuple(rows[0][1:]) if rows else ()
+    if not names or len(set(names)) < len(names) or any(_float(name) is not None for name in names):
+        raise BadInput(
+            f"{where}, line 1: expected a header, 'instance' and then different names of features"
+        )
+    features: dict[str, tuple[float, ...]] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(rows[0]):
+            raise BadInput(
+                f"{where}, line {number}: {len(row)} cells, expected {len(rows[0])} (the header)"
+            )
+        if row[0] in features:
+            raise BadInput(f"{where}, line {number}: instance {row[0]} is given twice")
+        numbers = [_float(cell) for cell in row[1:]]
+        for name, cell, number_ in zip(names, row[1:], numbers, strict=True):
+            if number_ is None:
+                raise BadInput(
+                    f"{where}, line {number}: {name} is {cell!r}, expected a finite number"
+                )
+        features[row[0]] = tuple(number_ for number_ in numbers if number_ is not None)
+    return names, features
+
+
+def _locate(path: Path) -> Path:
+    """The absolute path of the scenario.txt that is meant."""
+    named = spaces.ROOT / "scenarios" / path
+    for candidate in (path, path / "scenario.txt", named / "scenario.txt"):
+        if candidate.is_file():
+            file = candidate.resolve()
+            if len(file.parents) < 4:
+                raise BadInput(
+                    f"{file}: expected a path like scenarios/<set>/<variant>/scenario.txt"
+                )
+            return file
+    known = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in scenarios())
+    raise BadInput(
+        f"no scenario at {path}, expected a folder with a scenario.txt or one of {known}"
+    )
+
+
+def _algo(value: str, variant: str, place: str) -> Options:
+    words = value.split()
+    if tuple(words[:3]) != (*PROGRAM, variant):
+        raise BadInput(
+            f"{place}: algo is {value!r}, expected '{' '.join(PROGRAM)} {variant} ...'"
+            " (the variant that the folder is named after)"
+        )
+    try:
+        return parse_options(words[3:])
+    except BadInput as error:
+        raise BadInput(f"{place}: {error}") from None
+
+
+def _file(value: str, root: Path, place: str) -> Path:
+    file = root / value
+    if not file.is_file():
+        raise BadInput(f"{place}: no file {value}, expected a path relative to {root}")
+    return file
+
+
+def _text(file: Path, where: str) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{where}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{where}: is not UTF-8 text") from None
+
+
+def _float(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _positive(value: str, key: str, place: str) -> float:
+    number = _float(value)
+    if number is None or number <= 0:
+        raise BadInput(f"{place}: {key} is {value!r}, expected a positive number of seconds")
+    return number
+
+
+def _count(value: str, key: str, place: str) -> int:
+    if not (value.isascii() and value.isdigit() and int(value) > 0):
+        raise BadInput(f"{place}: {key} is {value!r}, expected a positive integer")
+    return int(value)
