@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from wrappers.configurators import irace
+from wrappers import configurators
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests that need irace where it is missing; fail there if it is required."""
-    reason = irace.available()
+    reason = configurators.missing().get("irace")
     if reason is None or os.environ.get("SPARSE_ACLIB_REQUIRE_IRACE"):
         return
     for item in items:

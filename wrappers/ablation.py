@@ -19,9 +19,7 @@ from wrappers.validation import about
 FILE = "ablation.json"
 
 
-def ablate(
-    run: Path, *, workers: int, progress: Callable[[int], None] = lambda done: None
-) -> Path:
+def ablate(run: Path, *, workers: int, progress: Callable[[int], None] = lambda done: None) -> Path:
     """Write the ablation path of a finished run to its folder; returns the file."""
     from analysis import ablation
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from target_algorithms.errors import BadInput
 from wrappers import configurators
@@ -21,8 +20,8 @@ from wrappers.evaluator import ROOT, environment
 from wrappers.run import run_folder
 from wrappers.scenario import Scenario, read, scenarios
 
-Bar = Callable[[str, float | None], AbstractContextManager[tuple[Any, Any]]]
-"""Opens a progress bar: label, total -> (display with `update`, its task)."""
+Bar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
+"""Opens a progress bar: label and total in, what moves it on out (`cli.bar`)."""
 
 BASELINES = ("static", "dense")
 """Variants that enter with their default configuration only, beside what is configured."""
@@ -105,9 +104,7 @@ class Benchmark:
             if (s.variant in self.variants if self.variants else s.variant != "dense")
         ]
         baselines = [s for s in chosen if s.variant in BASELINES]
-        jobs = [
-            Job(s, _BASELINE, 1, len(s.training), self.results) for s in baselines
-        ]
+        jobs = [Job(s, _BASELINE, 1, len(s.training), self.results) for s in baselines]
         for seed in range(1, self.seeds + 1):
             # The slow ones first, or the last of them is waited for alone.
             for name in sorted(available, key=lambda name: name != "smac"):
@@ -122,29 +119,16 @@ class Benchmark:
         from wrappers.validation import validate
 
         jobs = self.jobs()
-        with bar(f"{len(jobs)} runs, {self.workers} at once", sum(j.trials for j in jobs)) as (
-            shown,
-            task,
-        ):
+        total = sum(job.trials for job in jobs)
+        with bar(f"{len(jobs)} runs, {self.workers} at once", total) as update:
             for done in run_jobs(jobs, self.workers):
-                shown.update(task, completed=done)
+                update(done)
         folders = [job.folder for job in jobs]
-        with bar(f"validation of {len(folders)} runs", None) as (shown, task):
-            validate(
-                folders,
-                seeds=self.validation_seeds,
-                workers=self.workers,
-                progress=lambda done, total: shown.update(task, completed=done, total=total),
-            )
+        with bar(f"validation of {len(folders)} runs", None) as update:
+            validate(folders, seeds=self.validation_seeds, workers=self.workers, progress=update)
         for job in ablated(jobs):
-            with bar(f"ablation of {job.scenario.name} {job.configurator}", None) as (shown, task):
-                ablate(
-                    job.folder,
-                    workers=self.workers,
-                    progress=lambda done, shown=shown, task=task: shown.update(
-                        task, completed=done
-                    ),
-                )
+            with bar(f"ablation of {job.scenario.name} {job.configurator}", None) as update:
+                ablate(job.folder, workers=self.workers, progress=update)
         return write_report(self.results, missing=configurators.missing())
 
 

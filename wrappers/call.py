@@ -32,7 +32,7 @@ Options (fixed by the scenario, never configured):
   --training-samples N    training budget: samples seen, repeats counted
   --hidden A-B-...        widths of the hidden layers, before width_factor
   --memory-limit MIB      resident memory of a trial (default 4096)
-Instance: source/dataset/fold, or source/dataset/fold/inner for an inner fold, e.g. sklearn/digits/0/3
+Instance: source/dataset/fold or, for an inner fold, source/dataset/fold/inner: sklearn/digits/0/3
 Cutoff: wall-clock seconds for the training (start-up is not charged); none when absent.
 Every active parameter of the variant's space must be given, inactive ones must not:
 './wrappers/target VARIANT --help' lists them.
@@ -57,9 +57,8 @@ def help_text(words: Sequence[str]) -> str:
     lines = [f"Parameters of {words[0]}: name, range, default, when it is active"]
     for parameter in space.parameters:
         active = " and ".join(conditions.get(parameter.name, []))
-        lines.append(
-            f"  -{parameter.name:24} {_range(parameter):38} {parameter.default!s:10} {active}".rstrip()
-        )
+        columns = f"{_range(parameter):38} {parameter.default!s:10} {active}"
+        lines.append(f"  -{parameter.name:24} {columns}".rstrip())
     for clause in space.forbidden:
         lines.append("Forbidden: " + " with ".join(f"{name}={value}" for name, value in clause))
     return "\n".join(lines) + "\n"

@@ -37,6 +37,9 @@ app = typer.Typer(
 console = Console()
 errors = Console(stderr=True)
 
+Update = Callable[..., None]
+"""Moves a progress bar on: done, and the total where it was not known before."""
+
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 RESULTS = Path("results")
 
@@ -45,8 +48,8 @@ WorkersOption = Annotated[int, typer.Option(min=1, help="Trials evaluated at onc
 
 
 @contextmanager
-def bar(label: str, total: float | None) -> Iterator[tuple[Progress, int]]:
-    """A progress bar with the time left, on standard error."""
+def bar(label: str, total: int | None) -> Iterator[Update]:
+    """A progress bar with the time left, on standard error; yields what moves it on."""
     columns = (
         TextColumn("{task.description:34}"),
         BarColumn(),
@@ -56,7 +59,12 @@ def bar(label: str, total: float | None) -> Iterator[tuple[Progress, int]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=errors) as shown:
-        yield shown, shown.add_task(label, total=total)
+        task = shown.add_task(label, total=total)
+
+        def update(done: int, total: int | None = total) -> None:
+            shown.update(task, completed=done, total=total)
+
+        yield update
 
 
 @app.command()
@@ -86,15 +94,13 @@ def run(
     budget = trials or chosen.runcount_limit
 
     def execute(progress: Callable[[int], None]) -> Path:
-        return configurators.execute(
-            chosen, configurator, seed, budget, workers, results, progress
-        )
+        return configurators.execute(chosen, configurator, seed, budget, workers, results, progress)
 
     if quiet:
         execute(lambda done: None)
         return
-    with bar(f"{chosen.name} {configurator} seed {seed}", budget) as (shown, task):
-        folder = execute(lambda done: shown.update(task, completed=done))
+    with bar(f"{chosen.name} {configurator} seed {seed}", budget) as update:
+        folder = execute(update)
     console.print(f"{folder} is finished. Next: sparse-aclib validate {folder}", soft_wrap=True)
 
 
@@ -111,13 +117,8 @@ def validate(
     found = runs_below(runs)
     if not found:
         raise BadInput(f"no run in {', '.join(map(str, runs))}; 'sparse-aclib run' makes one")
-    with bar(f"validating {len(found)} runs", None) as (shown, task):
-        evaluate(
-            found,
-            seeds=seeds,
-            workers=workers,
-            progress=lambda done, total: shown.update(task, completed=done, total=total),
-        )
+    with bar(f"validating {len(found)} runs", None) as update:
+        evaluate(found, seeds=seeds, workers=workers, progress=update)
     console.print("Next: sparse-aclib report RESULTS")
 
 
@@ -130,8 +131,8 @@ def ablate(
     from wrappers.ablation import ablate as find
 
     for folder in runs:
-        with bar(f"ablation of {folder.name}", None) as (shown, task):
-            find(folder, workers=workers, progress=lambda n: shown.update(task, completed=n))
+        with bar(f"ablation of {folder.name}", None) as update:
+            find(folder, workers=workers, progress=update)
         console.print(f"{folder / 'ablation.json'}")
 
 
@@ -150,7 +151,9 @@ def report(
 
 @app.command()
 def benchmark(
-    sets: Annotated[list[str] | None, typer.Argument(help="Instance sets; all if left out.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Argument(help="Instance sets; all if left out.")
+    ] = None,
     variants: Annotated[str, typer.Option(help="Comma-separated; 'all'.")] = "set,rigl,meta",
     trials: Annotated[int, typer.Option(min=1, help="Budget of every run.")] = 100,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of every configurator.")] = 3,
@@ -256,7 +259,9 @@ def eval_(context: typer.Context) -> None:
     table = Table(box=None, show_header=False)
     table.add_row("status", f"[{colour}]{result['status']}")
     table.add_row("cost", f"{result['cost']:.6g}  (1 - balanced accuracy on {asked.instance})")
-    table.add_row("runtime", f"{result['runtime']:.3f} s, peak memory {result['peak_memory']:.0f} MiB")
+    table.add_row(
+        "runtime", f"{result['runtime']:.3f} s, peak memory {result['peak_memory']:.0f} MiB"
+    )
     if result["status"] == "SUCCESS":
         table.add_row(
             "active weights",
@@ -264,7 +269,8 @@ def eval_(context: typer.Context) -> None:
         )
         table.add_row(
             "FLOPs",
-            f"training {result['training_flops']:.4g}, inference {result['inference_flops']:.4g} a row",
+            f"training {result['training_flops']:.4g}, "
+            f"inference {result['inference_flops']:.4g} a row",
         )
         table.add_row("engine", result["engine"])
         for name, value in result["misc"].items():
@@ -284,9 +290,9 @@ def export(
     from wrappers import formats
     from wrappers import scenario as reader
 
-    folders = scenarios or list(reader.scenarios())
-    for path in formats.write(folders):
-        console.print(os.path.relpath(path))
+    for folder in scenarios or reader.scenarios():
+        for path in formats.write(folder):
+            console.print(os.path.relpath(path))
 
 
 def main() -> None:

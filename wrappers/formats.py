@@ -217,12 +217,10 @@ def features_csv(set_folder: str | Path) -> str:
         for name in ("training.txt", "test.txt")
         for instance in read_instances(folder / name, folder.parent)
     ]
-    rows = [",".join(("instance", *FEATURES))]
-    for instance in instances:
-        values = features(instance)
-        if len(values) != len(FEATURES):
-            raise BadInput(f"instance {instance} has {len(values)} features, expected {FEATURES}")
-        rows.append(",".join((instance, *(f"{value:.10g}" for value in values))))
+    table = {instance: features(instance) for instance in instances}
+    rows = [",".join(("instance", *next(iter(table.values()))))]
+    for instance, row in table.items():
+        rows.append(",".join((instance, *(f"{value:.10g}" for value in row.values()))))
     return _text(rows)
 
 

@@ -173,9 +173,7 @@ class Trials:
         scenario = self._scenario
         under_way = {
             self._workers.submit(
-                request(
-                    scenario.variant, scenario.options, *pair, config, scenario.cutoff
-                )
+                request(scenario.variant, scenario.options, *pair, config, scenario.cutoff)
             ): (position, config, pair)
             for position, (config, pair) in enumerate(asked)
         }
@@ -284,8 +282,8 @@ class Run:
             if known[at]["config_id"] == identity:
                 return
             raise BadInput(
-                f"{path}:{at + 1}: the replay found another incumbent than the record holds; the "
-                "configurator or a library has changed since: begin anew in another --results folder"
+                f"{path}:{at + 1}: the replay found another incumbent than the record holds "
+                "(has a library changed since?); begin anew in another --results folder"
             )
         append_line(
             path,

@@ -52,9 +52,7 @@ def validate(
     by_scenario: dict[str, list[Path]] = {}
     for run in runs:
         by_scenario.setdefault(about(run)["scenario"], []).append(run)
-    plans = [
-        _plan(scenarios.read(name), folders, seeds) for name, folders in by_scenario.items()
-    ]
+    plans = [_plan(scenarios.read(name), folders, seeds) for name, folders in by_scenario.items()]
     total = sum(len(plan) for _, plan in plans)
     done = 0
     progress(done, total)

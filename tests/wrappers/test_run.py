@@ -101,7 +101,10 @@ def test_random_search_asks_other_configurations_with_another_seed(
     rigl: Scenario, tmp_path: Path
 ) -> None:
     runs = [
-        {r["config_id"] for r in stable(configurators.execute(rigl, "random_search", n, 8, 1, tmp_path))}
+        {
+            r["config_id"]
+            for r in stable(configurators.execute(rigl, "random_search", n, 8, 1, tmp_path))
+        }
         for n in (1, 2)
     ]
     assert len(runs[0] & runs[1]) == 1  # the default

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_algorithms.errors import BadInput
-from tests.wrappers.conftest import OWN_PCS, TRAINING_PCS
+from tests.wrappers.toy import OWN_PCS, TRAINING_PCS
 from wrappers.space import (
     Space,
     canonical,
@@ -95,9 +95,10 @@ def test_numpy_values_become_python_values(space: Space) -> None:
 
 
 def test_a_real_a_hair_outside_its_range_is_moved_to_the_bound(space: Space) -> None:
-    assert space.check(space.default | {"learning_rate_sgd": "1.0000000001"})[
-        "learning_rate_sgd"
-    ] == 1.0
+    assert (
+        space.check(space.default | {"learning_rate_sgd": "1.0000000001"})["learning_rate_sgd"]
+        == 1.0
+    )
     assert space.check(space.default | {"weight_decay": 9.999999999e-7})["weight_decay"] == 1e-6
 
 

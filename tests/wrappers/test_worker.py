@@ -14,6 +14,7 @@ import pytest
 import target_algorithms.trial as trial
 from target_algorithms.errors import BadInput
 from wrappers.evaluator import Workers, environment
+from wrappers.space import variant_space
 from wrappers.worker import run_limited
 
 REQUEST: dict[str, Any] = {"cutoff": 20.0, "memory_limit": 4096}
@@ -118,24 +119,23 @@ def test_children_of_the_trial_end_with_it(
     raise AssertionError(f"process {pid} outlived its trial")
 
 
-def test_a_worker_that_dies_costs_one_trial_and_is_replaced() -> None:
+def test_a_worker_that_dies_costs_at_most_one_trial_and_is_replaced() -> None:
     request = {
-        "variant": "static",
-        "options": {"active_weights": 500, "training_samples": 200, "hidden": [16]},
+        "variant": "dense",
+        "options": {"training_samples": 200, "hidden": [16]},
         "instance": "sklearn/digits/0/0",
         "seed": 1,
-        "config": {},
+        "config": variant_space("dense").default,
         "cutoff": 20.0,
         "memory_limit": 4096,
     }
     with Workers(1) as workers:
-        first = workers.submit(request | {"options": {}}).result()
-        assert first["status"] == "CRASHED"  # a fault of the request; the worker lives on
-        pid = int(first["worker"].split(":")[1])
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        second = workers.submit(request | {"options": {}}).result()
-        assert second["worker"] != first["worker"]
+        first = workers.submit(request).result()
+        os.kill(int(first["worker"].split(":")[1]), signal.SIGKILL)
+        lost, last = (workers.submit(request).result() for _ in range(2))
+    assert lost["status"] in ("SUCCESS", "CRASHED")
+    assert first["status"] == last["status"] == "SUCCESS" and first["cost"] == last["cost"]
+    assert last["worker"] != first["worker"]
 
 
 def test_a_worker_and_its_trial_end_with_the_process_that_asked() -> None:

@@ -1,0 +1,176 @@
+"""Functional ANOVA of a surrogate forest: which parameters, and which pairs, explain the cost.
+
+**Source**: Hutter, Hoos, Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter
+Importance", ICML 2014, algorithms 1 and 2, exact on each tree's partition into leaves.
+**Differs**: the measure is the scenario's own (`analysis/surrogate.py`); marginals are computed
+with difference arrays instead of a loop over leaves and cells. Conditional parameters are treated
+as if being inactive were independent of the parent (a product measure with the right probability
+of being inactive). That is an approximation: the forest is also asked about combinations that
+cannot occur, and a parent and its children share what they explain, in a ratio that depends on
+which of them the trees happened to split on. Read a parent and its children together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.surrogate import LEAST_R2, Array, Axis, Refusal, Surrogate
+
+COLUMNS = ["kind", "parameter", "other", "importance", "std", "trees"]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The leaves of one tree: disjoint boxes that cover the space, each with a value.
+
+    Leaf `l` holds dimension `d` in the cells `first[l, d]` to `last[l, d]` (exclusive) between the
+    cuts that the tree makes in that dimension; `cells[d]` are the probabilities of the cells.
+    """
+
+    values: Array
+    first: NDArray[np.intp]
+    last: NDArray[np.intp]
+    cells: tuple[Array, ...]
+
+    @property
+    def masses(self) -> Array:
+        """Probability of each leaf's side, as a (leaves, dimensions) array."""
+        sides = []
+        for d, cell in enumerate(self.cells):
+            cumulative = np.concatenate([[0.0], np.cumsum(cell)])
+            sides.append(cumulative[self.last[:, d]] - cumulative[self.first[:, d]])
+        return np.stack(sides, axis=1)
+
+
+def partition(tree: Any, axes: Sequence[Axis]) -> Partition:
+    """The leaves of a scikit-learn tree (`estimator.tree_`) under the measure of the axes."""
+    lower = np.full((tree.node_count, len(axes)), -np.inf)
+    upper = np.full((tree.node_count, len(axes)), np.inf)
+    left, right = tree.children_left, tree.children_right
+    level = np.array([0])
+    while True:
+        level = level[left[level] >= 0]
+        if not len(level):
+            break
+        feature, threshold = tree.feature[level], tree.threshold[level]
+        for child in (left[level], right[level]):
+            lower[child], upper[child] = lower[level], upper[level]
+        upper[left[level], feature] = threshold
+        lower[right[level], feature] = threshold
+        level = np.concatenate([left[level], right[level]])
+    leaves = left < 0
+    return boxes(tree.value[leaves].reshape(-1), lower[leaves], upper[leaves], axes)
+
+
+def boxes(values: Array, lower: Array, upper: Array, axes: Sequence[Axis]) -> Partition:
+    """A partition from (leaves, dimensions) bounds; a box holds what is > lower and <= upper."""
+    first = np.empty(lower.shape, dtype=np.intp)
+    last = np.empty(lower.shape, dtype=np.intp)
+    cells = []
+    for d, axis in enumerate(axes):
+        cuts = np.unique(np.concatenate([lower[:, d], upper[:, d], [-np.inf, np.inf]]))
+        first[:, d] = np.searchsorted(cuts, lower[:, d])
+        last[:, d] = np.searchsorted(cuts, upper[:, d])
+        cells.append(np.diff(axis.below(cuts)))
+    return Partition(values, first, last, tuple(cells))
+
+
+def explained(leaves: Partition, dimensions: Sequence[int]) -> float:
+    """Variance of the marginal of a tree over some dimensions: their own and all within them."""
+    masses = leaves.masses
+    return _explained(leaves, masses, _centred(leaves, masses), tuple(dimensions))
+
+
+def importance(
+    surrogate: Surrogate, *, pairs: bool = True, least_r2: float = LEAST_R2
+) -> pd.DataFrame | Refusal:
+    """One row a parameter and, with `pairs`, one a pair: its share of the variance of the cost.
+
+    `importance` is the mean over trees of the share in [0, 1] that the term adds to its parts,
+    `std` the standard deviation over trees; trees that are constant are left out. Most important
+    first within each `kind`. Refused where the surrogate explains too little, or nothing varies.
+    """
+    if not surrogate.r2 >= least_r2:
+        return Refusal(
+            f"the surrogate's out-of-bag R² is {surrogate.r2:.2f}, at least {least_r2} is needed"
+        )
+    trees = [partition(tree.tree_, surrogate.axes) for tree in surrogate.forest.estimators_]
+    return shares(trees, [axis.parameter.name for axis in surrogate.axes], pairs=pairs)
+
+
+def shares(
+    trees: Sequence[Partition], names: Sequence[str], *, pairs: bool = True
+) -> pd.DataFrame | Refusal:
+    """The table of `importance` from the partitions of trees whose dimensions have these names."""
+    terms = [(d,) for d in range(len(names))]
+    terms += list(combinations(range(len(names)), 2)) if pairs else []
+    rows = [row for row in (_shares(tree, terms) for tree in trees) if row is not None]
+    if not rows:
+        return Refusal("every tree of the surrogate is constant, there is nothing to explain")
+    found = np.array(rows)
+    table = pd.DataFrame(
+        {
+            "kind": ["pair" if len(term) > 1 else "single" for term in terms],
+            "parameter": [names[term[0]] for term in terms],
+            "other": [names[term[1]] if len(term) > 1 else "" for term in terms],
+            "importance": found.mean(axis=0),
+            "std": found.std(axis=0),
+            "trees": len(found),
+        },
+        columns=COLUMNS,
+    )
+    order = ["kind", "importance", "parameter", "other"]
+    return table.sort_values(order, ascending=[False, False, True, True], ignore_index=True)
+
+
+def _shares(leaves: Partition, terms: Sequence[tuple[int, ...]]) -> list[float] | None:
+    """What each term adds, as a share of the tree's variance; None for a constant tree."""
+    masses = leaves.masses
+    centred = _centred(leaves, masses)
+    total = float(masses.prod(axis=1) @ centred**2)
+    # Rounding alone leaves something of a tree whose leaves are all equal.
+    if total <= 1e-24 * float(np.abs(leaves.values).max()) ** 2:
+        return None
+    split = [len(cell) > 1 for cell in leaves.cells]
+    own: dict[tuple[int, ...], float] = {}
+    for term in terms:
+        if not all(split[d] for d in term):
+            own[term] = 0.0
+            continue
+        within = sum(own[(d,)] for d in term) if len(term) > 1 else 0.0
+        own[term] = max(0.0, _explained(leaves, masses, centred, term) - within)
+    return [own[term] / total for term in terms]
+
+
+def _centred(leaves: Partition, masses: Array) -> Array:
+    weights = masses.prod(axis=1)
+    return leaves.values - (weights @ leaves.values) / weights.sum()
+
+
+def _explained(
+    leaves: Partition, masses: Array, centred: Array, dimensions: tuple[int, ...]
+) -> float:
+    others = np.delete(masses, dimensions, axis=1).prod(axis=1)
+    shape = tuple(len(leaves.cells[d]) + 1 for d in dimensions)
+    # Each leaf adds a constant to a block of cells: put its corners in, then sum along the axes.
+    marginal = np.zeros(shape)
+    for corner in np.ndindex(*(2,) * len(dimensions)):
+        ends = [
+            (leaves.last if end else leaves.first)[:, d]
+            for end, d in zip(corner, dimensions, strict=True)
+        ]
+        sign = -1.0 if sum(corner) % 2 else 1.0
+        place = np.ravel_multi_index(tuple(ends), shape)
+        added = np.bincount(place, sign * others * centred, minlength=marginal.size)
+        marginal += added.reshape(shape)
+    for axis in range(len(dimensions)):
+        marginal = np.cumsum(marginal, axis=axis)
+    squares = marginal[tuple(slice(-1) for _ in dimensions)] ** 2
+    for d in reversed(dimensions):
+        squares = squares @ leaves.cells[d]
+    return float(squares)

@@ -1,0 +1,221 @@
+"""A random forest that predicts the cost of a configuration, and the measure its space has.
+
+**Source**: the surrogate of Hutter, Hoos, Leyton-Brown, "An Efficient Approach for Assessing
+Hyperparameter Importance", ICML 2014, fitted by scikit-learn's RandomForestRegressor.
+**Differs**: the measure is the one the scenario samples with (log parameters log-uniform, integers
+as atoms, categories as the forbidden combinations leave them), not uniform on raw ranges; a
+parameter that is inactive has a point of its own, with the probability of being inactive.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestRegressor
+
+from wrappers.space import Config, Parameter, Space
+
+Array = NDArray[np.float64]
+
+INACTIVE = -1.0
+"""Where an inactive parameter lies on its axis; active ones lie in [0, 1] or are codes from 0."""
+FEWEST = 30
+"""Different configurations below which no surrogate is fitted."""
+LEAST_R2 = 0.3
+"""Out-of-bag R² below which nothing is concluded from a surrogate."""
+TREES = 64
+_MOST_ATOMS = 10_000  # integers with more values are measured as if they were real
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no answer; never zeros in its place."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One parameter as the forest sees it: where its values lie and how likely each is."""
+
+    parameter: Parameter
+    inactive: float
+    """Probability that the parameter is inactive in a sampled configuration."""
+    atoms: Array
+    """Places of the values of a categorical or integer parameter, ascending; none for reals."""
+    cumulative: Array
+    """Probability, where active, of an atom or one below it; as long as `atoms`, and a 0 first."""
+
+    def place(self, value: object) -> float:
+        """Where a value lies: a category's code, or a share of the sampled range in [0, 1]."""
+        known = self.parameter
+        if value is None:
+            return INACTIVE
+        if known.kind == "categorical":
+            return float(known.choices.index(str(value)))
+        number = float(str(value))
+        low, high = _range(known)
+        if known.log:
+            return math.log(number / low) / math.log(high / low)
+        return (number - low) / (high - low)
+
+    def below(self, cuts: Array) -> Array:
+        """Probability that a sampled configuration lies at a cut or below it, for each cut."""
+        if len(self.atoms):
+            active = self.cumulative[np.searchsorted(self.atoms, cuts, side="right")]
+        else:
+            active = np.clip(cuts, 0.0, 1.0)
+        return self.inactive * (cuts >= INACTIVE) + (1.0 - self.inactive) * active
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A fitted forest, with what is needed to judge it."""
+
+    axes: tuple[Axis, ...]
+    forest: Any
+    r2: float
+    """Out-of-bag coefficient of determination; 1 is perfect, 0 no better than the mean."""
+    configurations: int
+    trials: int
+
+    def predict(self, configs: Sequence[Mapping[str, object]]) -> list[float]:
+        """Predicted costs."""
+        return [float(cost) for cost in self.forest.predict(encode(configs, self.axes))]
+
+
+def axes(space: Space) -> tuple[Axis, ...]:
+    """The axes of a space, with exact probabilities of categories and of being inactive.
+
+    Parents of conditions and members of forbidden combinations are enumerated together, as
+    rejection sampling draws them; all else is independent of them.
+    """
+    tangled = {condition.parent for condition in space.conditions}
+    tangled |= {name for clause in space.forbidden for name, _ in clause}
+    names = [parameter.name for parameter in space.parameters if parameter.name in tangled]
+    active = dict.fromkeys(space.by_name, 0.0)
+    taken: dict[str, dict[str, float]] = {name: {} for name in names}
+    whole = 0.0
+    for values in itertools.product(*(space.by_name[name].choices for name in names)):
+        given = dict(zip(names, values, strict=True))
+        alive = set(space.active(given))
+        if any(all(n in alive and given[n] == v for n, v in c) for c in space.forbidden):
+            continue
+        # An assignment with an inactive parent stands once for each of the parent's values, so
+        # that every one has the same weight.
+        whole += 1.0
+        for name in alive:
+            active[name] += 1.0
+        for name in alive & tangled:
+            taken[name][given[name]] = taken[name].get(given[name], 0.0) + 1.0
+    return tuple(
+        _axis(parameter, 1.0 - active[parameter.name] / whole, taken.get(parameter.name))
+        for parameter in space.parameters
+    )
+
+
+def encode(configs: Sequence[Mapping[str, object]], axes: Sequence[Axis]) -> Array:
+    """A (configurations, parameters) array of places."""
+    rows = [[axis.place(config.get(axis.parameter.name)) for axis in axes] for config in configs]
+    return np.array(rows, dtype=np.float64)
+
+
+def configuration_costs(trials: pd.DataFrame) -> pd.DataFrame:
+    """One row a configuration: `config`, `evaluations`, mean `cost` and `adjusted` cost.
+
+    `adjusted` has the effect of the (instance, seed) pairs removed: configurations that raced
+    longer met other pairs than those dropped early. Least squares on configuration + pair, the
+    effects of pairs shrunk as if they varied as much as the noise; exact, one linear system.
+    """
+    configs, config_ids = pd.factorize(trials["config_id"])
+    pairs = pd.factorize(trials["instance"].astype(str) + "#" + trials["seed"].astype(str))[0]
+    cost = trials["cost"].to_numpy(float)
+    table = np.zeros((len(config_ids), pairs.max() + 1))
+    np.add.at(table, (configs, pairs), 1.0)
+    per_config, per_pair = table.sum(axis=1), table.sum(axis=0)
+    means = np.bincount(configs, cost) / per_config
+    left = np.diag(per_pair + 1.0) - table.T @ (table / per_config[:, None])
+    effect = np.linalg.solve(left, np.bincount(pairs, cost) - table.T @ means)
+    adjusted = means - (table @ effect) / per_config + per_pair @ effect / per_pair.sum()
+    first = trials.drop_duplicates("config_id")["config"]
+    return pd.DataFrame(
+        {
+            "config_id": config_ids,
+            "config": first.to_list(),
+            "evaluations": per_config.astype(int),
+            "cost": means,
+            "adjusted": adjusted,
+        }
+    )
+
+
+def fit(
+    trials: pd.DataFrame, space: Space, *, seed: int = 0, trees: int = TREES
+) -> Surrogate | Refusal:
+    """A forest on the adjusted costs of all configurations of `trials`, which share a scenario.
+
+    Refused where there are too few of them, where all cost the same, or where they are not of
+    this space. Deterministic for a seed.
+    """
+    if trials.empty:
+        return Refusal("no trials are recorded")
+    costs = configuration_costs(trials)
+    if len(costs) < FEWEST:
+        return Refusal(f"{len(costs)} different configurations, at least {FEWEST} are needed")
+    wrong = _foreign(costs["config"].to_list(), space)
+    if wrong:
+        return Refusal(f"the record is of another parameter space than this checkout's: {wrong}")
+    target = costs["adjusted"].to_numpy(float)
+    if np.ptp(target) <= 1e-12 * max(1.0, float(np.abs(target).max())):
+        return Refusal("all configurations cost the same, there is nothing to explain")
+    found = axes(space)
+    forest = RandomForestRegressor(
+        n_estimators=trees,
+        max_features=0.7,
+        min_samples_leaf=2,
+        bootstrap=True,
+        oob_score=True,
+        random_state=seed,
+        n_jobs=1,
+    ).fit(encode(costs["config"].to_list(), found), target)
+    return Surrogate(found, forest, float(forest.oob_score_), len(costs), len(trials))
+
+
+def _foreign(configs: Sequence[Config], space: Space) -> str:
+    for config in configs:
+        try:
+            space.check(config)
+        except ValueError as error:
+            return str(error)
+    return ""
+
+
+def _range(parameter: Parameter) -> tuple[float, float]:
+    """The interval whose uniform (or log-uniform) draw, rounded, is the parameter's sample."""
+    margin = 0.5 if parameter.kind == "integer" else 0.0
+    return parameter.low - margin, parameter.high + margin
+
+
+def _axis(parameter: Parameter, inactive: float, counts: Mapping[str, float] | None) -> Axis:
+    atoms = np.empty(0)
+    masses = np.empty(0)
+    bare = Axis(parameter, inactive, atoms, masses)
+    if parameter.kind == "categorical":
+        atoms = np.arange(len(parameter.choices), dtype=np.float64)
+        shares = counts or {}
+        masses = np.array([shares.get(c, 0.0 if shares else 1.0) for c in parameter.choices])
+    elif parameter.kind == "integer" and parameter.high - parameter.low < _MOST_ATOMS:
+        values = range(int(parameter.low), int(parameter.high) + 1)
+        atoms = np.array([bare.place(value) for value in values])
+        edges = np.array([value - 0.5 for value in (*values, parameter.high + 1)])
+        masses = np.diff(np.log(edges) if parameter.log else edges)
+    total = masses.sum() if len(masses) and masses.sum() > 0 else 1.0
+    # A clean 1 at the end, so that the shares of a partition add up to 1.
+    cumulative = np.concatenate([[0.0], np.cumsum(masses) / total])
+    cumulative[-1] = 1.0 if len(masses) else 0.0
+    return Axis(parameter, inactive, atoms, cumulative)

@@ -1,0 +1,51 @@
+"""The texts of a toy checkout: one variant with everything the formats have, one scenario."""
+
+TRAINING_PCS = """\
+optimizer {sgd, adamw} [sgd]
+learning_rate_sgd [0.001, 1.0] [0.1]l
+momentum [0.0, 0.99] [0.9]
+momentum_kind {heavy_ball, nesterov} [nesterov]
+learning_rate_adamw [0.0001, 0.1] [0.003]l
+weight_decay [0.000001, 0.1] [0.0005]l
+batch_size [16, 256] [64]il
+width_factor [0.25, 4.0] [1.0]l
+
+learning_rate_sgd | optimizer in {sgd}
+momentum | optimizer in {sgd}
+momentum_kind | optimizer in {sgd}
+learning_rate_adamw | optimizer in {adamw}
+"""
+
+OWN_PCS = """\
+# A variant with everything the format has.
+layer_density_power [0, 1] [1]
+grow {random, score, mixed} [score]
+grow_random_share [0.05, 0.95] [0.5]
+grow_score {gradient, unfired_gradient} [gradient]
+update_interval_epochs [1, 10] [1]il
+rounds [1, 5] [2]i
+update_mode {replace_step, after_step} [replace_step]
+both [0, 1] [0.5]
+Conditionals:
+grow_random_share | grow in {mixed}
+grow_score | grow in {score, mixed}
+both | grow in {mixed}
+both | grow_score in {gradient}
+Forbidden:
+{grow=random, update_mode=replace_step}
+"""
+
+SCENARIO = """\
+algo = python3 ./wrappers/target toy --active-weights 1000 --training-samples 20000 --hidden 256-256
+execdir = .
+deterministic = 0
+run_obj = quality
+overall_obj = mean
+cutoff_time = 60
+wallclock_limit = 3600
+runcount_limit = 600
+paramfile = ./scenarios/digits/toy/params.pcs
+instance_file = ./scenarios/digits/training.txt
+test_instance_file = ./scenarios/digits/test.txt
+feature_file = ./scenarios/digits/features.csv
+"""

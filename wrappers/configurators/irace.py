@@ -1,0 +1,187 @@
+"""irace: iterated racing (R's irace 3.5, through rpy2, in a process of its own).
+
+Source: López-Ibáñez et al., "The irace package: Iterated racing for automatic algorithm
+configuration", Operations Research Perspectives 3 (2016); the least budget is that of irace 3.5's
+`computeMinimumBudget`.
+Differs: irace draws its own seeds; here its instances are the run's (instance, seed) pairs in their
+order, so that all configurators are judged on the same ones. The default configuration is given to
+irace as its first. With a budget below irace's least, its races are shortened (see `plan`) and
+run.json says so.
+
+`wrappers/irace_child.py` has the traps of running R inside Python.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from target_algorithms.errors import BadInput
+from wrappers import formats
+from wrappers.evaluator import environment
+from wrappers.run import Run
+from wrappers.scenario import Scenario
+from wrappers.space import Config, Space, canonical
+
+INSTALL = "run 'apt-get install --no-install-recommends r-base-core r-cran-irace'"
+
+Message = dict[str, Any]
+
+_FIRST_TEST = 5  # irace's default for firstTest and mu
+
+
+@functools.cache
+def available() -> str | None:
+    """None when irace can be run, else what to do."""
+    if importlib.util.find_spec("rpy2") is None:
+        return "the package rpy2 is not installed; run './run_all.sh setup'"
+    rscript = shutil.which("Rscript")
+    if rscript is None:
+        return f"R is not installed; {INSTALL}, then './run_all.sh setup'"
+    look = [rscript, "--no-init-file", "-e", 'cat(nzchar(system.file(package = "irace")))']
+    found = subprocess.run(look, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if found.stdout.strip() != "TRUE":
+        return f"R has no package irace; {INSTALL}, then './run_all.sh setup'"
+    return None
+
+
+def least_budget(iterations: int, survivors: int, first_test: int) -> int:
+    """Trials that irace insists on: `computeMinimumBudget` at its default elitist settings."""
+    steps = iterations - 1 if iterations <= 5 else iterations
+    return (survivors + 1) * iterations * (first_test + 1 + steps)
+
+
+def plan(parameters: int, budget: int) -> dict[str, int]:
+    """irace's settings that a budget asks to change, for a number of parameters that can vary.
+
+    Nothing where the budget is large enough. Else `firstTest` and `mu`, the pairs that a race sees
+    before it drops anything, go from 5 to 2 at most, and then `nbIterations` and `minNbSurvival`,
+    to the largest values that fit. Raises BadInput below the least that irace can do.
+    """
+    most = math.floor(2 + math.log2(parameters))
+    if budget >= least_budget(most, most, _FIRST_TEST):
+        return {}
+    for first_test in range(_FIRST_TEST - 1, 1, -1):
+        if budget >= least_budget(most, most, first_test):
+            return {"firstTest": first_test, "mu": first_test}
+    fitting = [
+        (min(iterations, survivors), iterations + survivors, iterations, survivors)
+        for iterations in range(2, most + 1)
+        for survivors in range(2, most + 1)
+        if budget >= least_budget(iterations, survivors, 2)
+    ]
+    if not fitting:
+        raise BadInput(
+            f"irace can't work with {budget} trials, it needs {least_budget(2, 2, 2)} at least"
+            f" (and {least_budget(most, most, _FIRST_TEST)} at its own settings)"
+        )
+    *_, iterations, survivors = max(fitting)
+    return {"firstTest": 2, "mu": 2, "nbIterations": iterations, "minNbSurvival": survivors}
+
+
+def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
+    """Answer irace's requests for trials until it ends; its best of each iteration is incumbent."""
+    parameters = sum(len(p.choices) != 1 for p in run.space.parameters)
+    settings = plan(parameters, run.budget)
+    if settings:
+        most = math.floor(2 + math.log2(parameters))
+        run.settings({**settings, "least_budget_unchanged": least_budget(most, most, _FIRST_TEST)})
+    costs: dict[str, dict[int, float]] = {}
+
+    def evaluate(asked: list[tuple[Config, int]]) -> list[float]:
+        answers = run.evaluate_many(asked)
+        for (config, pair), cost in zip(asked, answers, strict=True):
+            costs.setdefault(canonical(config), {})[pair] = cost
+        return answers
+
+    # irace's own first trial is this one; asked again, it is answered from the record.
+    default = run.space.default
+    run.new_incumbent(default, evaluate([(default, 0)])[0])
+    with tempfile.TemporaryDirectory(prefix="irace-") as name:
+        folder = Path(name)
+        _write_files(folder, run.space)
+        with _child(folder) as (tell, messages):
+            start = {
+                "folder": name,
+                "pairs": min(len(run.pairs), run.budget),
+                "budget": run.budget,
+                "seed": seed % (2**31 - 1),
+                "digits": formats.DIGITS,
+                "settings": settings,
+            }
+            tell(start)
+            for message in messages:
+                if "evaluate" in message:
+                    asked = [
+                        (run.space.check(config), pair) for config, pair in message["evaluate"]
+                    ]
+                    tell({"costs": evaluate(asked)})
+                elif "incumbent" in message:
+                    config = run.space.check(message["incumbent"])
+                    run.new_incumbent(config, fmean(costs[canonical(config)].values()))
+                elif "error" in message:
+                    raise BadInput(f"irace stopped: {message['error']}")
+                else:
+                    return
+            # irace can end R, and R the process, without a word to us; it has printed one, though.
+            raise BadInput(f"irace stopped: {_last_words(folder / 'output.txt')}")
+
+
+def _write_files(folder: Path, space: Space) -> None:
+    (folder / "parameters.txt").write_text(formats.irace_parameters(space))
+    (folder / "forbidden.txt").write_text(formats.irace_forbidden(space))
+    (folder / "default.txt").write_text(formats.irace_configurations(space, [space.default]))
+
+
+@contextmanager
+def _child(folder: Path) -> Iterator[tuple[Callable[[Message], None], Iterator[Message]]]:
+    """The process with R: what tells it something, and what it says until it ends."""
+    from_child, to_parent = os.pipe()
+    from_parent, to_child = os.pipe()
+    with open(folder / "output.txt", "w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wrappers.irace_child", str(to_parent), str(from_parent)],
+            pass_fds=(to_parent, from_parent),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Without a compiler and R's headers rpy2 can work in this mode only.
+            env=environment() | {"RPY2_CFFI_MODE": "ABI"},
+            start_new_session=True,  # Ctrl-C is for the command, which ends this process itself
+        )
+    os.close(to_parent)
+    os.close(from_parent)
+
+    def tell(message: Message) -> None:
+        line = json.dumps(message).encode() + b"\n"
+        with contextlib.suppress(BrokenPipeError):  # its end shows when it is listened to
+            while line:
+                line = line[os.write(to_child, line) :]
+
+    try:
+        with open(from_child, encoding="utf-8") as lines:
+            yield tell, map(json.loads, lines)
+    finally:
+        os.close(to_child)
+        process.kill()
+        process.wait()
+
+
+def _last_words(output: Path) -> str:
+    """What R printed last, an error if there is one, in one line."""
+    lines = [line for line in output.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [number for number, line in enumerate(lines) if re.match(r"(\w+)?Error\b", line)]
+    told = lines[errors[-1] :] if errors else lines[-3:]
+    return " ".join(" ".join(told).split()) or "without a message"
