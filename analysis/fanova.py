@@ -7,7 +7,9 @@ with difference arrays instead of a loop over leaves and cells. Conditional para
 as if being inactive were independent of the parent (a product measure with the right probability
 of being inactive). That is an approximation: the forest is also asked about combinations that
 cannot occur, and a parent and its children share what they explain, in a ratio that depends on
-which of them the trees happened to split on. Read a parent and its children together.
+which of them the trees happened to split on ("learning_rate_sgd is inactive" says as much as
+"optimizer is adamw"). So the table also has what each family, a parent with its children, explains
+jointly; that is the number to read. Pairs that are never active together are left out.
 """
 
 from collections.abc import Sequence
@@ -86,38 +88,81 @@ def explained(leaves: Partition, dimensions: Sequence[int]) -> float:
     return _explained(leaves, masses, _centred(leaves, masses), tuple(dimensions))
 
 
-def importance(
-    surrogate: Surrogate, *, pairs: bool = True, least_r2: float = LEAST_R2
-) -> pd.DataFrame | Refusal:
-    """One row a parameter and, with `pairs`, one a pair: its share of the variance of the cost.
+def jointly_explained(leaves: Partition, dimensions: Sequence[int]) -> float:
+    """The same as `explained`, by overlaps of leaves: for many dimensions, where cells are too
+    many. Takes leaves x leaves numbers of memory."""
+    masses = leaves.masses
+    others = np.delete(masses, tuple(dimensions), axis=1).prod(axis=1)
+    overlap = np.ones((len(masses), len(masses)))
+    for d in dimensions:
+        cumulative = np.concatenate([[0.0], np.cumsum(leaves.cells[d])])
+        low, high = cumulative[leaves.first[:, d]], cumulative[leaves.last[:, d]]
+        side = np.minimum.outer(high, high) - np.maximum.outer(low, low)
+        overlap *= np.maximum(side, 0.0, out=side)
+    weighted = others * _centred(leaves, masses)
+    return float(weighted @ overlap @ weighted)
 
-    `importance` is the mean over trees of the share in [0, 1] that the term adds to its parts,
-    `std` the standard deviation over trees; trees that are constant are left out. Most important
-    first within each `kind`. Refused where the surrogate explains too little, or nothing varies.
+
+def importance(
+    surrogate: Surrogate,
+    *,
+    pairs: bool = True,
+    families: Sequence[Sequence[str]] = (),
+    least_r2: float = LEAST_R2,
+) -> pd.DataFrame | Refusal:
+    """One row a parameter ("single"), a pair ("pair"), a family: shares of the cost's variance.
+
+    `importance` is the mean over trees of a share in [0, 1], `std` its standard deviation over
+    trees; trees that are constant are left out. A pair's share is what it adds to its two
+    parameters, a family's is all that its members explain alone and among each other; the first
+    member is in `parameter`, the rest in `other`. Most important first within each kind. Refused
+    where the surrogate explains too little, or nothing varies.
     """
     if not surrogate.r2 >= least_r2:
         return Refusal(
             f"the surrogate's out-of-bag R² is {surrogate.r2:.2f}, at least {least_r2} is needed"
         )
     trees = [partition(tree.tree_, surrogate.axes) for tree in surrogate.forest.estimators_]
-    return shares(trees, [axis.parameter.name for axis in surrogate.axes], pairs=pairs)
+    names = [axis.parameter.name for axis in surrogate.axes]
+    apart = {
+        (names[a], names[b])
+        for a, b in combinations(range(len(names)), 2)
+        if not surrogate.together[a, b]
+    }
+    table = shares(trees, names, pairs=pairs, families=families)
+    if isinstance(table, Refusal):
+        return table
+    impossible = [
+        kind == "pair" and (parameter, other) in apart
+        for kind, parameter, other in zip(
+            table["kind"], table["parameter"], table["other"], strict=True
+        )
+    ]
+    return table[~np.array(impossible)].reset_index(drop=True)
 
 
 def shares(
-    trees: Sequence[Partition], names: Sequence[str], *, pairs: bool = True
+    trees: Sequence[Partition],
+    names: Sequence[str],
+    *,
+    pairs: bool = True,
+    families: Sequence[Sequence[str]] = (),
 ) -> pd.DataFrame | Refusal:
     """The table of `importance` from the partitions of trees whose dimensions have these names."""
-    terms = [(d,) for d in range(len(names))]
-    terms += list(combinations(range(len(names)), 2)) if pairs else []
-    rows = [row for row in (_shares(tree, terms) for tree in trees) if row is not None]
+    terms: list[tuple[int, ...]] = [(d,) for d in range(len(names))]
+    if pairs:
+        terms += combinations(range(len(names)), 2)
+    joint = [tuple(names.index(name) for name in family) for family in families]
+    rows = [row for row in (_shares(tree, terms, joint) for tree in trees) if row is not None]
     if not rows:
         return Refusal("every tree of the surrogate is constant, there is nothing to explain")
     found = np.array(rows)
+    kinds = ["pair" if len(term) > 1 else "single" for term in terms] + ["family"] * len(joint)
     table = pd.DataFrame(
         {
-            "kind": ["pair" if len(term) > 1 else "single" for term in terms],
-            "parameter": [names[term[0]] for term in terms],
-            "other": [names[term[1]] if len(term) > 1 else "" for term in terms],
+            "kind": kinds,
+            "parameter": [names[term[0]] for term in (*terms, *joint)],
+            "other": [" + ".join(names[d] for d in term[1:]) for term in (*terms, *joint)],
             "importance": found.mean(axis=0),
             "std": found.std(axis=0),
             "trees": len(found),
@@ -128,8 +173,10 @@ def shares(
     return table.sort_values(order, ascending=[False, False, True, True], ignore_index=True)
 
 
-def _shares(leaves: Partition, terms: Sequence[tuple[int, ...]]) -> list[float] | None:
-    """What each term adds, as a share of the tree's variance; None for a constant tree."""
+def _shares(
+    leaves: Partition, terms: Sequence[tuple[int, ...]], joint: Sequence[tuple[int, ...]]
+) -> list[float] | None:
+    """What each term adds and each of `joint` explains, as shares; None for a constant tree."""
     masses = leaves.masses
     centred = _centred(leaves, masses)
     total = float(masses.prod(axis=1) @ centred**2)
@@ -144,12 +191,17 @@ def _shares(leaves: Partition, terms: Sequence[tuple[int, ...]]) -> list[float] 
             continue
         within = sum(own[(d,)] for d in term) if len(term) > 1 else 0.0
         own[term] = max(0.0, _explained(leaves, masses, centred, term) - within)
-    return [own[term] / total for term in terms]
+    together = [
+        own[term] if term in own and len(term) == 1 else jointly_explained(leaves, term)
+        for term in joint
+    ]
+    return [value / total for value in (*(own[term] for term in terms), *together)]
 
 
 def _centred(leaves: Partition, masses: Array) -> Array:
     weights = masses.prod(axis=1)
-    return leaves.values - (weights @ leaves.values) / weights.sum()
+    mean = float(weights @ leaves.values) / float(weights.sum())
+    return leaves.values - mean
 
 
 def _explained(

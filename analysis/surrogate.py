@@ -83,6 +83,8 @@ class Surrogate:
     """Out-of-bag coefficient of determination; 1 is perfect, 0 no better than the mean."""
     configurations: int
     trials: int
+    together: NDArray[np.bool_]
+    """Whether two parameters are both active in any of the configurations, by their positions."""
 
     def predict(self, configs: Sequence[Mapping[str, object]]) -> list[float]:
         """Predicted costs."""
@@ -117,6 +119,20 @@ def axes(space: Space) -> tuple[Axis, ...]:
         _axis(parameter, 1.0 - active[parameter.name] / whole, taken.get(parameter.name))
         for parameter in space.parameters
     )
+
+
+def families(space: Space) -> tuple[tuple[str, ...], ...]:
+    """The parameters of a space, each with those that conditions tie it to, parents first."""
+    found: list[tuple[str, ...]] = []
+    tied = {name: name for name in space.by_name}
+    for condition in space.conditions:
+        old, new = tied[condition.child], tied[condition.parent]
+        tied = {name: new if root == old else root for name, root in tied.items()}
+    for root in dict.fromkeys(tied.values()):
+        members = [name for name in space.by_name if tied[name] == root]
+        # A stable sort: what has no condition of its own comes first.
+        found.append(tuple(sorted(members, key=lambda name: bool(space.conditions_of(name)))))
+    return tuple(found)
 
 
 def encode(configs: Sequence[Mapping[str, object]], axes: Sequence[Axis]) -> Array:
@@ -174,6 +190,8 @@ def fit(
     if np.ptp(target) <= 1e-12 * max(1.0, float(np.abs(target).max())):
         return Refusal("all configurations cost the same, there is nothing to explain")
     found = axes(space)
+    places = encode(costs["config"].to_list(), found)
+    active = (places != INACTIVE).astype(float)
     forest = RandomForestRegressor(
         n_estimators=trees,
         max_features=0.7,
@@ -182,8 +200,9 @@ def fit(
         oob_score=True,
         random_state=seed,
         n_jobs=1,
-    ).fit(encode(costs["config"].to_list(), found), target)
-    return Surrogate(found, forest, float(forest.oob_score_), len(costs), len(trials))
+    ).fit(places, target)
+    together = active.T @ active > 0
+    return Surrogate(found, forest, float(forest.oob_score_), len(costs), len(trials), together)
 
 
 def _foreign(configs: Sequence[Config], space: Space) -> str:

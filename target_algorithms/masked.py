@@ -49,8 +49,6 @@ class MaskedEngine:
         train_y: NDArray[np.int64],
     ) -> None:
         torch.set_num_threads(1)
-        # Optimiser state that fades away would otherwise become denormal and slow.
-        torch.set_flush_denormal(True)
         self._network = network
         self._budget = budget
         self._momentum = momentum
@@ -141,14 +139,22 @@ class MaskedEngine:
     # Steps ---------------------------------------------------------------------------------------
 
     def train(self, segment: Segment) -> None:
-        batches = torch.from_numpy(segment.rows).split(list(segment.sizes))
-        for rows, learning_rate in zip(batches, segment.learning_rates, strict=True):
-            self._backward(rows)
-            self._steps += 1
-            with torch.no_grad():
-                self._gradient.mul_(self._mask)
-                self._step(learning_rate)
-            self._check_budget()
+        rows = torch.from_numpy(segment.rows)
+        start = 0
+        # Optimiser state that fades away would become denormal and slow. The setting is the whole
+        # thread's, so it does not outlast the steps.
+        torch.set_flush_denormal(True)
+        try:
+            for size, learning_rate in zip(segment.sizes, segment.learning_rates, strict=True):
+                self._backward(rows[start : start + size])
+                start += size
+                self._steps += 1
+                with torch.no_grad():
+                    self._gradient.mul_(self._mask)
+                    self._step(learning_rate)
+                self._check_budget()
+        finally:
+            torch.set_flush_denormal(False)
 
     def _heavy_ball(self, learning_rate: float) -> None:
         self._decayed_gradient.add_(self._decayed, alpha=self._weight_decay)

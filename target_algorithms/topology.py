@@ -149,7 +149,7 @@ def published_densities(
     This suite trains with `layer_counts`; the published numbers are in this form.
     """
     sizes = [math.prod(shape) for shape in shapes]
-    zeros = [math.floor((1.0 - density) * size) for size in sizes]
+    zeros = [_published_zeros(size, density) for size in sizes]
     raw = raw_densities(shapes, power, kernel=kernel)
     dense: set[int] = set()
     while True:
@@ -167,7 +167,12 @@ def published_densities(
 def published_count(shape: Shape, density: float) -> int:
     """The number of active weights that RigL's code gives a layer: n - floor((1 - density) n)."""
     size = math.prod(shape)
-    return size - math.floor((1.0 - density) * size)
+    return size - _published_zeros(size, density)
+
+
+def _published_zeros(size: int, density: float) -> int:
+    # The code is given the sparsity: 1 - (1 - 0.1) must not lose a weight to rounding.
+    return math.floor((1.0 - density) * size + 1e-9)
 
 
 def random_positions(size: int, count: int, rng: np.random.Generator) -> Positions:

@@ -228,7 +228,8 @@ def batches(
     while left > 0:
         order = rng.permutation(rows)[:left]
         for start in range(0, len(order), batch_size):
-            yield epoch, order[start : start + batch_size], start + batch_size >= rows
+            batch = order[start : start + batch_size]
+            yield epoch, batch, start + len(batch) == rows
         left -= len(order)
         epoch += 1
 

@@ -217,7 +217,9 @@ def list_(
             )
         )
         return
-    table = Table("scenario", "parameters", "instances (test)", "trials", "budget", box=None)
+    table = Table(box=None)
+    for heading in ("scenario", "parameters", "instances (test)", "trials", "fixed options"):
+        table.add_column(heading, no_wrap=heading == "scenario", overflow="fold")
     for s in found:
         table.add_row(
             f"scenarios/{s.name}",

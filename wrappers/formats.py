@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from target_algorithms.errors import BadInput
 from wrappers.scenario import PROGRAM, Scenario, read, read_instances
 from wrappers.space import Condition, Config, Parameter, Space, number_text, variant_space
 
@@ -21,15 +20,6 @@ DIGITS = 12
 irace rounds reals to *places*, not to significant digits: its default of 4 would turn a
 weight decay of 0.000001 into 0. Fewer than 15, because rounding is also what keeps the rounding
 error of exp(log(bound)) from leaving the range, which irace treats as a fault of its own."""
-
-FEATURES = (
-    "MeanMeansOfNumericAtts",
-    "MeanStdDevOfNumericAtts",
-    "MeanSkewnessOfNumericAtts",
-    "MeanKurtosisOfNumericAtts",
-    "ClassEntropy",
-)
-"""The columns of features.csv, by OpenML's names; `target_algorithms.instances` computes them."""
 
 _RUNNER = """\
 #!/bin/sh
@@ -173,7 +163,8 @@ def export(folder: str | Path) -> dict[Path, str]:
     space = variant_space(scenario.variant)
     default = irace_configurations(space, [space.default])
     parameters, forbidden = irace_parameters(space), irace_forbidden(space)
-    of_v4 = f"{parameters}\n[forbidden]\n{forbidden}\n[global]\ndigits = {DIGITS}\n"
+    sections = f"\n[forbidden]\n{forbidden}" if forbidden else ""
+    of_v4 = f"{parameters}{sections}\n[global]\ndigits = {DIGITS}\n"
     return {
         scenario.folder / name: text
         for name, text in {
@@ -208,7 +199,7 @@ def write(folder: str | Path) -> tuple[Path, ...]:
 
 
 def features_csv(set_folder: str | Path) -> str:
-    """The text of features.csv for all instances of a set, computed from their data."""
+    """The text of features.csv for all instances of a set, computed from their training rows."""
     from target_algorithms.instances import features
 
     folder = Path(set_folder)
@@ -217,10 +208,10 @@ def features_csv(set_folder: str | Path) -> str:
         for name in ("training.txt", "test.txt")
         for instance in read_instances(folder / name, folder.parent)
     ]
-    table = {instance: features(instance) for instance in instances}
-    rows = [",".join(("instance", *next(iter(table.values()))))]
-    for instance, row in table.items():
-        rows.append(",".join((instance, *(f"{value:.10g}" for value in row.values()))))
+    of_instance = {instance: features(instance) for instance in instances}
+    rows = [",".join(("instance", *of_instance[instances[0]]))]
+    for instance, values in of_instance.items():
+        rows.append(",".join((instance, *map(number_text, values.values()))))
     return _text(rows)
 
 

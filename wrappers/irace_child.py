@@ -79,8 +79,9 @@ function(folder, pairs, budget, seed, digits, settings, ask, report) {
     configurationsFile = file.path(folder, "default.txt"),
     maxExperiments = budget, seed = seed, logFile = log, execDir = folder, debugLevel = 0))
   elites <- if (newer) {
-    forbidden <- paste(readLines(file.path(folder, "forbidden.txt")), collapse = "\n")
-    table <- paste0(table, "\n[forbidden]\n", forbidden, "\n[global]\ndigits = ", digits, "\n")
+    forbidden <- readLines(file.path(folder, "forbidden.txt"))
+    if (length(forbidden) > 0) forbidden <- c("[forbidden]", forbidden)
+    table <- paste(c(table, forbidden, "[global]", paste("digits =", digits)), collapse = "\n")
     irace(c(scenario, list(parameters = readParameters(text = table))))
   } else {
     if (file.size(file.path(folder, "forbidden.txt")) > 0)

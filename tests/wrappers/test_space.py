@@ -226,7 +226,8 @@ def test_an_odd_line_is_refused_with_its_number(text: str, message: str) -> None
 def test_comments_headers_and_spaces_do_not_matter() -> None:
     tidy = read_pcs("a {x, y} [x]\nb [1, 8] [2]il\nb | a in {x, y}\n{a=y}", "t")
     untidy = read_pcs(
-        "# all\n\n  a  {x,y}[x] # one\nb [1,8][2]li\nConditionals:\nb|a in {x,y}\nForbidden:\n{ a=y }",
+        "# all\n\n  a  {x,y}[x] # one\nb [1,8][2]li\nConditionals:\nb|a in {x,y}\n"
+        "Forbidden:\n{ a=y }",
         "t",
     )
     assert tidy == untidy

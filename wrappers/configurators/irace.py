@@ -42,19 +42,32 @@ Message = dict[str, Any]
 _FIRST_TEST = 5  # irace's default for firstTest and mu
 
 
-@functools.cache
 def available() -> str | None:
     """None when irace can be run, else what to do."""
     if importlib.util.find_spec("rpy2") is None:
         return "the package rpy2 is not installed; run './run_all.sh setup'"
-    rscript = shutil.which("Rscript")
-    if rscript is None:
+    if shutil.which("Rscript") is None:
         return f"R is not installed; {INSTALL}, then './run_all.sh setup'"
-    look = [rscript, "--no-init-file", "-e", 'cat(nzchar(system.file(package = "irace")))']
-    found = subprocess.run(look, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if found.stdout.strip() != "TRUE":
+    if "irace" not in versions():
         return f"R has no package irace; {INSTALL}, then './run_all.sh setup'"
     return None
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """The versions of R and of its irace, without what is not installed."""
+    rscript = shutil.which("Rscript")
+    if rscript is None:
+        return {}
+    look = "cat(format(getRversion()), tryCatch(format(packageVersion('irace')), error = list))"
+    told = subprocess.run(
+        [rscript, "--no-init-file", "-e", look],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    return dict(zip(("R", "irace"), told.stdout.split(), strict=False))
 
 
 def least_budget(iterations: int, survivors: int, first_test: int) -> int:

@@ -39,7 +39,8 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
     from smac.runhistory import TrialValue
 
     logging.getLogger("smac").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="smac|sklearn|ConfigSpace")
+    # SMAC's local search takes the mean of no times when it has made no step.
+    warnings.filterwarnings("ignore", message="Mean of empty slice|invalid value encountered")
     with tempfile.TemporaryDirectory() as folder:
         facade = _facade(scenario, run, seed, Path(folder))
         blocks: dict[int, int] = {}  # SMAC's seed -> our block of pairs

@@ -1,0 +1,161 @@
+"""Sentences built from the numbers of the tables; the report's prose."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.ablation import AblationPath
+from analysis.configurability import OUTSIDE_BUDGET, Interval
+from analysis.surrogate import LEAST_R2, Refusal, Surrogate
+
+
+def percent(value: float) -> str:
+    """An error or a share, in per cent with one decimal."""
+    return f"{100 * value:.1f} %"
+
+
+def points(value: float) -> str:
+    """A difference of errors, in percentage points with one decimal and no sign."""
+    return f"{abs(100 * value):.1f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 run`, `3 runs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def change(row: Mapping[str, Any]) -> str:
+    """`by 4.7 points [4.0, 5.5]`, of an improvement or a worsening."""
+    low, high = sorted((row["low"], row["high"]), key=abs)
+    return f"by {points(row['improvement'])} points [{points(low)}, {points(high)}]"
+
+
+def doubtful(row: Mapping[str, Any]) -> str:
+    """The difference with its sign, for intervals that cover zero."""
+    numbers = (row["improvement"], row["low"], row["high"])
+    mean, low, high = (f"{100 * value:+.1f}" for value in numbers)
+    return f"the improvement is {mean} points [{low}, {high}]"
+
+
+def gain(row: Mapping[str, Any]) -> str:
+    """What a configurator did for a variant; a row of `configurability`."""
+    found = Interval(row["improvement"], row["low"], row["high"])
+    ends = f"from {percent(row['default_error'])} to {percent(row['configured_error'])}"
+    who = row["configurator"]
+    if found.covers_zero:
+        return f"{who}: no difference to the default is shown ({ends}; {doubtful(row)})."
+    verb = "lowers" if found.mean > 0 else "raises"
+    return f"{who} {verb} the test error {ends}, {change(row)}."
+
+
+def configured(variant: str, table: pd.DataFrame) -> str:
+    """All configurators on one variant."""
+    told = " ".join(gain(row) for row in table.to_dict("records"))
+    runs, pairs = sorted(set(table["runs"])), sorted(set(table["pairs"]))
+    basis = f"{_numbers(runs, 'run')} each, {_numbers(pairs, 'paired evaluation')} a run"
+    return f"{variant} ({basis}): {told}"
+
+
+def _numbers(numbers: Sequence[int], noun: str) -> str:
+    if len(numbers) == 1:
+        return counted(int(numbers[0]), noun)
+    return f"{min(numbers)} to {max(numbers)} {noun}s"
+
+
+def references(defaults: pd.DataFrame) -> list[str]:
+    """The baselines, one sentence each."""
+    told = []
+    for row in defaults.to_dict("records"):
+        aside = (
+            ", which the budget of active weights does not bind,"
+            if row["variant"] in OUTSIDE_BUDGET
+            else ""
+        )
+        told.append(
+            f"{row['variant']}{aside} has {percent(row['test_error'])}"
+            f" [{points(row['low'])}, {points(row['high'])}] at its defaults"
+            f" ({counted(int(row['pairs']), 'evaluation')},"
+            f" {row['active_weights']:,.0f} active weights)."
+        )
+    return told
+
+
+def combination(row: Mapping[str, Any], combined: str) -> str:
+    """The combination against the best single variant; a row of `against_single`."""
+    found = Interval(row["improvement"], row["low"], row["high"])
+    chosen = listed(str(row["single"]).split("; "))
+    if found.covers_zero:
+        verdict = f"no difference is shown; {doubtful(row)}"
+    else:
+        verdict = f"{combined} is {'better' if found.mean > 0 else 'worse'} {change(row)}"
+    return (
+        f"{row['configurator']}: {combined} reaches {percent(row['combined_error'])}, the single"
+        f" variant that was best in training {percent(row['single_error'])}: {verdict}"
+        f" ({counted(int(row['runs']), 'configurator seed')}; chosen was {chosen})."
+    )
+
+
+def surrogate_quality(variant: str, found: Surrogate | Refusal) -> str:
+    """How good the forest is, or why there is none."""
+    if isinstance(found, Refusal):
+        return f"{variant}: no surrogate: {found.reason}."
+    told = (
+        f"{variant}: a random forest on {found.configurations} configurations"
+        f" ({counted(found.trials, 'trial')}) explains an out-of-bag R² of {found.r2:.2f}"
+    )
+    if not found.r2 >= LEAST_R2:
+        return told + f", less than the {LEAST_R2} that conclusions need: no importances are shown."
+    return told + "."
+
+
+def important(table: pd.DataFrame) -> str:
+    """The leading families and the leading pair of an importance table."""
+    leading = table[table["kind"] == "family"].head(3).to_dict("records")
+    told = listed(
+        [
+            f"{row['parameter']}{' with what depends on it' if row['other'] else ''}"
+            f" ({percent(row['importance'])})"
+            for row in leading
+        ]
+    )
+    told = f"Most of the variance of the error is explained by {told}."
+    pairs = table[table["kind"] == "pair"]
+    if len(pairs):
+        row = pairs.iloc[0]
+        told += (
+            f" The pair that adds most is {row['parameter']} × {row['other']}"
+            f" ({percent(row['importance'])})."
+        )
+    return told
+
+
+def path(name: str, found: AblationPath) -> str:
+    """What an ablation path says."""
+    how = (
+        f"measured with trials on {counted(found.pairs, 'training pair')}"
+        if found.evaluation == "trials"
+        else "predicted by the surrogate, not measured"
+    )
+    ends = f"from {percent(found.source_cost)} to {percent(found.target_cost)}"
+    told = f"{name}: {counted(len(found.steps), 'change')} lead {ends} ({how}). "
+    best = max(found.steps, key=lambda step: step.gain)
+    if best.gain <= 0:
+        return told + "None of them lowers the error."
+    share = f", {percent(best.share)} of the whole difference" if best.share else ""
+    if found.target_cost >= found.source_cost:
+        share = ""
+        told += "The incumbent is not better than the default on these pairs. "
+    told += (
+        f"The largest single gain is {points(best.gain)} points{share}, from"
+        f" {' + '.join(best.parameters)}."
+    )
+    worse = [step for step in found.steps if step.gain < 0]
+    if worse:
+        told += f" {counted(len(worse), 'change')} made it worse where they came."
+    return told

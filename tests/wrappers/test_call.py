@@ -1,0 +1,187 @@
+"""`./wrappers/target` as configurators call it: as a program, from the repository's root."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from wrappers.evaluator import ROOT
+from wrappers.space import variant_space
+
+FIXED = ["--active-weights", "500", "--training-samples", "600", "--hidden", "32-32"]
+INSTANCE = "sklearn/digits/0/3"
+
+
+def pairs(variant: str = "rigl", **changes: object) -> list[str]:
+    """The variant's default configuration as words, with changes; None leaves one out."""
+    config = {**variant_space(variant).default, **changes}
+    return [w for k, v in config.items() if v is not None for w in (f"-{k}", str(v))]
+
+
+def target(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the script with any Python, nothing activated, as a stranger's program would."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL"))}
+    plain["SPARSE_ACLIB_PYTHON"] = sys.executable
+    return subprocess.run(
+        ["python3", str(ROOT / "wrappers/target"), *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=plain,
+        timeout=120,
+    )
+
+
+def config_call(*words: str, cutoff: str = "60", instance: str = INSTANCE) -> list[str]:
+    return [*FIXED, "--instance", instance, "--cutoff", cutoff, "--seed", "17", "--config", *words]
+
+
+def test_both_dialects_answer_with_the_same_cost_from_any_folder(tmp_path: Path) -> None:
+    named = target("rigl", *config_call(*pairs()))
+    positional = target("rigl", *FIXED, INSTANCE, "0", "60", "0", "17", *pairs(), cwd=tmp_path)
+    assert (named.returncode, positional.returncode) == (0, 0)
+    first, second = named.stdout.splitlines()
+    record = json.loads(first.removeprefix("Result of this algorithm run: "))
+    assert record["status"] == "SUCCESS" and 0 <= record["cost"] <= 1 and record["runtime"] > 0
+    assert second.startswith("Result for ParamILS: SUCCESS, ")
+    (line,) = positional.stdout.splitlines()
+    status, runtime, length, quality, seed = line.split(": ")[1].split(", ")
+    assert (status, seed) == ("SUCCESS", "17") and 0 < float(runtime) <= 60
+    assert float(length) == float(quality) == pytest.approx(record["cost"])
+
+
+def test_the_script_runs_by_its_shebang_as_well() -> None:
+    done = subprocess.run(
+        ["./wrappers/target", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "rigl" in done.stdout and "--active-weights" in done.stdout
+
+
+@pytest.mark.parametrize("variant", ["set", "rigl", "meta", "static", "dense"])
+def test_help_of_a_variant_lists_its_parameters(variant: str) -> None:
+    shown = target(variant, "--help").stdout
+    for parameter in variant_space(variant).parameters:
+        assert f"-{parameter.name} " in shown
+
+
+BAD = {
+    "unknown variant": (["nosuch", *config_call(*pairs())], "unknown variant 'nosuch'"),
+    "unknown data set": (
+        ["rigl", *config_call(*pairs(), instance="sklearn/nosuch/0")],
+        "nosuch",
+    ),
+    "unknown fold": (["rigl", *config_call(*pairs(), instance="sklearn/digits/0/99")], "99"),
+    "malformed instance": (["rigl", *config_call(*pairs(), instance="digits")], "digits"),
+    "unknown parameter": (["rigl", *config_call(*pairs(colour="red"))], "colour"),
+    "missing parameter": (
+        ["rigl", *config_call(*pairs(drop_fraction=None))],
+        "drop_fraction",
+    ),
+    "out of range": (["rigl", *config_call(*pairs(drop_fraction=0.9))], "drop_fraction"),
+    "not an integer": (["rigl", *config_call(*pairs(batch_size=64.5))], "batch_size"),
+    "not a number": (["rigl", *config_call(*pairs(momentum="lots"))], "momentum"),
+    "unknown choice": (["rigl", *config_call(*pairs(optimizer="lbfgs"))], "optimizer"),
+    "inactive parameter": (
+        ["rigl", *config_call(*pairs(learning_rate_adamw=0.01))],
+        "learning_rate_adamw",
+    ),
+    "forbidden combination": (
+        [
+            "meta",
+            *config_call(*pairs("meta", grow="random", grow_score=None)),
+        ],
+        "grow",
+    ),
+    "unknown option": (["rigl", "--density", "0.1", *config_call(*pairs())], "--density"),
+    "no budget": (["rigl", *config_call(*pairs())[2:]], "active"),
+    "a budget for dense": (["dense", *config_call(*pairs("dense"))], "active"),
+    "budget below a weight a layer": (
+        ["rigl", "--active-weights", "2", *config_call(*pairs())[2:]],
+        "2",
+    ),
+    "malformed call": (["rigl", "i", "0"], "five words"),
+    "bad cutoff": (["rigl", *config_call(*pairs(), cutoff="soon")], "cutoff"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_that_names_it_and_an_abort_line(case: str) -> None:
+    words, named = BAD[case]
+    done = target(*words)
+    assert done.returncode == 1
+    (complaint,) = done.stderr.splitlines()
+    assert named in complaint and complaint.startswith("target: ABORT: ")
+    assert done.stdout.startswith("Result of this algorithm run: ")
+    assert "ABORT" in done.stdout.splitlines()[0]
+
+
+def test_a_cutoff_too_short_to_finish_is_a_timeout_with_the_worst_cost() -> None:
+    long = ["--active-weights", "500", "--training-samples", "100000000", "--hidden", "32-32"]
+    done = target("rigl", *long, INSTANCE, "0", "0.5", "0", "1", *pairs())
+    assert done.stdout == "Result of this algorithm run: TIMEOUT, 0.5000, 1, 1, 1\n"
+    assert done.returncode == 0 and "cutoff of 0.5 s" in done.stderr
+
+
+def test_too_little_memory_is_a_timeout_that_says_so() -> None:
+    done = target("rigl", "--memory-limit", "50", *config_call(*pairs()))
+    assert '"TIMEOUT"' in done.stdout and "memory limit of 50 MiB exceeded" in done.stdout
+
+
+def test_diverging_training_is_a_success_with_the_worst_cost() -> None:
+    wild = pairs(
+        "static",
+        learning_rate_sgd=1.0,
+        learning_rate_schedule="constant",
+        momentum=0.99,
+        momentum_kind="heavy_ball",
+        weight_decay=0.000001,
+        activation="leaky_relu",
+        width_factor=4.0,
+    )
+    deep = ["--active-weights", "500", "--training-samples", "60000", "--hidden", "32-32-32-32"]
+    done = target("static", *deep, INSTANCE, "0", "60", "0", "1", *wild)
+    assert done.returncode == 0 and "SUCCESS" in done.stdout
+    assert done.stdout.split(", ")[2:4] == ["1", "1"]
+
+
+def test_a_target_that_is_told_to_end_answers_and_leaves_no_process() -> None:
+    long = ["--active-weights", "500", "--training-samples", "100000000", "--hidden", "32-32"]
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "wrappers/target", "rigl", *long, INSTANCE, "0", "60", "0", "1"]
+        + pairs(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not children.read_text():
+        time.sleep(0.05)
+    worker = children.read_text().split()[0]
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    answer, _ = process.communicate(timeout=30)
+    assert answer.startswith("Result of this algorithm run: CRASHED, ")
+    assert process.returncode == 1
+    for _ in range(100):
+        if not Path(f"/proc/{worker}").exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError("the worker outlived the target")
+
+
+def test_without_the_projects_libraries_the_next_command_is_named(tmp_path: Path) -> None:
+    bare = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "wrappers/target"), "rigl", *config_call(*pairs())],
+        capture_output=True,
+        text=True,
+        env={"SPARSE_ACLIB_PYTHON": str(tmp_path / "none"), "PATH": os.environ["PATH"]},
+    )
+    assert bare is None or done.returncode != 0
+    assert "./run_all.sh setup" in done.stderr

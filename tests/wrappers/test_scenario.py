@@ -1,0 +1,174 @@
+"""Scenarios: what is read, and what is refused with file and line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from target_algorithms.errors import BadInput
+from tests.wrappers.toy import SCENARIO
+from wrappers.options import Options, parse_options
+from wrappers.scenario import KEYS, read, read_features, read_instances, scenarios
+
+Edit = Callable[[Path], object]
+
+
+def test_a_scenario_is_read_whole(checkout: Path) -> None:
+    scenario = read(checkout / "scenarios" / "digits" / "toy")
+    assert scenario.name == "digits/toy"
+    assert (scenario.set, scenario.variant) == ("digits", "toy")
+    assert scenario.options == Options(
+        training_samples=20000, hidden=(256, 256), active_weights=1000, memory_limit=4096
+    )
+    assert (scenario.cutoff, scenario.wallclock_limit, scenario.runcount_limit) == (60, 3600, 600)
+    assert scenario.deterministic is False
+    assert scenario.training == ("a/digits/0/0", "a/digits/0/1")
+    assert scenario.test == ("a/digits/0",)
+    assert scenario.feature_names == ("rows", "entropy")
+    assert scenario.features["a/digits/0"] == (120.0, 3.1)
+    assert scenario.folder == checkout / "scenarios" / "digits" / "toy"
+    assert scenario.text == SCENARIO and len(scenario.hash) == 64
+
+
+def test_folder_file_and_name_mean_the_same_scenario(checkout: Path) -> None:
+    by_folder = read(checkout / "scenarios/digits/toy")
+    assert read(checkout / "scenarios/digits/toy/scenario.txt") == by_folder
+    assert read("digits/toy") == by_folder
+    assert scenarios() == (by_folder.folder,)
+
+
+def edit(name: str, old: str, new: str) -> Edit:
+    """Replaces text in a file of the checkout."""
+
+    def apply(root: Path) -> None:
+        path = root / "scenarios" / "digits" / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return apply
+
+
+def line(old: str, new: str) -> Edit:
+    return edit("toy/scenario.txt", old, new)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *(
+            (line(f"{key} =", f"x{key} ="), f"unknown key 'x{key}', expected one of algo,")
+            for key in KEYS
+        ),
+        (line("run_obj = quality\n", ""), "scenario.txt, line 12: key run_obj is missing"),
+        (
+            line("execdir = .\n", "execdir = .\nexecdir = .\n"),
+            "scenario.txt, line 3: key execdir is given twice, first in",
+        ),
+        (line("execdir = .", "execdir = /tmp"), "line 2: execdir is '/tmp', expected ."),
+        (line("deterministic = 0", "deterministic = no"), "line 3: deterministic is 'no'"),
+        (line("quality", "runtime"), "line 4: run_obj is 'runtime', expected quality"),
+        (line("mean", "median"), "line 5: overall_obj is 'median', expected mean"),
+        (line("= 60\n", "= soon\n"), "line 6: cutoff_time is 'soon', expected a positive number"),
+        (line("= 60\n", "= 0\n"), "line 6: cutoff_time is '0'"),
+        (line("= 60\n", "= nan\n"), "line 6: cutoff_time is 'nan'"),
+        (line("= 3600\n", "= -1\n"), "line 7: wallclock_limit is '-1'"),
+        (
+            line("= 600\n", "= 1.5\n"),
+            "line 8: runcount_limit is '1.5', expected a positive integer",
+        ),
+        (line("execdir = .\n", "\nexecdir = .\n"), "line 2: found '', expected 'key = value'"),
+        (line("execdir = .\n", "# here\nexecdir = .\n"), "line 2: found '# here'"),
+        (line("execdir = .\n", "execdir = . # here\n"), "line 2: found 'execdir = . # here'"),
+        (line("execdir = .\n", "execdir\n"), "line 2: found 'execdir'"),
+        (line("execdir = .\n", "execdir =\n"), "line 2: execdir is ''"),
+        (line("--hidden 256", "--hidden=256"), "line 1: algo is"),
+        (line("python3 ./wrappers/target", "python w.py"), "line 1: algo is 'python w.py toy"),
+        (line("target toy", "target rigl"), "expected 'python3 ./wrappers/target toy ...'"),
+        (
+            line("--hidden", "--width"),
+            "line 1: unknown option '--width', expected --active-weights",
+        ),
+        (line("--hidden 256-256", ""), "line 1: option --hidden is missing"),
+        (line(" --active-weights 1000", " --hidden 1"), "line 1: option --hidden is given twice"),
+        (line("1000", "many"), "line 1: option --active-weights is 'many', expected a positive"),
+        (line("256-256", "256-"), "line 1: option --hidden is '', expected positive integers"),
+        (line("256-256", "256 --memory-limit"), "line 1: option --memory-limit has no value"),
+        (line("toy/params.pcs", "toy/none.pcs"), "line 9: no file ./scenarios/digits/toy/none.pcs"),
+        (line("/training.txt", "/none.txt"), "line 10: no file ./scenarios/digits/none.txt"),
+        (line("/test.txt", "/none.txt"), "line 11: no file ./scenarios/digits/none.txt"),
+        (line("/features.csv", "/none.csv"), "line 12: no file ./scenarios/digits/none.csv"),
+        (
+            edit("training.txt", "0/1", "0/0"),
+            "training.txt, line 2: instance a/digits/0/0 is given",
+        ),
+        (edit("training.txt", "0/0\n", "0/0\n\n"), "training.txt, line 2: blank"),
+        (edit("training.txt", "0/1\n", "0/1\n\n"), "training.txt, line 3: blank"),
+        (edit("training.txt", "0/1", "0/1 x"), "training.txt, line 2: instance 'a/digits/0/1 x'"),
+        (edit("training.txt", "a/digits/0/0\na/digits/0/1\n", ""), "training.txt, line 1: no inst"),
+        (
+            edit("training.txt", "a/digits/0/1", "a/digits/0"),
+            "test.txt, line 1: test instance a/digits/0 is a training instance too",
+        ),
+        (
+            edit("features.csv", "a/digits/0/1,101,3.2\n", ""),
+            "line 12: ./scenarios/digits/features.csv has no features of instance a/digits/0/1",
+        ),
+        (
+            edit("features.csv", "3.2", "?"),
+            "features.csv, line 3: entropy is '?', expected a finite",
+        ),
+        (edit("features.csv", "3.2", "inf"), "features.csv, line 3: entropy is 'inf'"),
+        (edit("features.csv", ",3.2", ""), "features.csv, line 3: 2 cells, expected 3"),
+        (
+            edit("features.csv", "0/1,", "0/0,"),
+            "features.csv, line 3: instance a/digits/0/0 is giv",
+        ),
+        (edit("features.csv", "rows", "1"), "features.csv, line 1: expected a header"),
+        (edit("features.csv", "rows", "entropy"), "features.csv, line 1: expected a header"),
+        (
+            edit("toy/params.pcs", "momentum [0.0, 0.99] [0.9]", "momentum [0.0, 0.99] [0.8]"),
+            "line 9: ./scenarios/digits/toy/params.pcs differs from the space of toy",
+        ),
+        (edit("toy/params.pcs", "[0.9]", "[9]"), "toy/params.pcs, line "),
+    ],
+)
+def test_a_malformed_scenario_is_refused_in_one_line(
+    checkout: Path, change: Edit, message: str
+) -> None:
+    change(checkout)
+    with pytest.raises(BadInput) as refusal:
+        read(checkout / "scenarios/digits/toy")
+    assert message in str(refusal.value)
+    assert "line " in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_scenario_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(BadInput, match="no scenario at digits/rigl, .* one of digits/toy"):
+        read("digits/rigl")
+
+
+def test_instances_and_features_read_without_a_last_newline(tmp_path: Path) -> None:
+    (tmp_path / "i").write_text("a\nb")
+    (tmp_path / "f").write_text("i,x\na,1\nb,2")
+    assert read_instances(tmp_path / "i", tmp_path) == ("a", "b")
+    assert read_features(tmp_path / "f", tmp_path) == (("x",), {"a": (1.0,), "b": (2.0,)})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(training_samples=1, hidden=(7,)),
+        Options(training_samples=20000, hidden=(300, 100), active_weights=5),
+        Options(training_samples=2, hidden=(1, 2, 3), active_weights=5, memory_limit=512),
+    ],
+)
+def test_options_survive_the_command_line(options: Options) -> None:
+    assert parse_options(options.words) == options
+
+
+def test_a_trial_of_the_dense_reference_is_told_of_no_budget() -> None:
+    told = parse_options(["--hidden", "8-4", "--training-samples", "9"]).request
+    assert told == {"training_samples": 9, "hidden": [8, 4]}
