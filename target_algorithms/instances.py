@@ -240,7 +240,8 @@ def prepare(source: str, dataset: str) -> Path:
         )
     from safetensors.numpy import save
 
-    content = save({"features": values, "labels": labels}, {"format": FORMAT, "sha256": digest})
+    # One entry: several would be written in an order that changes from run to run.
+    content = save({"features": values, "labels": labels}, {"sparse-aclib": f"{FORMAT} {digest}"})
     file = data_directory() / source / f"{dataset}.safetensors"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -284,7 +285,7 @@ def _stored(source: str, dataset: str) -> tuple[NDArray[Any], NDArray[np.uint8]]
             prepare(source, dataset)
         except PermissionError as error:
             raise BadInput(f"cannot read {file} ({error.strerror})") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if attempt:
                 raise BadInput(f"{file} is damaged ({error}): delete it") from error
             prepare(source, dataset)
@@ -294,14 +295,14 @@ def _stored(source: str, dataset: str) -> tuple[NDArray[Any], NDArray[np.uint8]]
 def _read(file: Path) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Maps a safetensors file: its layout is a length, a JSON header and the plain bytes.
 
-    Raises OSError, ValueError, KeyError or TypeError if it is missing or damaged.
+    Raises one of several errors if it is missing or damaged; `_stored` lists them.
     """
     content = np.memmap(file, dtype=np.uint8, mode="r")
     start = 8 + int.from_bytes(content[:8].tobytes(), "little")
     if start > len(content):
         raise ValueError("the header is cut off")
     header = json.loads(content[8:start].tobytes())
-    if header["__metadata__"]["format"] != FORMAT:
+    if header["__metadata__"]["sparse-aclib"].split()[0] != FORMAT:
         raise ValueError("another format")
 
     def tensor(name: str) -> NDArray[Any]:

@@ -333,8 +333,9 @@ def _sha256(*parts: bytes) -> str:
 def _code_sha256(configurator: str) -> str:
     """Hash of all code that a trial's result or a configurator's choices depend on."""
     files = sorted((ROOT / "target_algorithms").rglob("*.py"))
-    files += [ROOT / "wrappers" / f"{name}.py" for name in ("run", "space")]
+    files += [ROOT / "wrappers" / f"{name}.py" for name in ("run", "space", "formats")]
     files += [ROOT / "wrappers" / "configurators" / f"{configurator}.py"]
+    files += sorted((ROOT / "wrappers").glob(f"{configurator}_child.py"))
     return _sha256(*(file.read_bytes() for file in files))
 
 
@@ -414,13 +415,16 @@ def open_run(
     trials: int,
     workers: int,
     progress: Progress = lambda done: None,
+    versions: Mapping[str, str] | None = None,
 ) -> Iterator[Run]:
     """A new run, or the interrupted one in the same folder if it is the same in everything.
 
+    `versions`: of programs that the configurator uses beside Python's packages.
     Raises BadInput that names the difference otherwise.
     """
     folder = run_folder(results, scenario, configurator, seed)
     about = describe(scenario, configurator, seed, trials, workers)
+    about["versions"] |= versions or {}
     with locked(folder):
         path = folder / "run.json"
         if path.exists():

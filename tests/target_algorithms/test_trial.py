@@ -84,7 +84,7 @@ def test_what_no_retry_can_mend_is_bad_input_in_one_line(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(BadInput, match=message) as error:
-        run(request("rigl", **changes))
+        run({**request("rigl"), **changes})
     assert "\n" not in str(error.value)
 
 

@@ -22,9 +22,7 @@ def rigl(suite: Path) -> Scenario:
 def test_every_incumbent_meets_every_test_pair_once_and_the_default_only_once_for_all_runs(
     rigl: Scenario, tmp_path: Path
 ) -> None:
-    runs = [
-        configurators.execute(rigl, "random_search", seed, 6, 1, tmp_path) for seed in (1, 2)
-    ]
+    runs = [configurators.execute(rigl, "random_search", seed, 6, 1, tmp_path) for seed in (1, 2)]
     incumbents = [{e["config_id"] for e in read_lines(r / "trajectory.jsonl")} for r in runs]
     default = config_id(read_lines(runs[0] / "trajectory.jsonl")[0]["config"])
     assert default in incumbents[0] & incumbents[1]

@@ -6,8 +6,8 @@ A configurator is a module with one function,
 
 that asks `run` for trials, names its incumbents and ends by itself or with BudgetExhausted. Given
 the same seed and answers it must ask the same trials (that is how an interrupted run goes on). One
-that needs more than Python's packages may have `available() -> str | None`: None, or what to
-install. `random_search.py` is the template.
+that needs more than this project's Python packages may have `available() -> str | None` (None, or
+what to install) and `versions() -> dict[str, str]` for run.json. `random_search.py` is the template.
 """
 
 import contextlib
@@ -59,7 +59,7 @@ def execute(
     progress: Progress = lambda done: None,
 ) -> Path:
     """Do a run, or what is left of it, and return its folder."""
-    configure = load(configurator).configure
+    module = load(configurator)
     with open_run(
         results,
         scenario,
@@ -68,9 +68,10 @@ def execute(
         trials=trials,
         workers=workers,
         progress=progress,
+        versions=module.versions() if hasattr(module, "versions") else None,
     ) as run:
         if not run.finished:
             with contextlib.suppress(BudgetExhausted):
-                configure(scenario, run, seed=seed)
+                module.configure(scenario, run, seed=seed)
             run.finish()
     return run.folder

@@ -59,7 +59,10 @@ def versions() -> dict[str, str]:
     rscript = shutil.which("Rscript")
     if rscript is None:
         return {}
-    look = "cat(format(getRversion()), tryCatch(format(packageVersion('irace')), error = list))"
+    look = (
+        "cat(format(getRversion()),"
+        " tryCatch(format(packageVersion('irace')), error = function(missing) ''))"
+    )
     told = subprocess.run(
         [rscript, "--no-init-file", "-e", look],
         stdin=subprocess.DEVNULL,
