@@ -26,6 +26,9 @@ from analysis.surrogate import LEAST_R2, Array, Axis, Refusal, Surrogate
 COLUMNS = ["kind", "parameter", "other", "importance", "std", "trees"]
 
 
+_BLOCK = 512  # leaves compared at once with all others
+
+
 @dataclass(frozen=True)
 class Partition:
     """The leaves of one tree: disjoint boxes that cover the space, each with a value.
@@ -89,18 +92,26 @@ def explained(leaves: Partition, dimensions: Sequence[int]) -> float:
 
 
 def jointly_explained(leaves: Partition, dimensions: Sequence[int]) -> float:
-    """The same as `explained`, by overlaps of leaves: for many dimensions, where cells are too
-    many. Takes leaves x leaves numbers of memory."""
+    """The same as `explained`, by overlaps of leaves: for dimensions with too many cells together.
+
+    Time grows with the square of the number of leaves, memory with the number.
+    """
     masses = leaves.masses
     others = np.delete(masses, tuple(dimensions), axis=1).prod(axis=1)
-    overlap = np.ones((len(masses), len(masses)))
+    weighted = others * _centred(leaves, masses)
+    ends = []
     for d in dimensions:
         cumulative = np.concatenate([[0.0], np.cumsum(leaves.cells[d])])
-        low, high = cumulative[leaves.first[:, d]], cumulative[leaves.last[:, d]]
-        side = np.minimum.outer(high, high) - np.maximum.outer(low, low)
-        overlap *= np.maximum(side, 0.0, out=side)
-    weighted = others * _centred(leaves, masses)
-    return float(weighted @ overlap @ weighted)
+        ends.append((cumulative[leaves.first[:, d]], cumulative[leaves.last[:, d]]))
+    total = 0.0
+    for start in range(0, len(masses), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        overlap = np.ones((len(weighted[block]), len(masses)))
+        for low, high in ends:
+            side = np.minimum.outer(high[block], high) - np.maximum.outer(low[block], low)
+            overlap *= np.maximum(side, 0.0, out=side)
+        total += float(weighted[block] @ overlap @ weighted)
+    return total
 
 
 def importance(

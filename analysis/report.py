@@ -80,14 +80,15 @@ class Part:
     """What the page says of one instance set."""
 
     name: str
-    gains: list[str]
+    short: list[str]
+    gains: list[tuple[str, str]]
     references: list[str]
     combination: list[str]
     error: Picture | None
     error_table: Table | None
     combination_table: Table | None
     curves: Picture | None
-    curves_words: str
+    curves_words: list[str]
     importances: list[Importance]
     paths: list[Ablation]
     paths_refused: list[str]
@@ -285,7 +286,8 @@ def _part(t: _Tables, name: str, drawn: dict[str, bytes]) -> Part:
     curves = own["anytime_summary"]
     return Part(
         name=name,
-        gains=[words.configured(v, g) for v, g in table.groupby("variant", sort=False)],
+        short=words.in_short(table, own["combination"], COMBINED),
+        gains=[(v, words.configured(g)) for v, g in table.groupby("variant", sort=False)],
         references=words.references(defaults[defaults["variant"].isin(baselines)]),
         combination=[words.combination(r, COMBINED) for r in own["combination"].to_dict("records")],
         error=_picture(
@@ -368,7 +370,7 @@ def _picture(drawn: dict[str, bytes], file: str, draw: Callable[[], Figure], tex
     return Picture(file, base64.b64encode(drawn[file]).decode(), text)
 
 
-def _curves_words(curves: pd.DataFrame) -> str:
+def _curves_words(curves: pd.DataFrame) -> list[str]:
     told = []
     for variant, own in curves.groupby("variant", sort=False):
         end = own["trial"].max()
@@ -385,7 +387,7 @@ def _curves_words(curves: pd.DataFrame) -> str:
             )
             + "."
         )
-    return " ".join(told)
+    return told
 
 
 _PERCENTS = frozenset(
@@ -506,7 +508,11 @@ def _told(text: str) -> str:
     values = json.loads(text)
     if not isinstance(values, dict):
         return str(values)
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+    told = [
+        f"{name.removesuffix('_gib')} {value}{' GiB' if name.endswith('_gib') else ''}"
+        for name, value in values.items()
+    ]
+    return ", ".join(told)
 
 
 def _settings(runs: pd.DataFrame) -> list[tuple[str, str]]:

@@ -54,12 +54,45 @@ def gain(row: Mapping[str, Any]) -> str:
     return f"{who} {verb} the test error {ends}, {change(row)}."
 
 
-def configured(variant: str, table: pd.DataFrame) -> str:
+def in_short(table: pd.DataFrame, against: pd.DataFrame, combined: str) -> list[str]:
+    """The answers of one instance set in a sentence each; none where there is nothing to say."""
+    told = []
+    if len(table):
+        shown = table[(table["low"] > 0) | (table["high"] < 0)]
+        better = int((shown["improvement"] > 0).sum())
+        worse = len(shown) - better
+        best = table.loc[table["improvement"].idxmax()]
+        told.append(
+            f"Configuration gains over the default in {better} of"
+            f" {counted(len(table), 'case')} (variant and configurator)"
+            + (f", loses in {worse}" if worse else "")
+            + (f"; in {len(table) - len(shown)} no difference is shown" * (len(shown) < len(table)))
+            + f". The largest mean improvement is {100 * best['improvement']:.1f} points"
+            f" ({best['variant']} with {best['configurator']})."
+        )
+    if len(against):
+        shown = against[(against["low"] > 0) | (against["high"] < 0)]
+        better = int((shown["improvement"] > 0).sum())
+        worse = len(shown) - better
+        told.append(
+            f"{combined} is better than the single variant chosen in training with {better} of"
+            f" {counted(len(against), 'configurator')}"
+            + (f", worse with {worse}" if worse else "")
+            + (
+                f"; with {len(against) - len(shown)} no difference is shown"
+                * (len(shown) < len(against))
+            )
+            + "."
+        )
+    return told
+
+
+def configured(table: pd.DataFrame) -> str:
     """All configurators on one variant."""
     told = " ".join(gain(row) for row in table.to_dict("records"))
     runs, pairs = sorted(set(table["runs"])), sorted(set(table["pairs"]))
     basis = f"{_numbers(runs, 'run')} each, {_numbers(pairs, 'paired evaluation')} a run"
-    return f"{variant} ({basis}): {told}"
+    return f"{told} ({basis})"
 
 
 def _numbers(numbers: Sequence[int], noun: str) -> str:
@@ -124,7 +157,7 @@ def important(table: pd.DataFrame) -> str:
             for row in leading
         ]
     )
-    told = f"Most of the variance of the error is explained by {told}."
+    told = f"The largest shares of the variance of the error belong to {told}."
     pairs = table[table["kind"] == "pair"]
     if len(pairs):
         row = pairs.iloc[0]
@@ -157,5 +190,6 @@ def path(name: str, found: AblationPath) -> str:
     )
     worse = [step for step in found.steps if step.gain < 0]
     if worse:
-        told += f" {counted(len(worse), 'change')} made it worse where they came."
+        came = "where it came" if len(worse) == 1 else "where they came"
+        told += f" {counted(len(worse), 'change')} made the error worse {came}."
     return told

@@ -7,7 +7,9 @@ A configurator is a module with one function,
 that asks `run` for trials, names its incumbents and ends by itself or with BudgetExhausted. Given
 the same seed and answers it must ask the same trials (that is how an interrupted run goes on). One
 that needs more than this project's Python packages may have `available() -> str | None` (None, or
-what to install) and `versions() -> dict[str, str]` for run.json. `random_search.py` is the template.
+what to install) and `versions() -> dict[str, str]`, for run.json.
+
+`random_search.py` is the template.
 """
 
 import contextlib
