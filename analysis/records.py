@@ -167,7 +167,10 @@ def _frame(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> pd.DataFra
     """A frame with these columns first and whatever else the records hold behind them."""
     frame = pd.DataFrame.from_records(list(rows))
     extra = [name for name in frame.columns if name not in columns]
-    return frame.reindex(columns=[*columns, *extra])
+    frame = frame.reindex(columns=[*columns, *extra])
+    # Without rows nothing says what a column holds, and frames must still merge.
+    types = dict.fromkeys(RUN[:3], "str") | {"run_seed": "int64", "cost": "float64"}
+    return frame.astype({name: kind for name, kind in types.items() if name in frame.columns})
 
 
 def _check(record: object, fields: Sequence[str], where: str) -> None:

@@ -453,6 +453,15 @@ def _notes(t: _Tables, torn: Sequence[str], missing: Mapping[str, str]) -> list[
             f"{words.counted(len(bare), 'finished run')} without validation of default and"
             f" incumbent, left out: {', '.join(names)}. 'sparse-aclib validate' adds it."
         )
+    short = per_run[(per_run["state"] == "finished") & (per_run["configurator"] != DEFAULT)]
+    short = short[short["trials_used"] < short["trials"]]
+    for name, own in short.groupby("configurator"):
+        used = own["trials_used"].astype(int)
+        span = f"{used.min()} to {used.max()}" if used.nunique() > 1 else f"{used.min()}"
+        notes.append(
+            f"{name} left a part of its budget unused in {words.counted(len(own), 'run')}: it used"
+            f" {span} of {own['trials'].max()} trials."
+        )
     failed = int(t.out["effort"]["failed"].sum()) if len(t.out["effort"]) else 0
     if failed:
         notes.append(

@@ -74,7 +74,7 @@ def space_of(variant: str) -> Space:
 
 def error_of(variant: str, config: Mapping[str, Any]) -> float:
     """The true error of a configuration, without noise."""
-    error = BASE[variant]
+    error: float = BASE[variant]
     if config["optimizer"] == "sgd":
         rate = config["learning_rate_sgd"]
         effective = rate / (1 - min(config["momentum"], 0.95))
@@ -91,7 +91,7 @@ def error_of(variant: str, config: Mapping[str, Any]) -> float:
     if variant == "meta":
         error -= 0.03 * (config["grow"] == "mixed")
         error -= 0.02 * (config["drop_rule"] == "sign" and config["drop_schedule"] == "cosine")
-    return min(max(error, 0.03), 1.0)
+    return float(min(max(error, 0.03), 1.0))
 
 
 def evaluation(variant: str, config: Config, instance: str, seed: int) -> dict[str, Any]:
@@ -158,7 +158,9 @@ def write_run(
     folder.mkdir(parents=True)
     space, rng = space_of(variant), random.Random(f"{variant}/{configurator}/{seed}")
     pairs = random.Random(seed)
-    blocks = [(f"sklearn/digits/0/{i % instances}", seed * 1000 + i // instances) for i in range(500)]
+    blocks = [
+        (f"sklearn/digits/0/{i % instances}", seed * 1000 + i // instances) for i in range(500)
+    ]
     pairs.shuffle(blocks)
     history: list[dict[str, Any]] = []
     path: list[dict[str, Any]] = []
@@ -267,7 +269,7 @@ def make_run() -> Callable[..., Path]:
     return write_run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def spaces() -> Callable[[str], Space]:
     """`space_of`."""
     return space_of
@@ -276,4 +278,4 @@ def spaces() -> Callable[[str], Space]:
 @pytest.fixture(scope="session")
 def benchmark_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small whole benchmark; not to be changed by a test."""
-    return write_benchmark(tmp_path_factory.mktemp("benchmark"), trials=60)
+    return write_benchmark(tmp_path_factory.mktemp("benchmark"), trials=40)

@@ -1,6 +1,7 @@
 """The training loop: what is consumed, what an update changes, and which runs are equal."""
 
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -83,6 +84,20 @@ def test_rigl_spends_a_batch_on_every_update_and_stops_at_its_end() -> None:
     assert pattern == "0" + ("1" * 10 + "0") * 4 + "1" * (63 - 45)
     assert (outcome.steps, outcome.updates) == (58, 5)
     assert len(seen) == 6
+
+
+def test_rigl_drops_by_the_share_of_the_budget_consumed_before_the_update() -> None:
+    quick = Topology(update_interval=4, regrown_value="new", drop_fraction=0.7)
+    _, _, engine = toy_run(quick, training_samples=945, active_weights=150)
+    consumed, expected = 0, []
+    for call, rows in zip(engine.asked, engine.rows, strict=True):
+        if call == "g":
+            alpha = 0.35 * (1 + math.cos(math.pi * consumed / 945 / 0.75))
+            expected.append([int(alpha * len(c.active)) for c in engine.changes[0][0]])
+        consumed += len(rows)
+    # All grown weights count as new here, so their number is that of the dropped.
+    assert [[len(c.new) for c in changes] for changes, _, _ in engine.changes] == expected
+    assert len(expected) > 8
 
 
 def test_set_updates_after_every_epoch_but_not_after_the_last() -> None:

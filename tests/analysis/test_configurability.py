@@ -1,0 +1,209 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis import anytime, configurability
+from analysis.records import RUN
+
+GOLDEN = Path(__file__).parent / "golden"
+
+Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]
+
+
+def frames(runs: list[dict[str, Any]]) -> Frames:
+    """Frames of runs given as costs of configurations: training, trajectory, validation."""
+    about, trials, paths, validated = [], [], [], []
+    for run in runs:
+        key = {
+            "set": "digits",
+            "variant": run.get("variant", "rigl"),
+            "configurator": run.get("configurator", "smac"),
+            "run_seed": run.get("seed", 1),
+        }
+        about.append(
+            key
+            | {"state": run.get("state", "finished"), "trials": 50}
+            | {"trials_used": run.get("used", 50)}
+        )
+        for config, costs in run.get("training", {}).items():
+            trials += [
+                key | {"config_id": config, "instance": f"i{k}", "seed": 1, "cost": cost}
+                for k, cost in enumerate(costs)
+            ]
+        paths += [
+            key | {"trial": at, "config_id": config, "config": {"x": config}}
+            for at, config in run["path"]
+        ]
+        for config, costs in run.get("validation", {}).items():
+            validated += [
+                key
+                | {"config_id": config, "instance": "t", "seed": k, "cost": cost}
+                | {"active_weights": 1000, "weights": 5000, "density": 0.2, "training_flops": 1e6}
+                for k, cost in enumerate(costs)
+                if cost is not None
+            ]
+    columns = [*RUN, "config_id", "instance", "seed", "cost"]
+    weights = ["active_weights", "weights", "density", "training_flops"]
+    return (
+        pd.DataFrame(about),
+        pd.DataFrame(trials, columns=columns),
+        pd.DataFrame(paths),
+        pd.DataFrame(validated, columns=columns + weights),
+    )
+
+
+TWO_RUNS = [
+    {
+        "seed": 1,
+        "path": [(1, "d"), (10, "a"), (30, "b")],
+        "training": {"d": [0.30, 0.32], "a": [0.25], "b": [0.20, 0.24]},
+        "validation": {"d": [0.30, 0.34], "a": [0.28, 0.30], "b": [0.20, 0.26]},
+    },
+    {
+        "seed": 2,
+        "path": [(1, "d"), (20, "c")],
+        "training": {"d": [0.31], "c": [0.27, 0.29, 0.28]},
+        "validation": {"d": [0.30, 0.34], "c": [0.26, 0.28]},
+    },
+]
+
+
+def test_the_table_of_a_small_record_is_the_golden_one() -> None:
+    runs, trials, paths, validated = frames(TWO_RUNS)
+    table = configurability.per_run(runs, trials, paths, validated)
+    found = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+    assert found == (GOLDEN / "runs.csv").read_text()
+
+
+def test_improvement_is_the_mean_paired_difference() -> None:
+    runs, _, paths, validated = frames(TWO_RUNS)
+    row = configurability.configurability(runs, paths, validated).iloc[0]
+    assert (row["runs"], row["pairs"], row["runs_better"]) == (2, 2, 2)
+    assert row["default_error"] == pytest.approx(0.32)
+    assert row["configured_error"] == pytest.approx(0.25)
+    assert row["improvement"] == pytest.approx(0.07)
+    assert row["low"] < row["improvement"] < row["high"]
+
+
+def test_only_pairs_that_all_runs_have_are_compared() -> None:
+    uneven = [TWO_RUNS[0], TWO_RUNS[1] | {"validation": {"d": [0.3, 0.34], "c": [None, 0.28]}}]
+    runs, _, paths, validated = frames(uneven)
+    row = configurability.configurability(runs, paths, validated).iloc[0]
+    assert row["pairs"] == 1
+    assert row["improvement"] == pytest.approx(((0.34 - 0.26) + (0.34 - 0.28)) / 2)
+
+
+def test_runs_under_way_and_runs_not_validated_are_left_out() -> None:
+    half = [TWO_RUNS[0] | {"state": "running"}, TWO_RUNS[1] | {"validation": {"d": [0.3, 0.3]}}]
+    runs, trials, paths, validated = frames(half)
+    assert configurability.configurability(runs, paths, validated).empty
+    table = configurability.per_run(runs, trials, paths, validated)
+    assert table["configured_error"].isna().all()
+    assert anytime.steps(runs, paths, validated).empty
+
+
+def test_the_rival_is_chosen_by_training_and_never_by_test() -> None:
+    common = {"path": [(1, "d"), (9, "b")]}
+    runs, trials, paths, validated = frames(
+        [
+            common
+            | {"variant": "meta", "training": {"b": [0.2]}, "validation": {"b": [0.21, 0.21]}},
+            # Better in training, worse in the test.
+            common
+            | {"variant": "rigl", "training": {"b": [0.1]}, "validation": {"b": [0.30, 0.32]}},
+            common
+            | {"variant": "set", "training": {"b": [0.3]}, "validation": {"b": [0.01, 0.01]}},
+            common
+            | {"variant": "dense", "training": {"b": [0.0]}, "validation": {"b": [0.0, 0.0]}},
+        ]
+    )
+    per_run = configurability.per_run(runs, trials, paths, validated)
+    row = configurability.against_single(per_run, runs, paths, validated).iloc[0]
+    assert row["single"] == "rigl (1)"
+    assert row["variants_tried"] == 2
+    assert row["improvement"] == pytest.approx(0.10)
+
+
+def test_without_a_combination_there_is_no_row() -> None:
+    runs, trials, paths, validated = frames(TWO_RUNS)
+    per_run = configurability.per_run(runs, trials, paths, validated)
+    assert configurability.against_single(per_run, runs, paths, validated).empty
+
+
+def test_defaults_of_all_runs_count_once() -> None:
+    _, _, paths, validated = frames(TWO_RUNS)
+    row = configurability.defaults(paths, validated).iloc[0]
+    assert row["pairs"] == 2
+    assert row["test_error"] == pytest.approx(0.32)
+
+
+def test_changed_parameters_name_what_became_inactive() -> None:
+    path = pd.DataFrame(
+        [
+            dict(zip(RUN, ("digits", "rigl", "smac", 1), strict=True)) | {"config": config}
+            for config in ({"a": 1, "b": "x", "c": 2}, {"a": 1, "b": "y", "d": 0.5})
+        ]
+    )
+    table = configurability.changed_parameters(path)
+    assert table[["parameter", "default", "configured"]].to_numpy().tolist() == [
+        ["b", "x", "y"],
+        ["c", "2", ""],
+        ["d", "", "0.5"],
+    ]
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.floats(-0.5, 0.5), st.integers(0, 99))
+def test_an_interval_holds_its_mean_and_moves_with_the_values(
+    runs: int, pairs: int, shift: float, seed: int
+) -> None:
+    values = np.random.default_rng(seed).normal(size=(runs, pairs))
+    found = configurability.interval(values)
+    moved = configurability.interval(values + shift)
+    assert found.low <= found.mean + 1e-12 and found.mean - 1e-12 <= found.high
+    assert moved.low == pytest.approx(found.low + shift)
+    assert moved.high == pytest.approx(found.high + shift)
+
+
+def test_differences_between_runs_widen_the_interval_as_those_between_pairs_do() -> None:
+    spread = np.array([-1.0, -0.5, 0.5, 1.0])
+    by_run = configurability.interval(np.tile(spread[:, None], (1, 4)))
+    by_pair = configurability.interval(np.tile(spread[None, :], (4, 1)))
+    # A bootstrap that drew pairs anew in every run would make the second one half as wide.
+    assert by_run.high - by_run.low == pytest.approx(by_pair.high - by_pair.low, rel=0.1)
+
+
+def test_anytime_curves_begin_at_trial_one_and_end_at_the_budget() -> None:
+    late = [TWO_RUNS[0] | {"path": [(10, "d"), (12, "a"), (30, "b")]}, TWO_RUNS[1]]
+    runs, _, paths, validated = frames(late)
+    curves = anytime.steps(runs, paths, validated)
+    first = curves[curves["run_seed"] == 1]
+    assert first["trial"].tolist() == [1, 12, 30, 50]
+    assert first["test_error"].to_numpy() == pytest.approx([0.32, 0.29, 0.23, 0.23])
+
+
+def test_the_summary_is_a_step_function_of_the_runs() -> None:
+    runs, _, paths, validated = frames(TWO_RUNS)
+    table = anytime.summary(anytime.steps(runs, paths, validated)).set_index("trial")
+    assert table.index.tolist() == [1, 10, 20, 30, 50]
+    assert table.loc[10, "mean"] == pytest.approx((0.29 + 0.32) / 2)
+    assert table.loc[20, "median"] == pytest.approx((0.29 + 0.27) / 2)
+    assert table.loc[50, "quartile_1"] == pytest.approx(0.23 + 0.25 * 0.04)
+    assert (table["runs"] == 2).all()
+
+
+def test_effort_counts_failed_and_diverged_trials_apart() -> None:
+    key = dict(zip(RUN, ("digits", "rigl", "smac", 1), strict=True))
+    rows = [("SUCCESS", {}), ("SUCCESS", {"diverged": True}), ("TIMEOUT", {})]
+    trials = pd.DataFrame(
+        key | {"status": status, "misc": misc, "config_id": "a", "cost": 1.0, "runtime": 1200.0}
+        for status, misc in rows
+    )
+    row = configurability.effort(trials).iloc[0]
+    assert (row["trials"], row["failed"], row["diverged"], row["hours"]) == (3, 1, 1, 1.0)
+    assert json.loads(row.to_json())["configurations"] == 1
