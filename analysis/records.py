@@ -105,6 +105,9 @@ def run_record(folder: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise BadInput(f"{path}: not a JSON object, expected the record of a run") from None
     _check(about, RUN_FIELDS, str(path))
+    for name in ("settings", "versions", "hashes", "hardware"):
+        if not isinstance(about[name], dict):
+            raise BadInput(f"{path}: {name} is {about[name]!r}, expected an object")
     return dict(about)
 
 

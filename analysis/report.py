@@ -263,6 +263,13 @@ def _ablate(t: _Tables) -> None:
         if config_id(default) == config_id(target):
             t.paths_refused.append((set_, f"{variant}: no path, the incumbent is the default."))
             continue
+        trials = t.trials[(t.trials["set"] == set_) & (t.trials["variant"] == variant)]
+        costs = surrogate.configuration_costs(trials)
+        refused = surrogate.far_off(found, costs, default, target)
+        if refused:
+            name = f"{variant}, {row['configurator']}, seed {row['run_seed']}"
+            t.paths_refused.append((set_, f"{name}: no path on the surrogate: {refused.reason}."))
+            continue
         path = ablation.ablate(t.spaces[variant], default, target, found.predict)
         t.paths.append((dict(zip(RUN, key, strict=True)), path))
     frames = [
@@ -379,9 +386,13 @@ def _curves_words(curves: pd.DataFrame) -> list[str]:
             f"{variant}: after {end} trials the medians are "
             + words.listed(
                 [
-                    f"{words.percent(row['median'])} ({row['configurator']},"
-                    f" quartiles {words.percent(row['quartile_1'])} to"
-                    f" {words.percent(row['quartile_3'])})"
+                    f"{words.percent(row['median'])} ({row['configurator']}"
+                    + (
+                        f", quartiles {words.percent(row['quartile_1'])} to"
+                        f" {words.percent(row['quartile_3'])})"
+                        if row["runs"] > 1
+                        else ", one run)"
+                    )
                     for row in final.to_dict("records")
                 ]
             )
@@ -440,18 +451,16 @@ def _notes(t: _Tables, torn: Sequence[str], missing: Mapping[str, str]) -> list[
     notes = [f"{name} is missing: {reason}" for name, reason in sorted(missing.items())]
     running = t.runs[t.runs["state"] != "finished"]
     if len(running):
-        names = ["/".join(map(str, key)) for key in running[RUN].itertuples(index=False)]
         notes.append(
             f"{words.counted(len(running), 'run')} of {len(t.runs)} not finished, left out of all"
-            f" comparisons: {', '.join(names)}."
+            f" comparisons: {_named(running)}."
         )
     per_run = t.out["runs"]
     bare = per_run[(per_run["state"] == "finished") & per_run["configured_error"].isna()]
     if len(bare):
-        names = ["/".join(map(str, key)) for key in bare[RUN].itertuples(index=False)]
         notes.append(
             f"{words.counted(len(bare), 'finished run')} without validation of default and"
-            f" incumbent, left out: {', '.join(names)}. 'sparse-aclib validate' adds it."
+            f" incumbent, left out: {_named(bare)}. 'sparse-aclib validate' adds it."
         )
     short = per_run[(per_run["state"] == "finished") & (per_run["configurator"] != DEFAULT)]
     short = short[short["trials_used"] < short["trials"]]
@@ -478,8 +487,23 @@ def _notes(t: _Tables, torn: Sequence[str], missing: Mapping[str, str]) -> list[
     return notes + list(torn)
 
 
-def _distinct(values: pd.Series) -> list[str]:
-    return sorted({json.dumps(value, sort_keys=True) for value in values})
+def _named(runs: pd.DataFrame, most: int = 6) -> str:
+    names = ["/".join(map(str, key)) for key in runs[RUN].itertuples(index=False)]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _distinct(values: pd.Series) -> list[dict[str, Any]]:
+    """The mappings that contradict each other; what some have more than others is joined."""
+    found: list[dict[str, Any]] = []
+    for value in values:
+        for known in found:
+            if all(known.get(name, text) == text for name, text in value.items()):
+                known |= value
+                break
+        else:
+            found.append(dict(value))
+    return found
 
 
 def _facts(t: _Tables) -> list[tuple[str, str]]:
@@ -508,15 +532,12 @@ def _facts(t: _Tables) -> list[tuple[str, str]]:
         ("Trials recorded", f"{len(t.trials):,}, and {len(t.validations):,} validation trials"),
         ("Begun", str(runs["started"].min())[:16].replace("T", " ") + " UTC"),
     ]
-    facts += [("Hardware", _told(text)) for text in _distinct(runs["hardware"])]
-    facts += [("Versions", _told(text)) for text in _distinct(runs["versions"])]
+    facts += [("Hardware", _told(values)) for values in _distinct(runs["hardware"])]
+    facts += [("Versions", _told(values)) for values in _distinct(runs["versions"])]
     return [(name, value) for name, value in facts if value]
 
 
-def _told(text: str) -> str:
-    values = json.loads(text)
-    if not isinstance(values, dict):
-        return str(values)
+def _told(values: Mapping[str, Any]) -> str:
     told = [
         f"{name.removesuffix('_gib')} {value}{' GiB' if name.endswith('_gib') else ''}"
         for name, value in values.items()
@@ -528,7 +549,7 @@ def _settings(runs: pd.DataFrame) -> list[tuple[str, str]]:
     """What each configurator changed of its own defaults, where the record says so."""
     found: dict[str, list[str]] = {}
     for name, settings in zip(runs["configurator"], runs["settings"], strict=True):
-        told = _told(json.dumps(settings)) if settings else ""
+        told = _told(settings)
         if told and told not in found.setdefault(name, []):
             found[name].append(told)
     return [(name, "; or ".join(told)) for name, told in sorted(found.items()) if told]

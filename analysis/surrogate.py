@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
-from wrappers.space import Config, Parameter, Space
+from wrappers.space import Config, Parameter, Space, config_id
 
 Array = NDArray[np.float64]
 
@@ -203,6 +203,27 @@ def fit(
     ).fit(places, target)
     together = active.T @ active > 0
     return Surrogate(found, forest, float(forest.oob_score_), len(costs), len(trials), together)
+
+
+def far_off(
+    found: Surrogate, costs: pd.DataFrame, source: Config, target: Config
+) -> Refusal | None:
+    """Why a path between two measured configurations must not be shown on this surrogate, if so.
+
+    `costs` is the table of `configuration_costs`. A forest can be good over the whole space and
+    wrong where one looks: both ends must be predicted to within half of their measured difference.
+    """
+    measured = costs.set_index("config_id")["adjusted"]
+    ends = [float(measured[config_id(config)]) for config in (source, target)]
+    predicted = found.predict([source, target])
+    worst = max(abs(p - m) for p, m in zip(predicted, ends, strict=True))
+    if worst <= abs(ends[0] - ends[1]) / 2:
+        return None
+    shown = [f"{100 * value:.1f} %" for value in (*predicted, *ends)]
+    return Refusal(
+        f"the surrogate predicts {shown[0]} for the default and {shown[1]} for the incumbent where"
+        f" {shown[2]} and {shown[3]} were measured"
+    )
 
 
 def _foreign(configs: Sequence[Config], space: Space) -> str:

@@ -48,6 +48,8 @@ def gain(row: Mapping[str, Any]) -> str:
     found = Interval(row["improvement"], row["low"], row["high"])
     ends = f"from {percent(row['default_error'])} to {percent(row['configured_error'])}"
     who = row["configurator"]
+    if found.low == found.high == 0:
+        return f"{who} ends with the default itself ({percent(row['default_error'])})."
     if found.covers_zero:
         return f"{who}: no difference to the default is shown ({ends}; {doubtful(row)})."
     verb = "lowers" if found.mean > 0 else "raises"

@@ -151,3 +151,16 @@ def test_a_record_of_another_space_is_refused(space: Space) -> None:
     found = surrogate.fit(trials, read_pcs("mode {a, b} [a]\n", "other.pcs"))
     assert isinstance(found, Refusal)
     assert "another parameter space" in found.reason
+
+
+def test_a_surrogate_that_is_wrong_at_the_ends_of_a_path_is_refused(space: Space) -> None:
+    trials = trials_of(space, lambda c: float(str(c["share"])) ** 2, 200)
+    found = surrogate.fit(trials, space)
+    assert isinstance(found, Surrogate)
+    costs = surrogate.configuration_costs(trials).sort_values("cost")
+    ends = costs["config"].iloc[-1], costs["config"].iloc[0]
+    assert surrogate.far_off(found, costs, *ends) is None
+    costs.loc[costs.index[-1], "adjusted"] = 0.5
+    refused = surrogate.far_off(found, costs, *ends)
+    assert refused is not None
+    assert "and 50.0 %" not in refused.reason and "where 50.0 % and 0.0 %" in refused.reason
