@@ -480,9 +480,10 @@ def _notes(t: _Tables, torn: Sequence[str], missing: Mapping[str, str]) -> list[
     for column, what in (("versions", "library versions"), ("hardware", "hardware")):
         if len(_distinct(t.runs[column])) > 1:
             notes.append(f"The runs differ in {what}; see the end of this page.")
-    # The hash covers the configurator's own file, so it is compared within each.
+    if len({hashes.get("target_algorithms") for hashes in t.runs["hashes"]}) > 1:
+        notes.append("The target algorithms' code differs between runs; compare with care.")
     for name, own in t.runs.groupby("configurator"):
-        if len({hashes.get("code") for hashes in own["hashes"]}) > 1:
+        if len({hashes.get("configurator") for hashes in own["hashes"]}) > 1:
             notes.append(f"Runs of {name} were made with different code; compare with care.")
     return notes + list(torn)
 

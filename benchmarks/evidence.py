@@ -9,10 +9,9 @@ the more so the sparser the network (about +.01 for random growth and +.02 for R
     python -m benchmarks.evidence --densities 0.02 0.01 --seeds 3
 
 The recipe: 1600 batches of 100, SGD 0.1 falling to 0 by a cosine, Nesterov momentum 0.9, weight
-decay 0.0005, every variant at its defaults but for Delta T = 40 steps. `set_magnitude` is SET as
-RigL's paper compares with it: RigL's drop rule, timing and zero values, growth at random. `set` is
-the authors' own rule; it replaces 30 % of the weights after every epoch to the very end, which so
-short a training has no time to repay.
+decay 0.0005, every variant at its defaults but for RigL's Delta T = 40 steps. `set_2018` is SET with
+the settings of its authors' SciPy code: 30 % replaced after every epoch to the very end, by weights
+from N(0, 0.1^2), which a learning rate that falls to zero has no time to repay.
 A network is trained on one core in 5 to 10 seconds.
 """
 
@@ -34,9 +33,21 @@ SAMPLES = 160_000
 
 METHODS: dict[str, Topology] = {
     "static": topology_of("static")(layer_density_power=1.0),
-    "set": topology_of("set")(drop_fraction=0.3, update_interval_epochs=1),
-    # SET's growth in RigL's frame, the "SET" of RigL's paper.
-    "set_magnitude": Topology(grow_random_share=1.0, update_interval=40, update_mode="after_step"),
+    "set": topology_of("set")(
+        drop_fraction=0.3,
+        drop_schedule="cosine",
+        grown_init="zero",
+        update_interval_epochs=1,
+        update_end=0.75,
+    ),
+    "set_2018": topology_of("set")(
+        drop_fraction=0.3,
+        drop_schedule="constant",
+        grown_init="normal",
+        grown_scale=0.1,
+        update_interval_epochs=1,
+        update_end=1.0,
+    ),
     "rigl": topology_of("rigl")(
         layer_density_power=1.0, drop_fraction=0.3, update_interval_steps=40, update_end=0.75
     ),

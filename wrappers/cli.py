@@ -25,6 +25,7 @@ from rich.progress import (
 from rich.table import Table
 
 from target_algorithms.errors import BadInput
+from wrappers.evaluator import environment
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -299,6 +300,10 @@ def export(
 
 def main() -> None:
     """Run the command line; whatever the user can mend ends in one line and status 2."""
+    if sys.argv[1:2] == ["run"] and os.environ.get("PYTHONHASHSEED") != "0":
+        # A run must make the same choices in any process, or it can't go on where it was killed.
+        words = [sys.executable, "-m", "wrappers.cli", *sys.argv[1:]]
+        os.execve(sys.executable, words, environment())
     try:
         app()
     except BadInput as error:

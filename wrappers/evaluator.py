@@ -25,9 +25,13 @@ _ONE_THREAD = dict.fromkeys(
 
 
 def environment() -> dict[str, str]:
-    """Environment of every process that trains: one thread each, this checkout's code."""
+    """Environment of every process of a run: one thread, this checkout's code, fixed hashes.
+
+    Text hashes are salted by process; SMAC's choices depend on the order of its sets.
+    """
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(paths)}
+    fixed = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0"}
+    return os.environ | _ONE_THREAD | fixed
 
 
 def request(

@@ -330,13 +330,16 @@ def _sha256(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def _code_sha256(configurator: str) -> str:
-    """Hash of all code that a trial's result or a configurator's choices depend on."""
-    files = sorted((ROOT / "target_algorithms").rglob("*.py"))
-    files += [ROOT / "wrappers" / f"{name}.py" for name in ("run", "space", "formats")]
-    files += [ROOT / "wrappers" / "configurators" / f"{configurator}.py"]
-    files += sorted((ROOT / "wrappers").glob(f"{configurator}_child.py"))
-    return _sha256(*(file.read_bytes() for file in files))
+def _code_sha256(configurator: str) -> dict[str, str]:
+    """Hashes of the code that a trial's result and a configurator's choices depend on."""
+    ours = [ROOT / "wrappers" / f"{name}.py" for name in ("run", "space", "formats")]
+    ours += [ROOT / "wrappers" / "configurators" / f"{configurator}.py"]
+    ours += sorted((ROOT / "wrappers").glob(f"{configurator}_child.py"))
+    target = sorted((ROOT / "target_algorithms").rglob("*.py"))
+    return {
+        "target_algorithms": _sha256(*(file.read_bytes() for file in target)),
+        "configurator": _sha256(*(file.read_bytes() for file in ours)),
+    }
 
 
 def _versions() -> dict[str, str]:
@@ -377,7 +380,7 @@ def describe(
         "hashes": {
             "scenario": scenario.hash,
             "space": _sha256(repr(variant_space(scenario.variant)).encode()),
-            "code": _code_sha256(configurator),
+            **_code_sha256(configurator),
             "data": {"/".join(name): DATA_SETS[name].sha256 for name in data},
         },
         "versions": _versions(),
@@ -387,7 +390,10 @@ def describe(
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "system": platform.platform(),
         },
-        "command": " ".join(sys.argv),
+        "command": (
+            f"sparse-aclib run scenarios/{scenario.name} --configurator {configurator}"
+            f" --seed {seed} --trials {trials} --workers {workers}"
+        ),
         "started": now(),
         "finished": None,
     }

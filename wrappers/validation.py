@@ -79,8 +79,9 @@ def _plan(scenario: Scenario, runs: Sequence[Path], seeds: int) -> tuple[Scenari
     known: dict[Key, dict[str, Any]] = {}
     siblings = {path.parent for run in runs for path in run.parents[1].glob(f"*/*/{FILE}")}
     mine = {run: read_lines(run / FILE) for run in sorted(siblings | set(runs))}
+    tested = _tested(runs[0])
     for run, records in mine.items():
-        if about(run)["hashes"] == about(run)["hashes"] and records:
+        if _tested(run) == tested:
             known |= {(r["config_id"], r["instance"], r["seed"]): r for r in records}
     plan: Plan = {}
     for run in runs:
@@ -96,3 +97,9 @@ def _plan(scenario: Scenario, runs: Sequence[Path], seeds: int) -> tuple[Scenari
                 else:
                     plan.setdefault(key, (entry["config"], pair, []))[2].append(run)
     return scenario, plan
+
+
+def _tested(run: Path) -> dict[str, Any]:
+    """What the result of a trial depends on beside configuration, instance and seed."""
+    hashes: dict[str, Any] = about(run)["hashes"]
+    return {key: value for key, value in hashes.items() if key != "configurator"}

@@ -24,7 +24,13 @@ SGD: dict[str, str | int | float] = {
     "width_factor": 1.0,
 }
 OWN: dict[str, dict[str, str | int | float]] = {
-    "set": {"drop_fraction": 0.3, "update_interval_epochs": 1},
+    "set": {
+        "drop_fraction": 0.3,
+        "drop_schedule": "cosine",
+        "grown_init": "zero",
+        "update_interval_epochs": 1,
+        "update_end": 0.75,
+    },
     "rigl": {
         "layer_density_power": 1.0,
         "drop_fraction": 0.3,

@@ -18,7 +18,22 @@ from target_algorithms.training import Outcome, Recipe, batches, learning_rate_a
 from target_algorithms.variants import topology_of
 from tests.target_algorithms.cases import same, toy_run
 
-SET = topology_of("set")(drop_fraction=0.3, update_interval_epochs=1)
+SET_2018: dict[str, object] = {
+    "drop_fraction": 0.3,
+    "drop_schedule": "constant",
+    "grown_init": "normal",
+    "grown_scale": 0.1,
+    "update_interval_epochs": 1,
+    "update_end": 1.0,
+}
+SET = topology_of("set")(**SET_2018)
+ANNEALED = topology_of("set")(
+    drop_fraction=0.3,
+    drop_schedule="cosine",
+    grown_init="zero",
+    update_interval_epochs=1,
+    update_end=0.75,
+)
 RIGL = topology_of("rigl")(
     layer_density_power=1.0, drop_fraction=0.3, update_interval_steps=10, update_end=0.75
 )
@@ -112,7 +127,7 @@ def test_set_updates_after_the_last_whole_epoch_if_training_goes_on() -> None:
 
 
 def test_an_interval_of_epochs_counts_epochs() -> None:
-    every_second = topology_of("set")(drop_fraction=0.3, update_interval_epochs=2)
+    every_second = topology_of("set")(**SET_2018 | {"update_interval_epochs": 2})
     _, _, engine = toy_run(every_second, training_samples=360)
     assert "".join(engine.calls) == "11111111u11111111u11111111"
 
@@ -207,6 +222,17 @@ META_AS_SET = meta(
     update_end=1.0,
     update_mode="after_step",
 )
+META_AS_ANNEALED = meta(
+    drop_rule="sign",
+    drop_schedule="cosine",
+    grow="random",
+    grown_init="zero",
+    regrown_value="new",
+    update_unit="epochs",
+    update_interval_epochs=1,
+    update_end=0.75,
+    update_mode="after_step",
+)
 META_AS_RIGL = meta(
     drop_rule="magnitude",
     drop_schedule="cosine",
@@ -224,7 +250,9 @@ META_AS_RIGL = meta(
 @pytest.mark.parametrize("recipe", RECIPES, ids=["nesterov", "heavy_ball", "adamw"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(
-    ("variant", "as_meta"), [(SET, META_AS_SET), (RIGL, META_AS_RIGL)], ids=["set", "rigl"]
+    ("variant", "as_meta"),
+    [(SET, META_AS_SET), (ANNEALED, META_AS_ANNEALED), (RIGL, META_AS_RIGL)],
+    ids=["set_2018", "set", "rigl"],
 )
 def test_meta_at_a_variants_settings_is_that_variant_bit_for_bit(
     variant: Topology, as_meta: Topology, seed: int, recipe: Recipe

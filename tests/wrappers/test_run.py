@@ -115,17 +115,23 @@ def test_a_run_killed_again_and_again_ends_like_an_uninterrupted_one(
     suite: Path, rigl: Scenario, tmp_path: Path, configurator: str
 ) -> None:
     trials = 16
-    whole = configurators.execute(rigl, configurator, 7, trials, 1, tmp_path / "whole")
-    results = tmp_path / "killed"
-    folder = run_folder(results, rigl, configurator, 7)
-    command = [
-        *(sys.executable, "-m", "wrappers.cli", "run", str(suite / "scenarios/digits/rigl")),
-        *("--configurator", configurator, "--seed", "7", "--trials", str(trials), "--quiet"),
-        *("--results", str(results)),
-    ]
+
+    def command(results: Path) -> list[str]:
+        return [
+            *(sys.executable, "-m", "wrappers.cli", "run", str(suite / "scenarios/digits/rigl")),
+            *("--configurator", configurator, "--seed", "7", "--trials", str(trials), "--quiet"),
+            *("--results", str(results)),
+        ]
+
+    # Another salt for text hashes in every process, as on any other day.
+    uninterrupted = command(tmp_path / "whole")
+    subprocess.run(uninterrupted, env=environment() | {"PYTHONHASHSEED": "2"}, check=True)
+    whole = run_folder(tmp_path / "whole", rigl, configurator, 7)
+    killed = command(tmp_path / "killed")
+    folder = run_folder(tmp_path / "killed", rigl, configurator, 7)
     kills = 0
     for done in (2, 7, 11):
-        process = subprocess.Popen(command, env=environment())
+        process = subprocess.Popen(killed, env=environment() | {"PYTHONHASHSEED": str(done)})
         while process.poll() is None:
             history = folder / "runhistory.jsonl"
             if history.exists() and len(history.read_bytes().splitlines()) >= done:
@@ -136,7 +142,7 @@ def test_a_run_killed_again_and_again_ends_like_an_uninterrupted_one(
         process.wait()
     before = (folder / "runhistory.jsonl").read_bytes()
     assert kills == 3 and 11 <= len(before.splitlines()) < trials
-    subprocess.run(command, env=environment(), check=True)
+    subprocess.run(killed, env=environment(), check=True)
     after = (folder / "runhistory.jsonl").read_bytes()
     complete = before[: before.rfind(b"\n") + 1]
     assert after.startswith(complete), "a recorded trial was lost or evaluated again"

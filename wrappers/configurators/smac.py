@@ -10,6 +10,8 @@ What is avoided here, seen in SMAC 2.4.1:
 - ask does not stop at `n_trials`: `run` raises BudgetExhausted;
 - its files are rewritten at every tell and can't be resumed from when torn: `save=False`, a
   temporary folder, and resuming by replay instead;
+- its choices depend on the order of sets, which is salted by process: `sparse-aclib run` fixes
+  Python's text hashes (PYTHONHASHSEED);
 - with several workers of its own it does not reproduce: trials are asked in batches as wide as
   `run.workers` and told in the order of asking.
 """
