@@ -9,7 +9,7 @@ the more so the sparser the network (about +.01 for random growth and +.02 for R
     python -m benchmarks.evidence --densities 0.02 0.01 --seeds 3
 
 The recipe: 1600 batches of 100, SGD 0.1 falling to 0 by a cosine, Nesterov momentum 0.9, weight
-decay 0.0005, every variant at its defaults but for RigL's Delta T = 40 steps. `set_2018` is SET with
+decay 0.0005, every variant at its defaults but for RigL's Delta T = 40 steps. `set_2018` is SET at
 the settings of its authors' SciPy code: 30 % replaced after every epoch to the very end, by weights
 from N(0, 0.1^2), which a learning rate that falls to zero has no time to repay.
 A network is trained on one core in 5 to 10 seconds.

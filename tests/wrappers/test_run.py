@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -213,6 +214,24 @@ def test_an_instance_that_cannot_be_read_stops_the_run_with_its_reason(
     (folder / "features.csv").write_text("\n".join(rows))
     with pytest.raises(BadInput, match="nosuch"):
         configurators.execute(read(folder / "rigl"), "default", 1, 2, 1, tmp_path)
+
+
+def test_the_columns_of_a_record_are_those_that_the_results_readme_documents(
+    rigl: Scenario, tmp_path: Path
+) -> None:
+    folder = configurators.execute(rigl, "default", 1, 1, 1, tmp_path)
+    text = (Path(__file__).resolve().parents[2] / "results/README.md").read_text()
+    sections = {re.split(r"[:,\n]", part, maxsplit=1)[0]: part for part in text.split("\n## ")}
+    for name in ("runhistory.jsonl", "trajectory.jsonl"):
+        documented = set(re.findall(r"`(\w+)`", " ".join(_first_cells(sections[name]))))
+        assert set(read_lines(folder / name)[0]) == documented, name
+    about = json.loads((folder / "run.json").read_text())
+    documented = set(re.findall(r"`(\w+)`", " ".join(_first_cells(sections["run.json"]))))
+    assert set(about) == documented
+
+
+def _first_cells(section: str) -> list[str]:
+    return [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
 
 
 def test_random_search_is_short_enough_to_be_the_template() -> None:
