@@ -67,7 +67,7 @@ make_environment() {
 }
 
 install_packages() {
-    local pip=(.venv/bin/python -m pip --disable-pip-version-check -q)
+    local pip=(.venv/bin/python -m pip --disable-pip-version-check -qq)
     say "Installing the locked packages into .venv (some minutes the first time)"
     if [ -n "${SPARSE_ACLIB_TORCH_INDEX:-}" ]; then
         "${pip[@]}" install --no-deps --index-url "$SPARSE_ACLIB_TORCH_INDEX" \

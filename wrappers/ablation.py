@@ -13,7 +13,7 @@ from typing import Any
 from wrappers import scenario as scenarios
 from wrappers.evaluator import Workers
 from wrappers.run import Pair, Trials, append_line, derived_seed, read_lines, write_whole
-from wrappers.space import Config, config_id
+from wrappers.space import Config, config_id, variant_space
 from wrappers.validation import about
 
 FILE = "ablation.json"
@@ -28,6 +28,11 @@ def ablate(run: Path, *, workers: int, progress: Callable[[int], None] = lambda 
         return target
     scenario = scenarios.read(about(run)["scenario"])
     log = run / "ablation_trials.jsonl"
+    trajectory = read_lines(run / "trajectory.jsonl")
+    most = 0
+    if trajectory:
+        ends = (trajectory[0]["config"], trajectory[-1]["config"])
+        most = ablation.most_trials(variant_space(scenario.variant), *ends, len(scenario.training))
     known: dict[tuple[str, str, int], dict[str, Any]] = {
         (r["config_id"], r["instance"], r["seed"]): r for r in read_lines(log)
     }
@@ -45,14 +50,11 @@ def ablate(run: Path, *, workers: int, progress: Callable[[int], None] = lambda 
             for position, record in trials.evaluate(list(missing.values())):
                 append_line(log, record)
                 known[identities[position]] = record
-                progress(len(known))
+                progress(len(known), most)
             return [known[key]["cost"] for key in keys]
 
-        pairs = [
-            (instance, derived_seed("ablate", scenario.name, block))
-            for block in range(2)
-            for instance in scenario.training
-        ]
+        seed = derived_seed("ablate", scenario.name)
+        pairs = [(instance, seed) for instance in scenario.training]
         result = ablation.run_ablation(run, costs, pairs=pairs)
     write_whole(target, json.dumps(ablation.to_record(result), indent=1) + "\n")
     return target

@@ -133,25 +133,24 @@ class Benchmark:
 
 
 def ablated(jobs: Sequence[Job]) -> list[Job]:
-    """The run of each configured scenario whose incumbent has the best *training* estimate.
+    """The run of each scenario whose incumbent has the best *training* estimate.
 
-    Only scenarios whose variant is the widest space, `meta`, where there is one: an ablation costs
-    as much as a run.
+    Only scenarios of the widest space, `meta`, where there is one: an ablation costs as much as a
+    run. A run that ended with the default has nothing to ablate.
     """
-    candidates = [job for job in jobs if job.configurator != _BASELINE]
+    candidates = [job for job in jobs if job.configurator != _BASELINE and len(_estimates(job)) > 1]
     candidates = [job for job in candidates if job.scenario.variant == "meta"] or candidates
     best: dict[str, Job] = {}
-    for job in candidates:
-        kept = best.get(job.scenario.name)
-        if kept is None or _estimate(job) < _estimate(kept):
-            best[job.scenario.name] = job
+    for job in sorted(candidates, key=lambda job: _estimates(job)[-1]):
+        best.setdefault(job.scenario.name, job)
     return list(best.values())
 
 
-def _estimate(job: Job) -> float:
+def _estimates(job: Job) -> list[float]:
+    """Estimated costs along the trajectory; a configurator may have none for an incumbent."""
     lines = (job.folder / "trajectory.jsonl").read_text().splitlines()
-    estimate = json.loads(lines[-1])["estimate"]
-    return float("inf") if estimate is None else float(estimate)
+    found = [json.loads(line)["estimate"] for line in lines]
+    return [float("inf") if estimate is None else float(estimate) for estimate in found]
 
 
 def run_jobs(jobs: Sequence[Job], at_once: int) -> Iterator[int]:

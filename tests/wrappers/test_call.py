@@ -142,9 +142,9 @@ def test_diverging_training_is_a_success_with_the_worst_cost() -> None:
         momentum_kind="heavy_ball",
         weight_decay=0.000001,
         activation="leaky_relu",
-        width_factor=4.0,
+        width_factor=2.0,
     )
-    deep = ["--active-weights", "500", "--training-samples", "60000", "--hidden", "32-32-32-32"]
+    deep = ["--active-weights", "500", "--training-samples", "60000", "--hidden", "64-64-64-64"]
     done = target("static", *deep, INSTANCE, "0", "60", "0", "1", *wild)
     assert done.returncode == 0 and "SUCCESS" in done.stdout
     assert done.stdout.split(", ")[2:4] == ["1", "1"]
