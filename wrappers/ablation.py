@@ -31,8 +31,9 @@ def ablate(run: Path, *, workers: int, progress: Callable[[int], None] = lambda 
     trajectory = read_lines(run / "trajectory.jsonl")
     most = 0
     if trajectory:
-        ends = (trajectory[0]["config"], trajectory[-1]["config"])
-        most = ablation.most_trials(variant_space(scenario.variant), *ends, len(scenario.training))
+        default, incumbent = trajectory[0]["config"], trajectory[-1]["config"]
+        space, pairs_each = variant_space(scenario.variant), len(scenario.training)
+        most = ablation.most_trials(space, default, incumbent, pairs_each)
     known: dict[tuple[str, str, int], dict[str, Any]] = {
         (r["config_id"], r["instance"], r["seed"]): r for r in read_lines(log)
     }
