@@ -18,9 +18,9 @@ Usage: ./run_all.sh [COMMAND]
 
 Environment:
   PYTHON                     the Python (3.11 or newer) to make .venv with
-  SPARSE_ACLIB_TORCH_INDEX   a pip index with CPU builds of PyTorch (its makers run one for CPU
-                             wheels); without it pip's own index decides, and on some machines
-                             that is a CUDA build of several GB
+  SPARSE_ACLIB_TORCH_INDEX   address of a pip index with CPU builds of PyTorch (pytorch.org shows
+                             its own when you choose "CPU"); without it pip's index decides, and
+                             on Linux with an x86 processor that may be a CUDA build
   SPARSE_ACLIB_DATA          where data sets are kept (default: the user's cache folder)
 HELP
 }
@@ -45,7 +45,13 @@ debian_install() {
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
+    if [ -n "${PYTHON:-}" ]; then
+        "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+            fail "PYTHON is $PYTHON, expected a Python 3.11 or newer"
+        echo "$PYTHON"
+        return
+    fi
+    for candidate in python3.13 python3.12 python3.11 python3; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"
             return
@@ -108,9 +114,18 @@ setup() {
 }
 
 case "${1:-}" in
-"" | --full)
+test) ;;
+*) [ $# -le 1 ] || fail "'$1' takes no arguments, found '$2'" ;;
+esac
+
+case "${1:-}" in
+"")
     setup
-    exec .venv/bin/sparse-aclib benchmark ${1:-digits}
+    exec .venv/bin/sparse-aclib benchmark digits
+    ;;
+--full)
+    setup
+    exec .venv/bin/sparse-aclib benchmark --full --results results/full
     ;;
 test)
     setup

@@ -104,7 +104,7 @@ def load(instance: str) -> Split:
 
 def parse(instance: str) -> tuple[str, str, int, int | None]:
     """(source, data set, outer fold, inner fold or None) of an id. Raises BadInput."""
-    found = re.fullmatch(r"([^/\s]+)/([^/\s]+)/(\d+)(?:/(\d+))?", instance, re.ASCII)
+    found = re.fullmatch(r"([^/\s]+)/([^/\s]+)/(0|[1-9]\d*)(?:/(0|[1-9]\d*))?", instance, re.ASCII)
     if found is None:
         raise BadInput(
             f"malformed instance {instance!r}: expected source/dataset/fold or "

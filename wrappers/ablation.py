@@ -10,30 +10,35 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wrappers import scenario as scenarios
 from wrappers.evaluator import Workers
-from wrappers.run import Pair, Trials, append_line, derived_seed, read_lines, write_whole
+from wrappers.files import append_line, read_lines, write_whole
+from wrappers.run import Pair, Trials, derived_seed
 from wrappers.space import Config, config_id, variant_space
-from wrappers.validation import about
+from wrappers.validation import scenario_of
 
 FILE = "ablation.json"
 
 
-def ablate(run: Path, *, workers: int, progress: Callable[[int], None] = lambda done: None) -> Path:
-    """Write the ablation path of a finished run to its folder; returns the file."""
+def ablate(
+    run: Path, *, workers: int, progress: Callable[[int, int], None] = lambda done, most: None
+) -> Path:
+    """Write the ablation path of a finished run to its folder; returns the file.
+
+    `progress` is told the trials done and the most there can be; racing makes them fewer.
+    """
     from analysis import ablation
 
     target = run / FILE
     if target.exists():
         return target
-    scenario = scenarios.read(about(run)["scenario"])
+    scenario = scenario_of(run)
     log = run / "ablation_trials.jsonl"
     trajectory = read_lines(run / "trajectory.jsonl")
     most = 0
     if trajectory:
         default, incumbent = trajectory[0]["config"], trajectory[-1]["config"]
         space, pairs_each = variant_space(scenario.variant), len(scenario.training)
-        most = ablation.most_trials(space, default, incumbent, pairs_each)
+        most = ablation.most_trials(space, default, incumbent, pairs=pairs_each)
     known: dict[tuple[str, str, int], dict[str, Any]] = {
         (r["config_id"], r["instance"], r["seed"]): r for r in read_lines(log)
     }

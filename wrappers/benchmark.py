@@ -1,11 +1,11 @@
 """A whole benchmark: runs side by side, then validation, ablation and the report.
 
 Every run is a process of its own (`sparse-aclib run --workers 1`), so that configurators do not
-wait for each other and one that fails takes nothing along. What is finished is skipped: the same
-call goes on after an interruption.
+wait for each other and one that fails takes nothing along; it ends with this process, however that
+ends. What is finished is skipped: the same call goes on after an interruption.
 """
 
-import json
+import os
 import subprocess
 import sys
 import time
@@ -17,7 +17,8 @@ from pathlib import Path
 from target_algorithms.errors import BadInput
 from wrappers import configurators
 from wrappers.evaluator import ROOT, environment
-from wrappers.run import run_folder
+from wrappers.files import read_lines
+from wrappers.run import about, check_same, describe, run_folder
 from wrappers.scenario import Scenario, read, scenarios
 
 Bar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
@@ -46,12 +47,20 @@ class Job:
         return run_folder(self.results, self.scenario, self.configurator, self.seed)
 
     @property
+    def finished(self) -> bool:
+        """Whether it needs no process any more. Raises BadInput for another run in its folder."""
+        if not (self.folder / "run.json").exists():
+            return False
+        wanted = describe(self.scenario, self.configurator, self.seed, self.trials, workers=1)
+        return bool(
+            check_same(self.folder, wanted | {"versions": about(self.folder)["versions"]})["state"]
+            == "finished"
+        )
+
+    @property
     def done(self) -> int:
-        """Trials recorded so far; all of the budget once it is finished."""
+        """Trials recorded so far."""
         try:
-            about = json.loads((self.folder / "run.json").read_text())
-            if about["state"] == "finished":
-                return self.trials
             with open(self.folder / "runhistory.jsonl", "rb") as lines:
                 return min(sum(1 for _ in lines), self.trials)
         except OSError:
@@ -64,6 +73,7 @@ class Job:
             *(sys.executable, "-m", "wrappers.cli", "run", str(self.scenario.folder), "--quiet"),
             *("--configurator", self.configurator, "--seed", str(self.seed)),
             *("--trials", str(self.trials), "--results", str(self.results.resolve())),
+            *("--parent", str(os.getpid())),
         ]
 
 
@@ -113,23 +123,39 @@ class Benchmark:
         return jobs
 
     def do(self, bar: Bar) -> Path:
-        """Do what is left of everything; returns the report's path."""
+        """Do what is left of everything; returns the report's path.
+
+        Raises BadInput at the end, with the report made, if a run failed.
+        """
         from analysis.report import write_report
         from wrappers.ablation import ablate
         from wrappers.validation import validate
 
         jobs = self.jobs()
+        failed: dict[Path, str] = {}
         total = sum(job.trials for job in jobs)
         with bar(f"{len(jobs)} runs, {self.workers} at once", total) as update:
-            for done in run_jobs(jobs, self.workers):
+            for done in run_jobs(jobs, self.workers, failed):
                 update(done)
-        folders = [job.folder for job in jobs]
-        with bar(f"validation of {len(folders)} runs", None) as update:
-            validate(folders, seeds=self.validation_seeds, workers=self.workers, progress=update)
+        jobs = [job for job in jobs if job.folder not in failed]
+        with bar(f"validation of {len(jobs)} runs", None) as update:
+            validate(
+                [job.folder for job in jobs],
+                seeds=self.validation_seeds,
+                workers=self.workers,
+                progress=update,
+            )
         for job in ablated(jobs):
             with bar(f"ablation of {job.scenario.name} {job.configurator}", None) as update:
                 ablate(job.folder, workers=self.workers, progress=update)
-        return write_report(self.results, missing=configurators.missing())
+        report = write_report(self.results, missing=configurators.missing())
+        if failed:
+            folder, words = next(iter(failed.items()))
+            raise BadInput(
+                f"{report} is without {len(failed)} runs that failed; the first is {folder}: "
+                f"{words}"
+            )
+        return report
 
 
 def ablated(jobs: Sequence[Job]) -> list[Job]:
@@ -138,27 +164,31 @@ def ablated(jobs: Sequence[Job]) -> list[Job]:
     Only scenarios of the widest space, `meta`, where there is one: an ablation costs as much as a
     run. A run that ended with the default has nothing to ablate.
     """
-    candidates = [job for job in jobs if job.configurator != _BASELINE and len(_estimates(job)) > 1]
+    candidates = [job for job in jobs if job.configurator != _BASELINE and _moved(job)]
     candidates = [job for job in candidates if job.scenario.variant == "meta"] or candidates
     best: dict[str, Job] = {}
-    for job in sorted(candidates, key=lambda job: _estimates(job)[-1]):
+    for job in sorted(candidates, key=_estimate):
         best.setdefault(job.scenario.name, job)
     return list(best.values())
 
 
-def _estimates(job: Job) -> list[float]:
-    """Estimated costs along the trajectory; a configurator may have none for an incumbent."""
-    lines = (job.folder / "trajectory.jsonl").read_text().splitlines()
-    found = [json.loads(line)["estimate"] for line in lines]
-    return [float("inf") if estimate is None else float(estimate) for estimate in found]
+def _moved(job: Job) -> bool:
+    trajectory = read_lines(job.folder / "trajectory.jsonl")
+    return bool(trajectory) and trajectory[0]["config_id"] != trajectory[-1]["config_id"]
 
 
-def run_jobs(jobs: Sequence[Job], at_once: int) -> Iterator[int]:
+def _estimate(job: Job) -> float:
+    """The configurator's last estimate; it may have none."""
+    estimate = read_lines(job.folder / "trajectory.jsonl")[-1]["estimate"]
+    return float("inf") if estimate is None else float(estimate)
+
+
+def run_jobs(jobs: Sequence[Job], at_once: int, failed: dict[Path, str]) -> Iterator[int]:
     """Do the jobs, `at_once` side by side; yields the number of trials done so far.
 
-    Raises BadInput with the last words of a run that failed; the others are ended then.
+    A run that fails is put into `failed` with its last words; the others go on.
     """
-    waiting = [job for job in jobs if job.done < job.trials]
+    waiting = [job for job in jobs if not job.finished]
     under_way: list[tuple[Job, subprocess.Popen[str]]] = []
     finished = sum(job.trials for job in jobs if job not in waiting)
     with ExitStack() as stack:
@@ -172,7 +202,7 @@ def run_jobs(jobs: Sequence[Job], at_once: int) -> Iterator[int]:
                 under_way.remove((job, process))
                 finished += job.trials
                 if process.returncode:
-                    raise BadInput(f"{' '.join(job.command)}: {_last_words(job)}")
+                    failed[job.folder] = _last_words(job)
             yield finished + sum(job.done for job, _ in under_way)
             time.sleep(_LOOK)
     yield finished

@@ -82,7 +82,10 @@ def evaluate(call: aclib.Call) -> Result:
         return worker.run(trial)
 
 
-class _Interrupted(Exception):
+_STOPPED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGXCPU)
+
+
+class _Interrupted(BaseException):
     """The caller asked this process to end."""
 
 
@@ -98,7 +101,7 @@ def main(words: Sequence[str]) -> int:
         except BadInput as error:
             sys.exit(f"target: {error}")
         return 0
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGXCPU):
+    for number in _STOPPED_BY:
         signal.signal(number, _interrupt)
     # Without a call there is still an answer to give, in the dialect that was tried.
     named, seed = "--config" in words, 0
@@ -111,6 +114,10 @@ def main(words: Sequence[str]) -> int:
         result = failure("ABORT", str(error))
     except _Interrupted as error:
         result = failure("CRASHED", f"stopped by {error}")
+    except Exception as error:  # whatever it is, a configurator must get its answer
+        result = failure("CRASHED", f"{type(error).__name__}: {' '.join(str(error).split())}")
+    for number in _STOPPED_BY:
+        signal.signal(number, signal.SIG_IGN)
     print(aclib.answer(named, seed, result), flush=True)
     if result["error"]:
         print(f"target: {result['status']}: {result['error']}", file=sys.stderr)

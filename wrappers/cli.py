@@ -6,6 +6,7 @@ command that needs it.
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,13 +75,14 @@ def run(
     configurator: Annotated[
         str, typer.Option(help="One of 'sparse-aclib list'.")
     ] = "random_search",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the configurator.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 2, help="Seed of the configurator.")] = 1,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Budget; the scenario's runcount_limit if left out.")
     ] = None,
     workers: WorkersOption = 1,
     results: ResultsOption = RESULTS,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Configure a scenario's target algorithm.
 
@@ -90,7 +92,10 @@ def run(
     """
     from wrappers import configurators
     from wrappers.scenario import read
+    from wrappers.worker import die_with
 
+    if parent is not None:  # started by a benchmark: end with it
+        die_with(parent)
     chosen = read(scenario)
     budget = trials or chosen.runcount_limit
 
@@ -262,9 +267,8 @@ def eval_(context: typer.Context) -> None:
     table = Table(box=None, show_header=False)
     table.add_row("status", f"[{colour}]{result['status']}")
     table.add_row("cost", f"{result['cost']:.6g}  (1 - balanced accuracy on {asked.instance})")
-    table.add_row(
-        "runtime", f"{result['runtime']:.3f} s, peak memory {result['peak_memory']:.0f} MiB"
-    )
+    memory = result.get("peak_memory", 0.0)
+    table.add_row("runtime", f"{result['runtime']:.3f} s, peak memory {memory:.0f} MiB")
     if result["status"] == "SUCCESS":
         table.add_row(
             "active weights",
@@ -294,7 +298,7 @@ def export(
     from wrappers import scenario as reader
 
     for folder in scenarios or reader.scenarios():
-        for path in formats.write(folder):
+        for path in (*formats.write_features(folder), *formats.write(folder)):
             console.print(os.path.relpath(path))
 
 
@@ -304,9 +308,14 @@ def main() -> None:
         # A run must make the same choices in any process, or it can't go on where it was killed.
         words = [sys.executable, "-m", "wrappers.cli", *sys.argv[1:]]
         os.execve(sys.executable, words, environment())
+    # Ended from outside, the processes that this one has started are ended too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         app()
     except BadInput as error:
+        print(f"sparse-aclib: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
         print(f"sparse-aclib: error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

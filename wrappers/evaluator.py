@@ -6,13 +6,13 @@ import queue
 import subprocess
 import sys
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from target_algorithms.errors import BadInput
+from wrappers.files import now
 from wrappers.options import Options
 from wrappers.worker import Result, failure
 
@@ -27,10 +27,15 @@ _ONE_THREAD = dict.fromkeys(
 def environment() -> dict[str, str]:
     """Environment of every process of a run: one thread, this checkout's code, fixed hashes.
 
-    Text hashes are salted by process; SMAC's choices depend on the order of its sets.
+    Text hashes are salted by process; SMAC's choices depend on the order of its sets. The safe
+    path keeps modules of the folder that a command is called in out of the libraries' way.
     """
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    fixed = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0"}
+    fixed = {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONHASHSEED": "0",
+        "PYTHONSAFEPATH": "1",
+    }
     return os.environ | _ONE_THREAD | fixed
 
 
@@ -47,7 +52,7 @@ def request(
         "variant": variant,
         "options": options.request,
         "instance": instance,
-        "seed": seed,
+        "seed": seed % 2**32,  # SMAC 2 sends -1 for a deterministic scenario
         "config": dict(config),
         "cutoff": cutoff,
         "memory_limit": options.memory_limit,
@@ -105,10 +110,10 @@ class Worker:
 
     def close(self) -> None:
         """End the process and with it a trial under way."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        process, self._process = self._process, None  # two threads may close at once
+        if process is not None:
+            process.kill()
+            process.wait()
 
 
 class Workers:
@@ -120,6 +125,7 @@ class Workers:
         for worker in self._all:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="worker")
+        self._closed = False
 
     def submit(self, request: Mapping[str, Any]) -> Future[Result]:
         """Evaluate one trial (`wrappers.worker` says what a request holds)."""
@@ -128,7 +134,9 @@ class Workers:
     def _run(self, request: Mapping[str, Any]) -> Result:
         worker = self._idle.get()
         try:
-            started = datetime.now(UTC).isoformat(timespec="milliseconds")
+            if self._closed:
+                raise CancelledError
+            started = now()
             result = worker.run(request)
             name = f"{os.uname().nodename}:{worker.pid}"
             return result | {"started": started, "worker": name}
@@ -144,6 +152,7 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._all:
             worker.close()

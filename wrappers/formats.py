@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from wrappers.scenario import PROGRAM, Scenario, read, read_instances
+from wrappers.files import write_whole
+from wrappers.scenario import PROGRAM, Scenario, locate, read, read_instances
 from wrappers.space import Condition, Config, Parameter, Space, number_text, variant_space
 
 DIGITS = 12
@@ -187,11 +188,21 @@ def export(folder: str | Path) -> dict[Path, str]:
 
 def write(folder: str | Path) -> tuple[Path, ...]:
     """Write what `export` makes, and say what has changed: the paths of files new or different."""
+    return _write(export(folder))
+
+
+def write_features(folder: str | Path) -> tuple[Path, ...]:
+    """Write features.csv of a scenario's set, from the data; the path if it changed."""
+    set_folder = locate(Path(folder)).parents[1]
+    return _write({set_folder / "features.csv": features_csv(set_folder)})
+
+
+def _write(files: Mapping[Path, str]) -> tuple[Path, ...]:
     changed = []
-    for path, text in export(folder).items():
+    for path, text in files.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text)
             changed.append(path)
         if path.name == "target-runner":
             path.chmod(0o755)
@@ -226,7 +237,8 @@ def _irace_scenario_35(scenario: Scenario, space: Space) -> str:
             'forbiddenFile = "./forbidden.txt"' if space.forbidden else 'forbiddenFile = ""',
             'targetRunner = "../../../../wrappers/target"',
             f'targetRunnerLauncher = "{PROGRAM[0]}"',
-            f'targetRunnerLauncherArgs = "{{targetRunner}} {command}'
+            # Quotes, because irace puts in an absolute path, which may hold a space.
+            f"targetRunnerLauncherArgs = \"'{{targetRunner}}' {command}"
             f' --cutoff {number_text(scenario.cutoff)} {{targetRunnerArgs}}"',
         ]
     )

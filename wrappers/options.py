@@ -80,7 +80,7 @@ def parse_options(words: Sequence[str]) -> Options:
 
 
 def _positive(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
+    if not (text.isascii() and text.isdigit() and len(text) <= 15 and int(text) > 0):
         expected = (
             "positive integers such as 256-256" if name == "--hidden" else "a positive integer"
         )

@@ -15,11 +15,10 @@ import json
 import os
 import platform
 import random
-import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ import psutil
 from target_algorithms.errors import BadInput
 from target_algorithms.instances import DATA_SETS, parse
 from wrappers.evaluator import ROOT, Workers, request
+from wrappers.files import append_line, now, read_lines, write_whole
 from wrappers.scenario import Scenario
 from wrappers.space import Config, Space, config_id, variant_space
 from wrappers.worker import Result
@@ -80,55 +80,6 @@ def validation_pairs(scenario: Scenario, seeds: int) -> tuple[Pair, ...]:
         for k in range(seeds)
         for instance in scenario.test
     )
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a .jsonl file; [] where there is none.
-
-    A last line without its end was being written when the run was killed: it is cut off, with a
-    word on standard error. Any other unreadable line is BadInput.
-    """
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        print(f"{path}: dropped a torn last line; its trial is evaluated again", file=sys.stderr)
-        with open(path, "r+b") as file:
-            file.truncate(whole)
-    records = []
-    for number, line in enumerate(content[:whole].splitlines(), start=1):
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            raise BadInput(
-                f"{path}:{number}: not a JSON record; restore the line or begin the run anew "
-                "in another --results folder"
-            ) from None
-    return records
-
-
-def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Add one record in one write, on the disk when this returns."""
-    line = json.dumps(record, allow_nan=False) + "\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    try:
-        os.write(descriptor, line.encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text)
-    os.replace(part, path)
-
-
-def now() -> str:
-    """The time, ISO 8601 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def record_of(config: Config, pair: Pair, cutoff: float, result: Result) -> dict[str, Any]:
@@ -248,11 +199,13 @@ class Run:
         missing: dict[tuple[str, str, int], tuple[Config, Pair]] = {}
         exhausted = False
         for key, triple in zip(keys, triples, strict=True):
-            if key not in self._asked and self.remaining == 0:
+            new = key not in self._recorded and key not in missing
+            full = len(self._recorded) + len(missing) >= self.budget
+            if key not in self._asked and (self.remaining == 0 or (new and full)):
                 exhausted = True
                 break
             self._asked.add(key)
-            if key not in self._recorded:
+            if new:
                 missing[key] = triple
         # The lowest free numbers, in the order asked: a resumed run fills the gaps of a killed one.
         free = (n for n in itertools.count(1) if n not in self._numbers)
@@ -309,7 +262,15 @@ class Run:
         return bool(self._about["state"] == "finished")
 
     def finish(self) -> None:
-        """Mark the run as finished."""
+        """Mark the run as finished.
+
+        Raises BadInput if the record holds trials that the configurator did not ask for again.
+        """
+        if strange := len(self._recorded.keys() - self._asked):
+            raise BadInput(
+                f"{self.folder}: the replay did not ask for {strange} of the recorded trials; "
+                "begin anew in another --results folder"
+            )
         self._about |= {
             "state": "finished",
             "finished": now(),
@@ -330,16 +291,26 @@ def _sha256(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def _code_sha256(configurator: str) -> dict[str, str]:
-    """Hashes of the code that a trial's result and a configurator's choices depend on."""
-    ours = [ROOT / "wrappers" / f"{name}.py" for name in ("run", "space", "formats")]
-    ours += [ROOT / "wrappers" / "configurators" / f"{configurator}.py"]
-    ours += sorted((ROOT / "wrappers").glob(f"{configurator}_child.py"))
-    target = sorted((ROOT / "target_algorithms").rglob("*.py"))
+def tested(scenario: Scenario) -> dict[str, Any]:
+    """Hashes of all that a trial's result depends on beside configuration, instance and seed."""
+    data = sorted({parse(name)[:2] for name in (*scenario.training, *scenario.test)})
+    code = sorted((ROOT / "target_algorithms").rglob("*.py"))
+    instances = (scenario.training, scenario.test, sorted(scenario.features.items()))
     return {
-        "target_algorithms": _sha256(*(file.read_bytes() for file in target)),
-        "configurator": _sha256(*(file.read_bytes() for file in ours)),
+        "scenario": scenario.hash,
+        "instances": _sha256(repr(instances).encode()),
+        "space": _sha256(repr(variant_space(scenario.variant)).encode()),
+        "target_algorithms": _sha256(*(file.read_bytes() for file in code)),
+        "data": {"/".join(name): DATA_SETS[name].sha256 for name in data},
     }
+
+
+def _configurator_sha256(configurator: str) -> str:
+    """Hash of the code that a configurator's choices depend on."""
+    files = [ROOT / "wrappers" / f"{name}.py" for name in ("run", "space", "formats")]
+    files += [ROOT / "wrappers" / "configurators" / f"{configurator}.py"]
+    files += sorted((ROOT / "wrappers").glob(f"{configurator}_child.py"))
+    return _sha256(*(file.read_bytes() for file in files))
 
 
 def _versions() -> dict[str, str]:
@@ -360,14 +331,37 @@ def _processor() -> str:
         return platform.processor()
 
 
+def where(scenario: Scenario) -> str:
+    """The scenario's folder, relative to the checkout if it is in it."""
+    folder = scenario.folder
+    return str(folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder)
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """run.json of a run's folder. Raises BadInput where there is no readable one."""
+    try:
+        found = json.loads((folder / "run.json").read_text())
+        if not isinstance(found, dict) or not _KEYS <= found.keys():
+            raise ValueError("keys are missing")
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"{folder}: no readable run.json ({error}); expected a run's folder such as "
+            "results/digits/rigl/smac/seed-1"
+        ) from None
+    return found
+
+
+_KEYS = {"scenario", "path", "trials", "workers", "hashes", "versions", "state", "settings"}
+
+
 def describe(
     scenario: Scenario, configurator: str, seed: int, trials: int, workers: int
 ) -> dict[str, Any]:
     """What run.json says of a run at its start."""
-    instances = (*scenario.training, *scenario.test)
-    data = sorted({parse(instance)[:2] for instance in instances})
+    path = where(scenario)
     return {
         "scenario": scenario.name,
+        "path": path,
         "set": scenario.set,
         "variant": scenario.variant,
         "configurator": configurator,
@@ -377,12 +371,7 @@ def describe(
         "state": "running",
         "trials_used": 0,
         "settings": {},
-        "hashes": {
-            "scenario": scenario.hash,
-            "space": _sha256(repr(variant_space(scenario.variant)).encode()),
-            **_code_sha256(configurator),
-            "data": {"/".join(name): DATA_SETS[name].sha256 for name in data},
-        },
+        "hashes": tested(scenario) | {"configurator": _configurator_sha256(configurator)},
         "versions": _versions(),
         "hardware": {
             "processor": _processor(),
@@ -391,7 +380,7 @@ def describe(
             "system": platform.platform(),
         },
         "command": (
-            f"sparse-aclib run scenarios/{scenario.name} --configurator {configurator}"
+            f"sparse-aclib run {path} --configurator {configurator}"
             f" --seed {seed} --trials {trials} --workers {workers}"
         ),
         "started": now(),
@@ -399,16 +388,39 @@ def describe(
     }
 
 
+_PATIENCE = 5.0  # seconds in which a process that was killed is gone
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep a second process out of a run's folder; the lock goes with the process."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BadInput(f"{folder}: another process is working on this run") from None
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    raise BadInput(f"{folder}: another process is working on this run") from None
+                time.sleep(0.1)
         yield
+
+
+def check_same(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """run.json of a folder that holds the run wanted; BadInput that names what differs."""
+    before = about(folder)
+    keys = ["scenario", "trials", "workers", "hashes"]
+    if before["state"] != "finished":  # what is left of it would come from other libraries
+        keys.append("versions")
+    for key in keys:
+        if before[key] != wanted[key]:
+            raise BadInput(
+                f"{folder}: the run there has {_difference(key, before[key], wanted[key])}; "
+                "repeat its command to go on with it, or give another --results folder"
+            )
+    return before
 
 
 @contextmanager
@@ -429,29 +441,19 @@ def open_run(
     Raises BadInput that names the difference otherwise.
     """
     folder = run_folder(results, scenario, configurator, seed)
-    about = describe(scenario, configurator, seed, trials, workers)
-    about["versions"] |= versions or {}
+    record = describe(scenario, configurator, seed, trials, workers)
+    record["versions"] |= versions or {}
     with locked(folder):
-        path = folder / "run.json"
-        if path.exists():
-            before = json.loads(path.read_text())
-            for key in ("scenario", "trials", "workers", "hashes"):
-                if before[key] != about[key]:
-                    raise BadInput(
-                        f"{path}: the run there has {_difference(key, before[key], about[key])}; "
-                        "repeat its command to go on with it, or give another --results folder"
-                    )
-            kept = ("state", "trials_used", "settings", "started", "finished")
-            about |= {key: before[key] for key in kept}
-        write_whole(path, json.dumps(about, indent=1) + "\n")
+        if (folder / "run.json").exists():
+            record = check_same(folder, record)
+        else:
+            write_whole(folder / "run.json", json.dumps(record, indent=1) + "\n")
         with Workers(workers) as pool:
-            yield Run(folder, scenario, about, pool, progress)
+            yield Run(folder, scenario, record, pool, progress)
 
 
 def _difference(key: str, before: Any, wanted: Any) -> str:
     if isinstance(before, dict):
-        key, before, wanted = next(
-            (k, before.get(k), v) for k, v in wanted.items() if before.get(k) != v
-        )
-        return f"another version of the {key}"
+        key = next(k for k in before | wanted if before.get(k) != wanted.get(k))
+        return f"another version of {key}"
     return f"{key} {before}, asked for was {wanted}"

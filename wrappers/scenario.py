@@ -8,7 +8,8 @@ twelve keys, one spelling each, no comment and no blank line, no `=` and no `#` 
 import hashlib
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
     `check_paramfile=False` is for the one command that writes the parameter file.
     Raises BadInput, one line with file and line number, for whatever is wrong with it.
     """
-    file = _locate(Path(path))
+    file = locate(Path(path))
     root = file.parents[3]
     where = os.path.relpath(file, root)
     text = _text(file, where)
@@ -141,6 +142,7 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
                 f"{os.path.relpath(test_file, root)}, line {number}: test instance {instance}"
                 f" is a training instance too, in {values['instance_file']}"
             )
+    _check_leaks(training, test, os.path.relpath(test_file, root))
     names, features = read_features(
         _file(values["feature_file"], root, lines["feature_file"]), root
     )
@@ -180,6 +182,26 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
         root=root,
         text=text,
     )
+
+
+def _check_leaks(training: Sequence[str], test: Sequence[str], where: str) -> None:
+    """Refuse lists in which a training instance trains or judges on rows that judge a test one.
+
+    Where a data set is on both sides, its test instances must be one outer fold `source/set/f`, and
+    its training instances inner folds `source/set/f/i` of that fold. Ids of another form are no
+    folds of anything.
+    """
+    fold = re.compile(r"([^/]+/[^/]+)/(\d+)(/\d+)?")
+    for number, instance in enumerate(test, start=1):
+        judged = fold.fullmatch(instance)
+        for trained in filter(None, map(fold.fullmatch, training if judged else ())):
+            if judged and trained[1] == judged[1]:
+                if judged[3] or not trained[3] or trained[2] != judged[2]:
+                    raise BadInput(
+                        f"{where}, line {number}: test instance {instance} is judged on rows that "
+                        f"training instance {trained[0]} sees; expected inner folds of it on the "
+                        "training side, or another data set"
+                    )
 
 
 def read_instances(file: Path, root: Path) -> tuple[str, ...]:
@@ -235,8 +257,8 @@ def read_features(file: Path, root: Path) -> tuple[tuple[str, ...], dict[str, tu
     return names, features
 
 
-def _locate(path: Path) -> Path:
-    """The absolute path of the scenario.txt that is meant."""
+def locate(path: Path) -> Path:
+    """The absolute path of the scenario.txt that is meant; BadInput if there is none."""
     named = spaces.ROOT / "scenarios" / path
     for candidate in (path, path / "scenario.txt", named / "scenario.txt"):
         if candidate.is_file():

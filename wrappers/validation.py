@@ -5,31 +5,34 @@ comparisons are paired. A configuration that another run of the scenario has val
 (the default, above all) is not evaluated again: its record is copied.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from target_algorithms.errors import BadInput
 from wrappers import scenario as scenarios
-from wrappers.evaluator import Workers
-from wrappers.run import Pair, Trials, append_line, read_lines, validation_pairs
+from wrappers.evaluator import ROOT, Workers
+from wrappers.files import append_line, read_lines
+from wrappers.run import Pair, Trials, about, tested, validation_pairs
 from wrappers.scenario import Scenario
 from wrappers.space import Config
 
 FILE = "validation.jsonl"
 
 
-def about(run: Path) -> dict[str, Any]:
-    """run.json of a run's folder; BadInput where there is none."""
-    try:
-        found: dict[str, Any] = json.loads((run / "run.json").read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise BadInput(
-            f"{run}: no readable run.json ({error}); expected a run's folder such as "
-            "results/digits/rigl/smac/seed-1"
-        ) from None
-    return found
+def scenario_of(run: Path) -> Scenario:
+    """The scenario of a recorded run; BadInput if it, its data or the code is another one today."""
+    recorded = about(run)
+    path = Path(recorded["path"])
+    scenario = scenarios.read(path if path.is_absolute() else ROOT / path)
+    today = tested(scenario)
+    for key, value in today.items():
+        if recorded["hashes"].get(key) != value:
+            raise BadInput(
+                f"{run}: made with another version of {key} than this checkout has; new trials "
+                "would not belong to it"
+            )
+    return scenario
 
 
 def runs_below(folders: Iterable[Path]) -> list[Path]:
@@ -49,10 +52,11 @@ def validate(
     `progress` is told the trials done and the total. Safe to interrupt: what is evaluated is
     recorded, and the next call goes on.
     """
-    by_scenario: dict[str, list[Path]] = {}
-    for run in runs:
-        by_scenario.setdefault(about(run)["scenario"], []).append(run)
-    plans = [_plan(scenarios.read(name), folders, seeds) for name, folders in by_scenario.items()]
+    by_scenario: dict[Path, tuple[Scenario, list[Path]]] = {}
+    for run in map(Path.resolve, runs):
+        scenario = scenario_of(run)
+        by_scenario.setdefault(scenario.path, (scenario, []))[1].append(run)
+    plans = [_plan(scenario, found, seeds) for scenario, found in by_scenario.values()]
     total = sum(len(plan) for _, plan in plans)
     done = 0
     progress(done, total)
@@ -79,9 +83,9 @@ def _plan(scenario: Scenario, runs: Sequence[Path], seeds: int) -> tuple[Scenari
     known: dict[Key, dict[str, Any]] = {}
     siblings = {path.parent for run in runs for path in run.parents[1].glob(f"*/*/{FILE}")}
     mine = {run: read_lines(run / FILE) for run in sorted(siblings | set(runs))}
-    tested = _tested(runs[0])
+    same = tested(scenario)
     for run, records in mine.items():
-        if _tested(run) == tested:
+        if {key: about(run)["hashes"].get(key) for key in same} == same:
             known |= {(r["config_id"], r["instance"], r["seed"]): r for r in records}
     plan: Plan = {}
     for run in runs:
@@ -97,9 +101,3 @@ def _plan(scenario: Scenario, runs: Sequence[Path], seeds: int) -> tuple[Scenari
                 else:
                     plan.setdefault(key, (entry["config"], pair, []))[2].append(run)
     return scenario, plan
-
-
-def _tested(run: Path) -> dict[str, Any]:
-    """What the result of a trial depends on beside configuration, instance and seed."""
-    hashes: dict[str, Any] = about(run)["hashes"]
-    return {key: value for key, value in hashes.items() if key != "configurator"}

@@ -45,9 +45,12 @@ def failure(status: str, reason: str, **fields: Any) -> Result:
     return {"status": status, "cost": WORST_COST, "runtime": 0.0, "error": reason, **fields}
 
 
-def _die_with_parent() -> None:
+def die_with(parent: int) -> None:
+    """Have this process killed when its parent ends, or end now if that has happened."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _child(request: Mapping[str, Any], answer: int) -> NoReturn:
@@ -92,11 +95,12 @@ def run_limited(request: Mapping[str, Any], parent: int | None = None) -> Result
     limit: int = request["memory_limit"]
     readable, writable = os.pipe()
     start = time.monotonic()
+    worker = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
             os.setpgid(0, 0)
-            _die_with_parent()
+            die_with(worker)
             os.close(readable)
             _child(request, writable)
         finally:

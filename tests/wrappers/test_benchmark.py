@@ -1,12 +1,16 @@
 """A whole benchmark: which runs it makes, and that it goes on where it was."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from target_algorithms.errors import BadInput
 from wrappers.benchmark import Benchmark, Job, ablated, run_jobs
-from wrappers.run import append_line
+from wrappers.evaluator import environment
+from wrappers.files import append_line
 from wrappers.scenario import read
 
 
@@ -52,20 +56,66 @@ def test_jobs_run_side_by_side_and_finished_ones_are_not_repeated(
         Job(read(suite / "scenarios/digits" / variant), "default", 1, 3, tmp_path)
         for variant in ("set", "static", "dense")
     ]
-    *_, done = run_jobs(jobs, 2)
-    assert done == 9 and all(job.done == 3 for job in jobs)
+    failed: dict[Path, str] = {}
+    *_, done = run_jobs(jobs, 2, failed)
+    assert done == 9 and not failed and all(job.finished for job in jobs)
     before = [(job.folder / "runhistory.jsonl").stat().st_mtime_ns for job in jobs]
-    assert list(run_jobs(jobs, 2)) == [9]
+    assert list(run_jobs(jobs, 2, failed)) == [9]
     assert [(job.folder / "runhistory.jsonl").stat().st_mtime_ns for job in jobs] == before
 
 
-def test_a_run_that_fails_ends_the_benchmark_with_its_last_words(
+def test_a_run_that_fails_is_named_with_its_last_words_and_takes_nothing_along(
+    suite: Path, tmp_path: Path
+) -> None:
+    bad, good = (
+        Job(read(suite / "scenarios/digits" / variant), "default", 1, 3, tmp_path)
+        for variant in ("set", "static")
+    )
+    (bad.scenario.folder / "scenario.txt").write_text("algo = nonsense\n")
+    failed: dict[Path, str] = {}
+    *_, done = run_jobs([bad, good], 2, failed)
+    assert done == 6 and good.finished
+    assert list(failed) == [bad.folder] and "sparse-aclib: error: " in failed[bad.folder]
+
+
+def test_a_run_with_all_its_trials_but_no_end_is_not_finished(suite: Path, tmp_path: Path) -> None:
+    job = Job(read(suite / "scenarios/digits/set"), "default", 1, 3, tmp_path)
+    assert list(run_jobs([job], 1, {}))[-1] == 3
+    about = job.folder / "run.json"
+    about.write_text(about.read_text().replace('"finished"', '"running"', 1))
+    assert not job.finished and job.done == 3
+
+
+def test_a_finished_run_with_another_budget_does_not_pass_for_this_one(
     suite: Path, tmp_path: Path
 ) -> None:
     scenario = read(suite / "scenarios/digits/set")
-    (scenario.folder / "scenario.txt").write_text("algo = nonsense\n")
-    with pytest.raises(BadInput, match="sparse-aclib: error: .*scenario.txt"):
-        list(run_jobs([Job(scenario, "default", 1, 3, tmp_path)], 1))
+    list(run_jobs([Job(scenario, "default", 1, 3, tmp_path)], 1, {}))
+    with pytest.raises(BadInput, match="has trials 3, asked for was 50"):
+        list(run_jobs([Job(scenario, "default", 1, 50, tmp_path)], 1, {}))
+
+
+def test_a_killed_benchmark_leaves_no_run_behind_and_goes_on(suite: Path, tmp_path: Path) -> None:
+    scenario = suite / "scenarios/digits/set"
+    program = (
+        "from pathlib import Path\n"
+        "from wrappers.benchmark import Job, run_jobs\n"
+        "from wrappers.scenario import read\n"
+        f"job = Job(read({str(scenario)!r}), 'random_search', 1, 40, Path({str(tmp_path)!r}))\n"
+        "list(run_jobs([job], 1, {}))\n"
+    )
+    job = Job(read(scenario), "random_search", 1, 40, tmp_path)
+    benchmark = subprocess.Popen([sys.executable, "-c", program], env=environment())
+    while job.done < 3:
+        time.sleep(0.02)
+    benchmark.kill()
+    benchmark.wait()
+    time.sleep(0.5)
+    stopped_at = job.done
+    time.sleep(0.7)
+    assert job.done == stopped_at < 40
+    subprocess.run([sys.executable, "-c", program], env=environment(), check=True)
+    assert job.finished and job.done == 40
 
 
 def test_ablated_is_the_run_with_the_best_training_estimate_of_meta(tmp_path: Path) -> None:
@@ -76,6 +126,8 @@ def test_ablated_is_the_run_with_the_best_training_estimate_of_meta(tmp_path: Pa
     ]
     for job, estimate in zip(jobs, (0.0, 0.1, 0.3, 0.2), strict=True):
         job.folder.mkdir(parents=True)
-        append_line(job.folder / "trajectory.jsonl", {"estimate": 0.01})
-        append_line(job.folder / "trajectory.jsonl", {"estimate": estimate})
+        append_line(job.folder / "trajectory.jsonl", {"config_id": "a", "estimate": 0.01})
+        append_line(job.folder / "trajectory.jsonl", {"config_id": "b", "estimate": estimate})
     assert ablated(jobs) == [jobs[3]]
+    append_line(jobs[3].folder / "trajectory.jsonl", {"config_id": "a", "estimate": 0.0})
+    assert ablated(jobs) == [jobs[2]], "it ended with the default: nothing to ablate"

@@ -56,6 +56,30 @@ def test_both_dialects_answer_with_the_same_cost_from_any_folder(tmp_path: Path)
     assert float(length) == float(quality) == pytest.approx(record["cost"])
 
 
+def test_a_seed_of_minus_one_is_answered_as_smac_2_sends_it_for_deterministic_scenarios() -> None:
+    done = target("static", *FIXED, INSTANCE, "0", "60", "0", "-1", *pairs("static"))
+    assert done.stdout.startswith("Result of this algorithm run: SUCCESS, ")
+    assert done.stdout.rstrip().endswith(", -1")
+
+
+def test_an_interpreter_that_is_a_script_and_modules_in_the_callers_folder_do_no_harm(
+    tmp_path: Path,
+) -> None:
+    shim = tmp_path / "python"
+    shim.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    shim.chmod(0o755)
+    (tmp_path / "queue.py").write_text("raise SystemExit('a file of the caller was imported')\n")
+    done = subprocess.run(
+        [str(ROOT / "wrappers/target"), "static", *config_call(*pairs("static"))],
+        cwd=tmp_path,
+        env=os.environ | {"SPARSE_ACLIB_PYTHON": str(shim)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert '"SUCCESS"' in done.stdout, done.stderr
+
+
 def test_the_script_runs_by_its_shebang_as_well() -> None:
     done = subprocess.run(
         ["./wrappers/target", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -104,6 +128,14 @@ BAD = {
     "budget below a weight a layer": (
         ["rigl", "--active-weights", "2", *config_call(*pairs())[2:]],
         "2",
+    ),
+    "absurd budget": (
+        ["rigl", "--training-samples", "9" * 5000, *config_call(*pairs())[4:]],
+        "training-samples",
+    ),
+    "another spelling of a fold": (
+        ["rigl", *config_call(*pairs(), instance="sklearn/digits/00")],
+        "sklearn/digits/00",
     ),
     "malformed call": (["rigl", "i", "0"], "five words"),
     "bad cutoff": (["rigl", *config_call(*pairs(), cutoff="soon")], "cutoff"),

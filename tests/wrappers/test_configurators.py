@@ -6,7 +6,8 @@ import pytest
 
 from target_algorithms.errors import BadInput
 from wrappers import configurators
-from wrappers.run import read_lines, training_pairs
+from wrappers.files import read_lines
+from wrappers.run import training_pairs
 from wrappers.scenario import read
 from wrappers.space import variant_space
 

@@ -16,11 +16,10 @@ from target_algorithms.errors import BadInput
 from wrappers import configurators
 from wrappers.configurators import random_search
 from wrappers.evaluator import environment
+from wrappers.files import append_line, read_lines
 from wrappers.run import (
     BudgetExhausted,
-    append_line,
     open_run,
-    read_lines,
     run_folder,
     training_pairs,
     validation_pairs,
@@ -193,8 +192,41 @@ def test_a_changed_scenario_does_not_go_on_in_the_old_record(
     configurators.execute(rigl, "random_search", 1, 2, 1, tmp_path)
     file = suite / "scenarios/digits/rigl/scenario.txt"
     file.write_text(file.read_text().replace("--training-samples 600", "--training-samples 601"))
-    with pytest.raises(BadInput, match="another version of the scenario"):
+    with pytest.raises(BadInput, match="another version of scenario"):
         configurators.execute(read(file), "random_search", 1, 2, 1, tmp_path)
+
+
+def test_changed_instances_do_not_go_on_in_the_old_record(
+    suite: Path, rigl: Scenario, tmp_path: Path
+) -> None:
+    configurators.execute(rigl, "random_search", 1, 2, 1, tmp_path)
+    file = suite / "scenarios/digits/training.txt"
+    file.write_text("\n".join(file.read_text().splitlines()[1:]))
+    with pytest.raises(BadInput, match="another version of instances"):
+        configurators.execute(read(rigl.path), "random_search", 1, 2, 1, tmp_path)
+
+
+def test_a_finished_run_keeps_what_it_says_of_its_machine_and_versions(
+    rigl: Scenario, tmp_path: Path
+) -> None:
+    folder = configurators.execute(rigl, "default", 1, 2, 1, tmp_path)
+    about = json.loads((folder / "run.json").read_text())
+    about["versions"]["torch"] = about["hardware"]["processor"] = "of another machine"
+    (folder / "run.json").write_text(json.dumps(about))
+    configurators.execute(rigl, "default", 1, 2, 1, tmp_path)
+    assert json.loads((folder / "run.json").read_text()) == about
+    (folder / "run.json").write_text(json.dumps(about | {"state": "running"}))
+    with pytest.raises(BadInput, match="another version of torch"):
+        configurators.execute(rigl, "default", 1, 2, 1, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"state": "finished"}'])
+def test_a_damaged_run_json_is_one_line(rigl: Scenario, tmp_path: Path, text: str) -> None:
+    folder = run_folder(tmp_path, rigl, "default", 1)
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(text)
+    with pytest.raises(BadInput, match="no readable run.json"):
+        configurators.execute(rigl, "default", 1, 2, 1, tmp_path)
 
 
 def test_two_processes_cannot_work_on_one_run(rigl: Scenario, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from target_algorithms.errors import BadInput
 from wrappers import configurators
-from wrappers.run import read_lines, validation_pairs
+from wrappers.files import read_lines
+from wrappers.run import validation_pairs
 from wrappers.scenario import Scenario, read
 from wrappers.space import config_id
 from wrappers.validation import runs_below, validate
@@ -51,6 +52,20 @@ def test_an_interrupted_validation_goes_on_with_what_is_missing(
     assert validate([run], seeds=4, workers=1) == 2
     costs = {r["seed"]: r["cost"] for r in read_lines(run / "validation.jsonl")}
     assert costs == {json.loads(line)["seed"]: json.loads(line)["cost"] for line in lines}
+
+
+def test_a_run_is_validated_on_its_own_scenario_or_not_at_all(
+    suite: Path, rigl: Scenario, tmp_path: Path
+) -> None:
+    run = configurators.execute(rigl, "default", 1, 1, 1, tmp_path)
+    trained = read_lines(run / "runhistory.jsonl")[0]["training_flops"]
+    validate([run], seeds=1, workers=1)
+    validated = read_lines(run / "validation.jsonl")[0]["training_flops"]
+    assert validated == pytest.approx(trained, rel=0.1), "not with the 600 samples of the run"
+    file = suite / "scenarios/digits/rigl/scenario.txt"
+    file.write_text(file.read_text().replace("--training-samples 600", "--training-samples 601"))
+    with pytest.raises(BadInput, match="another version of scenario"):
+        validate([run], seeds=2, workers=1)
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
