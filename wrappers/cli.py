@@ -113,7 +113,7 @@ def run(
 @app.command()
 def validate(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or folders above them.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds a test instance.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds a test instance.")] = 10,
     workers: WorkersOption = CORES,
 ) -> None:
     """Evaluate every incumbent of finished runs on the test instances, with fresh seeds."""
@@ -163,7 +163,7 @@ def benchmark(
     variants: Annotated[str, typer.Option(help="Comma-separated; 'all'.")] = "set,rigl,meta",
     trials: Annotated[int, typer.Option(min=1, help="Budget of every run.")] = 100,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of every configurator.")] = 3,
-    validation_seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of validation.")] = 5,
+    validation_seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of validation.")] = 10,
     workers: WorkersOption = CORES,
     results: ResultsOption = RESULTS,
     full: Annotated[
