@@ -191,6 +191,13 @@ def run_ablation(
     return race(chosen, default, incumbent, evaluate_trials, list(pairs)[:max_pairs])
 
 
+def record_path(
+    run_folder: Path, evaluate_trials: TrialCosts, pairs: Sequence[Pair]
+) -> dict[str, Any]:
+    """`run_ablation` on all pairs, as ablation.json holds it."""
+    return to_record(run_ablation(run_folder, evaluate_trials, pairs=pairs))
+
+
 def survivors(costs: NDArray[np.float64], alpha: float = ALPHA) -> list[int]:
     """Columns of a (blocks, candidates) array that are not significantly worse than the best.
 

@@ -16,13 +16,18 @@ from pathlib import Path
 
 from target_algorithms.errors import BadInput
 from wrappers import configurators
+from wrappers.ablation import Method, ablate
 from wrappers.evaluator import ROOT, environment
 from wrappers.files import read_lines
 from wrappers.run import about, check_same, describe, run_folder
 from wrappers.scenario import Scenario, read, scenarios
+from wrappers.validation import validate
 
 Bar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
 """Opens a progress bar: label and total in, what moves it on out (`cli.bar`)."""
+
+Report = Callable[[Path, dict[str, str]], Path]
+"""Writes the report of a results folder, given the configurators that are missing and why."""
 
 BASELINES = ("static", "dense")
 """Variants that enter with their default configuration only, beside what is configured."""
@@ -122,15 +127,12 @@ class Benchmark:
                     jobs.append(Job(s, name, seed, self.trials or s.runcount_limit, self.results))
         return jobs
 
-    def do(self, bar: Bar) -> Path:
+    def do(self, bar: Bar, ablation: Method, write_report: Report) -> Path:
         """Do what is left of everything; returns the report's path.
 
-        Raises BadInput at the end, with the report made, if a run failed.
+        `ablation` and `write_report` are analysis's. Raises BadInput at the end, with the report
+        made, if a run failed.
         """
-        from analysis.report import write_report
-        from wrappers.ablation import ablate
-        from wrappers.validation import validate
-
         jobs = self.jobs()
         failed: dict[Path, str] = {}
         total = sum(job.trials for job in jobs)
@@ -147,8 +149,8 @@ class Benchmark:
             )
         for job in ablated(jobs):
             with bar(f"ablation of {job.scenario.name} {job.configurator}", None) as update:
-                ablate(job.folder, workers=self.workers, progress=update)
-        report = write_report(self.results, missing=configurators.missing())
+                ablate(job.folder, ablation, workers=self.workers, progress=update)
+        report = write_report(self.results, configurators.missing())
         if failed:
             folder, words = next(iter(failed.items()))
             raise BadInput(

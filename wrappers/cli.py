@@ -134,11 +134,12 @@ def ablate(
     workers: WorkersOption = CORES,
 ) -> None:
     """Find the path from the default to a run's final incumbent, with real trials and racing."""
+    from analysis import ablation
     from wrappers.ablation import ablate as find
 
     for folder in runs:
         with bar(f"ablation of {folder.name}", None) as update:
-            find(folder, workers=workers, progress=update)
+            find(folder, ablation, workers=workers, progress=update)
         console.print(f"{folder / 'ablation.json'}")
 
 
@@ -174,6 +175,8 @@ def benchmark(
 
     Runs stand side by side, one worker each. Interrupted, the same command goes on.
     """
+    from analysis import ablation
+    from analysis.report import write_report
     from wrappers.benchmark import Benchmark
 
     path = Benchmark(
@@ -184,7 +187,7 @@ def benchmark(
         validation_seeds=validation_seeds,
         workers=workers,
         results=results,
-    ).do(bar)
+    ).do(bar, ablation, lambda folder, missing: write_report(folder, missing=missing))
     console.print(f"Report: {path.resolve()}", soft_wrap=True)
 
 
