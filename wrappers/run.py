@@ -444,7 +444,8 @@ def open_run(
     record = describe(scenario, configurator, seed, trials, workers)
     record["versions"] |= versions or {}
     with locked(folder):
-        if (folder / "run.json").exists():
+        # A run that never came to a trial (its budget was refused, say) binds nobody.
+        if (folder / "run.json").exists() and (folder / "runhistory.jsonl").exists():
             record = check_same(folder, record)
         else:
             write_whole(folder / "run.json", json.dumps(record, indent=1) + "\n")

@@ -186,6 +186,16 @@ def test_a_finished_run_is_not_repeated_and_another_budget_in_its_folder_is_refu
         configurators.execute(rigl, "random_search", 1, 9, 1, tmp_path)
 
 
+@pytest.mark.irace
+def test_a_budget_too_small_for_irace_names_the_least_and_binds_no_later_run(
+    rigl: Scenario, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match="irace can't work with 20 trials, it needs 24 at least"):
+        configurators.execute(rigl, "irace", 1, 20, 1, tmp_path)
+    folder = configurators.execute(rigl, "irace", 1, 24, 1, tmp_path)
+    assert 0 < len(stable(folder)) <= 24
+
+
 def test_a_changed_scenario_does_not_go_on_in_the_old_record(
     suite: Path, rigl: Scenario, tmp_path: Path
 ) -> None:
@@ -222,8 +232,7 @@ def test_a_finished_run_keeps_what_it_says_of_its_machine_and_versions(
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"state": "finished"}'])
 def test_a_damaged_run_json_is_one_line(rigl: Scenario, tmp_path: Path, text: str) -> None:
-    folder = run_folder(tmp_path, rigl, "default", 1)
-    folder.mkdir(parents=True)
+    folder = configurators.execute(rigl, "default", 1, 2, 1, tmp_path)
     (folder / "run.json").write_text(text)
     with pytest.raises(BadInput, match="no readable run.json"):
         configurators.execute(rigl, "default", 1, 2, 1, tmp_path)
