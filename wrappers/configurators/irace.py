@@ -173,8 +173,9 @@ def _child(folder: Path) -> Iterator[tuple[Callable[[Message], None], Iterator[M
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            # Without a compiler and R's headers rpy2 can work in this mode only.
-            env=environment() | {"RPY2_CFFI_MODE": "ABI"},
+            # Without a compiler and R's headers rpy2 can work in this mode only. R's temporary
+            # folder outlives an R that is killed, so it goes where ours is removed.
+            env=environment() | {"RPY2_CFFI_MODE": "ABI", "TMPDIR": str(folder)},
             start_new_session=True,  # Ctrl-C is for the command, which ends this process itself
         )
     os.close(to_parent)
