@@ -227,15 +227,19 @@ def list_(
         )
         return
     table = Table(box=None)
-    for heading in ("scenario", "parameters", "instances (test)", "trials", "fixed options"):
-        table.add_column(heading, no_wrap=heading == "scenario", overflow="fold")
+    table.add_column("scenario", min_width=max(len(s.name) for s in found))
+    headings = ("parameters", "instances (test)", "trials", "active weights", "samples", "hidden")
+    for heading in headings:
+        table.add_column(heading, justify="right")
     for s in found:
         table.add_row(
-            f"scenarios/{s.name}",
+            s.name,
             str(len(_space(s.variant).parameters)),
             f"{len(s.training)} ({len(s.test)})",
             str(s.runcount_limit),
-            " ".join(s.options.words),
+            str(s.options.active_weights or "all"),
+            str(s.options.training_samples),
+            "-".join(map(str, s.options.hidden)),
         )
     console.print(table)
     console.print()

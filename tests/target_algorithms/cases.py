@@ -66,7 +66,7 @@ def request(variant: str, **changes: object) -> dict[str, object]:
         "options": options,
         "instance": "sklearn/digits/0/3",
         "seed": 17,
-        "config": {**SGD, **OWN[variant]},
+        "config": {**SGD, **OWN.get(variant, {})},
         **changes,
     }
 
