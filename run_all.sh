@@ -51,7 +51,7 @@ find_python() {
         echo "$PYTHON"
         return
     fi
-    for candidate in python3.13 python3.12 python3.11 python3; do
+    for candidate in python3.11 python3.12 python3.13 python3; do  # the lock was tested on 3.11
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"
             return
@@ -81,7 +81,10 @@ install_packages() {
     fi
     # The lock is complete, so nothing is resolved and no CUDA package comes along. rpy2's ABI mode
     # needs neither a compiler nor R's headers.
-    RPY2_CFFI_MODE=ABI "${pip[@]}" install --no-deps -r requirements.lock
+    if ! RPY2_CFFI_MODE=ABI "${pip[@]}" install --no-deps -r requirements.lock; then
+        say "The lock does not fit this Python or machine; installing what pyproject.toml allows"
+        RPY2_CFFI_MODE=ABI "${pip[@]}" install -e '.[irace,test]'
+    fi
     if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
         say "This machine's index gave a CUDA build of PyTorch; installing what that needs"
         "${pip[@]}" install "$(grep '^torch==' requirements.lock)"
