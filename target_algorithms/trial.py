@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from target_algorithms.errors import BadInput
-from target_algorithms.instances import load
+from target_algorithms.instances import Split, load
 from target_algorithms.masked import MaskedEngine
 from target_algorithms.topology import Topology
 from target_algorithms.training import Recipe, train
@@ -70,6 +70,32 @@ def run(request: Mapping[str, object]) -> dict[str, object]:
             "test_rows": len(split.judge_y),
         },
     }
+
+
+def warm_up() -> None:
+    """Trains a toy, so that processes forked from this one find torch's operations ready."""
+    rows = np.arange(16)
+    split = Split(
+        train_x=np.random.default_rng(0).standard_normal((16, 4), dtype=np.float32),
+        train_y=rows % 2,
+        judge_x=np.zeros((1, 4), dtype=np.float32),
+        judge_y=rows[:1],
+        n_classes=2,
+        train_rows=rows,
+        judge_rows=rows[:1],
+    )
+    toy = Topology(update_interval=2)
+    for recipe in (Recipe(batch_size=8), Recipe(optimizer="adamw", learning_rate_adamw=0.01)):
+        train(
+            MaskedEngine,
+            recipe,
+            toy,
+            split,
+            active_weights=12,
+            training_samples=64,
+            hidden=(4,),
+            seed=0,
+        )
 
 
 def configured(variant: str, config: Mapping[str, object]) -> tuple[Topology, Recipe]:

@@ -1,0 +1,77 @@
+"""What does evaluating a trial cost beside its training, warm and cold?
+
+The default RigL configuration of `scenarios/digits/rigl`, with its training budget and with a
+budget of one batch, so that the difference is the training: in a warm worker (how
+`sparse-aclib run` evaluates) and as the command `./wrappers/target` (how a foreign configurator
+does, loading torch each time).
+
+    python -m benchmarks.trials --repeats 10
+"""
+
+import argparse
+import contextlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from wrappers.evaluator import ROOT, Worker, environment, request
+from wrappers.options import Options
+from wrappers.scenario import read
+from wrappers.space import variant_space
+
+SCENARIO = read(ROOT / "scenarios/digits/rigl")
+CONFIG = variant_space("rigl").default
+
+
+def seconds(action: Callable[[], object], repeats: int) -> list[float]:
+    """Wall-clock seconds of each call, after one that is not counted."""
+    action()
+    found = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        action()
+        found.append(time.perf_counter() - start)
+    return found
+
+
+def cold(options: Options) -> None:
+    """One call of the command."""
+    pairs = [word for name, value in CONFIG.items() for word in (f"-{name}", str(value))]
+    call = [SCENARIO.training[0], "0", "60", "0", "1", *pairs]
+    subprocess.run(
+        [sys.executable, str(ROOT / "wrappers/target"), "rigl", *options.words, *call],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env=environment(),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=10)
+    repeats = parser.parse_args().repeats
+    print("| trial | how | median s | min s | max s |\n|---|---|---|---|---|")
+    with contextlib.closing(Worker()) as worker:
+        for name, options in {
+            "whole": SCENARIO.options,
+            "one batch": replace(SCENARIO.options, training_samples=64),
+        }.items():
+            trial = request("rigl", options, SCENARIO.training[0], 1, CONFIG, 60.0)
+            ways: dict[str, Callable[[], object]] = {
+                "warm": lambda trial=trial: worker.run(trial),  # type: ignore[misc]
+                "cold": lambda options=options: cold(options),  # type: ignore[misc]
+            }
+            for way, action in ways.items():
+                found = seconds(action, repeats)
+                print(
+                    f"| {name} | {way} | {statistics.median(found):.3f} | {min(found):.3f} |"
+                    f" {max(found):.3f} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
