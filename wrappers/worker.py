@@ -138,7 +138,10 @@ def run_limited(request: Mapping[str, Any], parent: int | None = None) -> Result
     os.close(readable)
     _, code, usage = os.wait4(pid, 0)
 
-    if stopped is None:
+    if stopped is None and usage.ru_maxrss > limit << 10:
+        # Between two looks, but over the limit all the same: no trial gets by on being quick.
+        stopped = failure("TIMEOUT", f"memory limit of {limit} MiB exceeded")
+    elif stopped is None:
         stopped = _outcome(answer, code, limit)
     return stopped | {
         "runtime": min(runtime, cutoff),

@@ -61,6 +61,19 @@ def test_a_trial_past_its_memory_is_killed(training: Callable[[Training], None])
     assert "memory limit" in result["error"]
 
 
+def test_a_trial_that_is_over_its_memory_between_two_looks_does_not_get_by(
+    training: Callable[[Training], None],
+) -> None:
+    def spike(request: Mapping[str, Any]) -> dict[str, Any]:
+        kept = b"x" * (300 << 20)
+        return {"cost": 0.25, "misc": {"kept": len(kept)}}
+
+    training(spike)
+    before = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+    for limit, status in ((before + 100, "TIMEOUT"), (before + 2000, "SUCCESS")):
+        assert run_limited(REQUEST | {"memory_limit": limit})["status"] == status
+
+
 def test_python_running_out_of_memory_counts_as_the_memory_limit(
     training: Callable[[Training], None],
 ) -> None:
