@@ -92,6 +92,18 @@ install_packages() {
     "${pip[@]}" install --no-deps -e .
 }
 
+# The truly sparse engine is a C file, compiled for this machine when it is first used.
+prepare_engines() {
+    if ! command -v "${CC:-cc}" >/dev/null && ! command -v gcc >/dev/null &&
+        ! command -v clang >/dev/null; then
+        say "No C compiler found; installing the one of the ziglang package into .venv"
+        .venv/bin/python -m pip --disable-pip-version-check -qq install 'ziglang>=0.13,<0.16' ||
+            say "Not possible here; trials use the masked engine only"
+    fi
+    say "Building the truly sparse engine and measuring from which density on it pays"
+    .venv/bin/sparse-aclib engines >&2
+}
+
 has_irace() {
     command -v Rscript >/dev/null && Rscript -e 'quit(status = !requireNamespace("irace", quietly = TRUE))' \
         >/dev/null 2>&1
@@ -111,6 +123,7 @@ setup() {
     if [ "$(cat $stamp 2>/dev/null)" != "$wanted" ]; then
         [ -x .venv/bin/python ] || make_environment
         install_packages
+        prepare_engines
         echo "$wanted" >$stamp
     fi
     install_irace

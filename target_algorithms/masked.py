@@ -1,15 +1,18 @@
 """The masked engine: dense PyTorch tensors whose inactive weights are held at zero.
 
-All weights and then all biases lie in one flat buffer, their gradients in a second one and the
-optimiser's state in others, so that masking, optimiser and checks are a handful of operations a
-step, whatever the network. Layers are views of the buffers; gradients come from autograd.
+All weights, then all biases, then the parameters of normalisation and activation lie in one flat
+buffer, their gradients in a second one and the optimiser's state in others, so that masking,
+optimiser and checks are a handful of operations a step, whatever the network. Layers are views of
+the buffers; gradients come from autograd.
 
 **Differs** from torch.optim: the optimisers are written out here because constructing one of
 torch's imports its compiler, which costs a trial more time than training. AdamW corrects its bias
 by the step of the run, for weights grown later too.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,213 +20,295 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from target_algorithms.engine import Diverged, LayerChange, Segment
-from target_algorithms.networks import Network
+from target_algorithms import architectures, forward
+from target_algorithms.engine import DenseGradients, Diverged, LayerChange, Segment, Setup
+from target_algorithms.errors import BadInput
+from target_algorithms.networks import SRELU_START
 from target_algorithms.topology import Positions
 
-ADAMW_BETAS = (0.9, 0.999)
+ADAMW_BETA1 = 0.9
 ADAMW_EPSILON = 1e-8
+JUDGED_AT_ONCE = 1024
+"""Rows of one evaluation pass."""
 
 
 class MaskedEngine:
-    """A masked multi-layer perceptron on the CPU; see `engine.Engine` for what it does.
+    """A masked network on CPU or CUDA; see `engine.Engine` for what it does.
 
-    network: the shapes; optimizer: sgd_heavy_ball, sgd_nesterov or adamw; active, values: per
-    layer the active positions and their initial weights; budget: the most weights that may be
-    non-zero; train_x: features, float32 (rows, inputs); train_y: classes, int64 (rows,).
+    Raises BadInput for a device that is not there.
     """
 
     name = "masked"
 
-    def __init__(
-        self,
-        network: Network,
-        *,
-        optimizer: str,
-        momentum: float,
-        weight_decay: float,
-        active: Sequence[Positions],
-        values: Sequence[NDArray[np.float32]],
-        budget: int,
-        train_x: NDArray[np.float32],
-        train_y: NDArray[np.int64],
-    ) -> None:
+    def __init__(self, setup: Setup) -> None:
         torch.set_num_threads(1)
-        self._network = network
-        self._budget = budget
-        self._momentum = momentum
-        self._weight_decay = weight_decay
-        self._active = [positions.copy() for positions in active]
-        self._counts = [len(positions) for positions in active]
-        self._x = torch.from_numpy(train_x)
-        self._y = torch.from_numpy(train_y)
+        self._device = _device(setup.device)
+        self._network = network = setup.network
+        self._optimizer = setup.optimizer
+        self._seed = setup.seed
+        self._budget = setup.budget
+        self._active = [positions.copy() for positions in setup.active]
+        self._x = torch.from_numpy(setup.train_x).to(self._device)
+        self._y = torch.from_numpy(setup.train_y).to(self._device)
+        self._steps = 0
 
         ends = np.cumsum([0, *network.sizes])
         self._starts = [int(end) for end in ends[:-1]]
         self._count = int(ends[-1])
-        total = self._count + sum(network.widths[1:])
-        self._flat = torch.zeros(total)
-        self._gradient = torch.zeros(total)
-        self._mask = torch.ones(total)
-        self._state = [torch.zeros(total) for _ in range(2 if optimizer == "adamw" else 1)]
-        self._steps = 0
-        self._step: Callable[[float], None] = {
-            "adamw": self._adamw,
-            "sgd_heavy_ball": self._heavy_ball,
-            "sgd_nesterov": self._nesterov,
-        }[optimizer]
+        channels = architectures.sites(network)
+        norms = channels if network.norm != "none" else ()
+        srelus = channels if network.activation == "srelu" else ()
+        biases = sum(layer.neurons for layer in network.layers)
+        total = self._count + biases + 2 * sum(norms) + 4 * sum(srelus)
+        self._flat, self._gradient, self._mask = (self._zeros(total) for _ in range(3))
+        self._state = [
+            self._zeros(total) for _ in range(2 if self._optimizer.kind == "adamw" else 1)
+        ]
+        self._mask[self._count :] = 1.0
+        self._correction: Tensor | None = None
+        if self._optimizer.gradient_correction and network.norm != "none":
+            self._correction = self._zeros(self._count)
+        decayed = self._count + (biases if self._optimizer.decay_biases else 0)
+        self._decayed, self._decayed_gradient = self._flat[:decayed], self._gradient[:decayed]
 
-        # Numpy sees the same memory: counting and indexing are several times faster there.
-        self._weights = self._flat[: self._count].numpy()
-        self._weight_mask = self._mask[: self._count].numpy()
-        self._weight_gradient = self._gradient[: self._count].numpy()
-        self._weight_state = [state[: self._count].numpy() for state in self._state]
-        self._decayed = self._flat[: self._count]
-        self._decayed_gradient = self._gradient[: self._count]
-        self._weight_mask[:] = 0.0
-        for start, positions, drawn in zip(self._starts, active, values, strict=True):
-            self._weight_mask[start + positions] = 1.0
-            self._weights[start + positions] = drawn
+        for start, positions, drawn in zip(self._starts, setup.active, setup.values, strict=True):
+            self._write(self._mask, start, positions, 1.0)
+            self._write(self._flat, start, positions, drawn)
+        place = 0
 
-        self._matrices: list[Tensor] = []
-        self._bias_vectors: list[Tensor] = []
-        place = self._count
-        for start, (rows, columns) in zip(self._starts, network.shapes, strict=True):
-            self._matrices.append(self._leaf(start, (rows, columns)))
-            self._bias_vectors.append(self._leaf(place, (rows,)))
-            place += rows
+        def leaf(*shape: int) -> Tensor:
+            nonlocal place
+            end = place + math.prod(shape)
+            view = self._flat[place:end].view(shape).requires_grad_()
+            # Autograd adds to a gradient that exists in place, so it lands in the flat buffer.
+            view.grad = self._gradient[place:end].view(shape)
+            place = end
+            return view
+
+        self._parameters = forward.Parameters(
+            weights=[leaf(*layer.shape) for layer in network.layers],
+            biases=[leaf(layer.neurons) for layer in network.layers],
+            norms=[(leaf(number), leaf(number)) for number in norms],
+            running=[(self._zeros(number), self._zeros(number) + 1.0) for number in norms],
+            srelus=[leaf(4, number) for number in srelus],
+        )
+        with torch.no_grad():
+            for scale, _ in self._parameters.norms:
+                scale.fill_(1.0)
+            for values in self._parameters.srelus:
+                values.copy_(torch.tensor(SRELU_START).view(4, 1))
         self._check_topology()
 
-    def _leaf(self, start: int, shape: tuple[int, ...]) -> Tensor:
-        end = start + int(np.prod(shape))
-        leaf = self._flat[start:end].view(shape).requires_grad_()
-        # Autograd adds to a gradient that exists in place, so it lands in the flat buffer.
-        leaf.grad = self._gradient[start:end].view(shape)
-        return leaf
+    # Buffers: numpy sees the CPU's memory, where counting and indexing are several times faster ----
 
-    # Network -------------------------------------------------------------------------------------
+    def _zeros(self, count: int) -> Tensor:
+        return torch.zeros(count, device=self._device)
 
-    def _logits(self, features: Tensor) -> Tensor:
-        last = len(self._matrices) - 1
-        for layer, (matrix, bias) in enumerate(
-            zip(self._matrices, self._bias_vectors, strict=True)
-        ):
-            features = F.linear(features, matrix, bias)
-            if layer < last:
-                features = self._activate(features, layer)
-        return features
-
-    def _activate(self, values: Tensor, layer: int) -> Tensor:
-        if self._network.activation == "gelu":
-            return F.gelu(values)
-        slope = self._network.negative_slope(layer)
-        return F.leaky_relu(values, slope) if slope else torch.relu(values)
-
-    def _backward(self, rows: Tensor) -> None:
-        """Fills the gradient buffer with the dense gradient of the mean loss on the rows."""
-        self._gradient.zero_()
-        logits = self._logits(self._x.index_select(0, rows))
-        loss = F.cross_entropy(logits, self._y.index_select(0, rows))
-        if not np.isfinite(loss.item()):
-            raise Diverged
-        loss.backward()  # type: ignore[no-untyped-call]
-
-    def predict(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
+    def _write(
+        self, buffer: Tensor, start: int, positions: Positions, values: NDArray[np.float32] | float
+    ) -> None:
+        if self._device.type == "cpu":
+            buffer.detach().numpy()[start + positions] = values
+            return
+        there = torch.as_tensor(values, dtype=torch.float32, device=self._device)
         with torch.no_grad():
-            logits = self._logits(torch.from_numpy(rows))
-        if not bool(torch.isfinite(logits).all()):
-            raise Diverged
-        classes: NDArray[np.int64] = logits.argmax(dim=1).numpy()
-        return classes
+            buffer[torch.from_numpy(start + positions).to(self._device)] = there
+
+    def _read(self, buffer: Tensor, start: int, positions: Positions) -> NDArray[np.float32]:
+        chosen: NDArray[np.float32]
+        if self._device.type == "cpu":
+            chosen = buffer.detach().numpy()[start + positions]
+        else:
+            there = torch.from_numpy(start + positions).to(self._device)
+            chosen = buffer.detach()[there].cpu().numpy()
+        return chosen
 
     # Steps ---------------------------------------------------------------------------------------
 
+    def _backward(self, rows: Tensor, *, track: bool) -> None:
+        """Fills the gradient buffer with the dense gradient of the mean loss on the rows."""
+        self._gradient.zero_()
+        mode = forward.Mode(training=True, step=self._steps, track=track)
+        features = self._x.index_select(0, rows)
+        logits = forward.logits(self._network, self._parameters, features, mode, self._seed)
+        loss = F.cross_entropy(
+            logits,
+            self._y.index_select(0, rows),
+            label_smoothing=self._network.label_smoothing,
+        )
+        if not math.isfinite(loss.item()):
+            raise Diverged
+        loss.backward()  # type: ignore[no-untyped-call]
+
     def train(self, segment: Segment) -> None:
-        rows = torch.from_numpy(segment.rows)
+        rows = torch.from_numpy(segment.rows).to(self._device)
+        dense_state = self._optimizer.dense_state
+        step = self._adamw if self._optimizer.kind == "adamw" else self._sgd
         start = 0
         # Optimiser state that fades away would become denormal and slow. The setting is the whole
         # thread's, so it does not outlast the steps.
         torch.set_flush_denormal(True)
         try:
             for size, learning_rate in zip(segment.sizes, segment.learning_rates, strict=True):
-                self._backward(rows[start : start + size])
+                self._backward(rows[start : start + size], track=True)
                 start += size
                 self._steps += 1
                 with torch.no_grad():
-                    self._gradient.mul_(self._mask)
-                    self._step(learning_rate)
+                    if not dense_state:
+                        self._gradient.mul_(self._mask)
+                    if self._correction is not None:
+                        self._gradient[: self._count].mul_(self._correction)
+                    step(learning_rate)
+                    if dense_state:
+                        self._flat.mul_(self._mask)
                 self._check_budget()
         finally:
             torch.set_flush_denormal(False)
 
-    def _heavy_ball(self, learning_rate: float) -> None:
-        self._decayed_gradient.add_(self._decayed, alpha=self._weight_decay)
-        self._state[0].mul_(self._momentum).add_(self._gradient)
-        self._flat.add_(self._state[0], alpha=-learning_rate)
-
-    def _nesterov(self, learning_rate: float) -> None:
-        self._decayed_gradient.add_(self._decayed, alpha=self._weight_decay)
-        self._state[0].mul_(self._momentum).add_(self._gradient)
-        self._gradient.add_(self._state[0], alpha=self._momentum)
-        self._flat.add_(self._gradient, alpha=-learning_rate)
+    def _sgd(self, learning_rate: float) -> None:
+        optimizer = self._optimizer
+        if optimizer.decay_kind == "coupled":
+            self._decayed_gradient.add_(self._decayed, alpha=optimizer.weight_decay)
+        else:
+            rate = 1.0 if optimizer.decay_kind == "independent" else learning_rate
+            self._decayed.mul_(1.0 - rate * optimizer.weight_decay)
+        self._state[0].mul_(optimizer.momentum).add_(self._gradient)
+        if optimizer.nesterov:
+            self._gradient.add_(self._state[0], alpha=optimizer.momentum)
+            self._flat.add_(self._gradient, alpha=-learning_rate)
+        else:
+            self._flat.add_(self._state[0], alpha=-learning_rate)
 
     def _adamw(self, learning_rate: float) -> None:
         first, second = self._state
-        beta1, beta2 = ADAMW_BETAS
-        self._decayed.mul_(1.0 - learning_rate * self._weight_decay)
-        first.lerp_(self._gradient, 1.0 - beta1)
+        beta2 = self._optimizer.beta2
+        self._decayed.mul_(1.0 - learning_rate * self._optimizer.weight_decay)
+        first.lerp_(self._gradient, 1.0 - ADAMW_BETA1)
         second.mul_(beta2).addcmul_(self._gradient, self._gradient, value=1.0 - beta2)
         torch.sqrt(second, out=self._gradient)
         correction = 1.0 - beta2**self._steps
         self._gradient.div_(correction**0.5).add_(ADAMW_EPSILON)
-        rate = learning_rate / (1.0 - beta1**self._steps)
+        rate = learning_rate / (1.0 - ADAMW_BETA1**self._steps)
         self._flat.addcdiv_(first, self._gradient, value=-rate)
 
     def _check_budget(self) -> None:
-        used = np.count_nonzero(self._weights != 0.0)
+        weights = self._flat[: self._count]
+        if self._device.type == "cpu":
+            used = int(np.count_nonzero(weights.numpy() != 0.0))
+        else:
+            used = int(torch.count_nonzero(weights))
         if used > self._budget:
-            if not np.isfinite(self._weights).all():
+            if not bool(torch.isfinite(weights).all()):
                 raise Diverged
             raise AssertionError(f"{used} weights in use, the budget is {self._budget}")
 
-    # Topology ------------------------------------------------------------------------------------
+    def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        mode = forward.Mode(training=False)
+        with torch.no_grad():
+            parts = [
+                forward.logits(
+                    self._network, self._parameters, part.to(self._device), mode, self._seed
+                )
+                for part in torch.split(torch.from_numpy(rows), JUDGED_AT_ONCE)
+            ]
+            logits = torch.cat(parts)
+        if not bool(torch.isfinite(logits).all()):
+            raise Diverged
+        found: NDArray[np.float32] = logits.cpu().numpy()
+        return found
+
+    # What the rules look at ----------------------------------------------------------------------
 
     def weights(self, layer: int) -> NDArray[np.float32]:
-        chosen: NDArray[np.float32] = self._weights[self._starts[layer] + self._active[layer]]
-        return chosen
+        return self._read(self._flat, self._starts[layer], self._active[layer])
 
     def biases(self, layer: int) -> NDArray[np.float32]:
-        copied: NDArray[np.float32] = self._bias_vectors[layer].detach().numpy().copy()
+        copied: NDArray[np.float32] = self._parameters.biases[layer].detach().cpu().numpy().copy()
         return copied
 
-    def dense_gradients(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
-        self._backward(torch.from_numpy(rows))
-        if not np.isfinite(self._weight_gradient).all():
+    def momenta(self, layer: int) -> NDArray[np.float32]:
+        return self._read(self._state[0], self._starts[layer], self._active[layer])
+
+    def gradients(self, rows: NDArray[np.int64]) -> DenseGradients:
+        self._backward(torch.from_numpy(rows).to(self._device), track=False)
+        return self._scores(self._gradient)
+
+    def dense_momenta(self) -> DenseGradients:
+        if not self._optimizer.dense_state:
+            raise BadInput("the momentum of inactive weights needs inactive_state = dense")
+        if self._optimizer.kind == "sgd":
+            return self._scores(self._state[0])
+        first, second = self._state
+        return self._scores(first / (second.sqrt() + 1e-8))
+
+    def _scores(self, buffer: Tensor) -> DenseGradients:
+        copied = buffer[: self._count].detach().cpu().numpy().copy()
+        if not np.isfinite(copied).all():
             raise Diverged
-        for start, (outputs, inputs) in zip(self._starts, self._network.shapes, strict=True):
-            layer = self._weight_gradient[start : start + outputs * inputs]
-            yield layer.reshape(outputs, inputs)
+        return DenseGradients(np.split(copied, self._starts[1:]))
+
+    # Topology ------------------------------------------------------------------------------------
 
     def apply(self, changes: Sequence[LayerChange]) -> None:
         for layer, (start, change) in enumerate(zip(self._starts, changes, strict=True)):
             self._active[layer] = change.active
-            self._weight_mask[start + change.dropped] = 0.0
-            self._weights[start + change.dropped] = 0.0
-            self._weight_mask[start + change.new] = 1.0
-            self._weights[start + change.new] = change.values
-            for state in self._weight_state:
-                state[start + change.dropped] = 0.0
-                state[start + change.new] = 0.0
+            for buffer in (self._mask, self._flat):
+                self._write(buffer, start, change.dropped, 0.0)
+            self._write(self._mask, start, change.active, 1.0)
+            self._write(self._flat, start, change.new, change.values)
+            self._write_state(start, change)
         self._check_topology()
 
+    def _write_state(self, start: int, change: LayerChange) -> None:
+        keeps = self._optimizer.dense_state
+        given = change.state
+        if given is None and not keeps:
+            given = np.zeros(len(change.new), dtype=np.float32)
+        for power, state in enumerate(self._state, 1):
+            if not keeps:
+                self._write(state, start, change.dropped, 0.0)
+            if given is not None:
+                self._write(state, start, change.new, given**power)
+
     def _check_topology(self) -> None:
-        """Counts per layer as at the start, and nothing at all outside the mask."""
-        for start, size, positions, count in zip(
-            self._starts, self._network.sizes, self._active, self._counts, strict=True
+        """Counts within the budget, and nothing at all outside the mask."""
+        assert sum(len(positions) for positions in self._active) <= self._budget, "over budget"
+        for start, layer, positions in zip(
+            self._starts, self._network.layers, self._active, strict=True
         ):
-            mask = self._weight_mask[start : start + size]
-            assert len(positions) == count == np.count_nonzero(mask), "layer count changed"
-            assert mask[positions].all(), "positions and mask disagree"
-        outside = self._weight_mask == 0.0
-        for values in (self._weights, *self._weight_state):
-            assert not values[outside].any(), "inactive weights or optimiser state not zero"
+            mask = self._mask[start : start + layer.size]
+            assert int(torch.count_nonzero(mask)) == len(positions), "positions and mask disagree"
+        outside = self._mask == 0.0
+        states = [] if self._optimizer.dense_state else self._state
+        for values in (self._flat, *states):
+            assert not bool(values[outside].any()), "inactive weights or state not zero"
+        if self._correction is not None:
+            self._correct()
+
+    def _correct(self) -> None:
+        """SparseOpt's factor of every weight; 1 in the last layer, which is not normalised."""
+        assert self._correction is not None
+        self._correction.fill_(1.0)
+        layers = list(zip(self._starts, self._network.layers, self._active, strict=True))
+        for start, layer, positions in layers[:-1]:
+            counts = np.bincount(positions // layer.fan_in, minlength=layer.neurons)
+            mean = max(1, len(positions)) / layer.neurons
+            factors = np.repeat(np.sqrt(counts / mean), layer.fan_in).astype(np.float32)
+            self._correction[start : start + layer.size] = torch.from_numpy(factors).to(
+                self._device
+            )
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise BadInput(
+                "device cuda was asked for, but PyTorch finds none here: use --device cpu"
+            )
+        # cuBLAS is deterministic with a workspace of a fixed size only.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    return torch.device(name)

@@ -6,73 +6,69 @@ and growth do not depend on how much another part draws, or on the engine.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from target_algorithms.engine import Diverged, Engine, LayerChange, Segment
+from target_algorithms.engine import (
+    DenseGradients,
+    Diverged,
+    Engine,
+    EngineFactory,
+    Gradients,
+    LayerChange,
+    Optimizer,
+    Segment,
+    Setup,
+)
+from target_algorithms.errors import BadInput
 from target_algorithms.instances import Split
-from target_algorithms.ledger import Ledger, inference_flops
-from target_algorithms.networks import Network, dead_neurons, initial_weights, scaled_widths
+from target_algorithms.ledger import forward_flops, step_flops, update_flops
+from target_algorithms.networks import (
+    Network,
+    dead_neurons,
+    disconnected,
+    initial_weights,
+    perceptron_layers,
+    scaled_widths,
+    weight_scale,
+)
+from target_algorithms.settings import Recipe, Topology
 from target_algorithms.topology import (
     Positions,
-    Topology,
+    density_at,
     drop_fraction_at,
+    keep_globally,
     layer_counts,
+    merged,
+    next_threshold,
     random_positions,
     update_due,
-    update_layer,
+    without,
 )
+from target_algorithms.updates import Seen, Update, prune, prune_neurons, update
 
 STREAMS = ("masks", "weights", "batches", "growth", "grown_values")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Optimiser and network, the parameters that all variants share (training.pcs)."""
+class Budget:
+    """What a scenario grants."""
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """SGD with momentum, or AdamW with betas .9 and .999."""
+    active_weights: int | None
+    """Active weights at the end, and at any step unless `peak_weights` says otherwise; None for a
+    dense network."""
+    training_samples: int | None = None
+    """Rows presented over the whole training, those of update batches included; or"""
+    training_flops: float | None = None
+    """the price of training by the `ledger`."""
+    peak_weights: int | None = None
+    """Active weights at any step; at least `active_weights`."""
 
-    learning_rate_sgd: float | None = 0.1
-    """Initial learning rate of sgd, > 0."""
-
-    momentum: float | None = 0.9
-    """Momentum of sgd, in [0, 1)."""
-
-    momentum_kind: Literal["heavy_ball", "nesterov"] | None = "nesterov"
-    """Form of sgd's momentum."""
-
-    learning_rate_adamw: float | None = None
-    """Initial learning rate of adamw, > 0."""
-
-    learning_rate_schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    """How the learning rate falls, to 0, over the budget of samples."""
-
-    weight_decay: float = 0.0005
-    """Decay of weights, never of biases, >= 0: added to the gradient for sgd, decoupled and
-    multiplied by the learning rate for adamw."""
-
-    batch_size: int = 64
-    """Rows of a batch, >= 1; the last of an epoch and of the budget may be smaller."""
-
-    activation: Literal["relu", "leaky_relu", "all_relu", "gelu"] = "relu"
-    """Activation of the hidden layers."""
-
-    init_scaling: Literal["none", "layer"] = "layer"
-    """Is the variance of the initial weights divided by the layer's density?"""
-
-    width_factor: float = 1.0
-    """Multiplies every hidden width, > 0; the budget of active weights stays."""
-
-    @property
-    def learning_rate(self) -> float:
-        """The initial learning rate of the optimiser in use."""
-        rate = self.learning_rate_adamw if self.optimizer == "adamw" else self.learning_rate_sgd
-        assert rate is not None
-        return rate
+    def __post_init__(self) -> None:
+        assert (self.training_samples is None) != (self.training_flops is None)
 
 
 @dataclass(frozen=True)
@@ -88,11 +84,13 @@ class Outcome:
     biases: tuple[NDArray[np.float32], ...]
     active_weights: int
     """Largest number of active weights during the run."""
+    final_weights: int
+    """Number of active weights at the end."""
     total_weights: int
     """Number of weights of the dense network."""
     training_flops: float
     inference_flops: float
-    """A sample."""
+    """A sample, of the network at the end."""
     samples: int
     """Training rows consumed, those of update batches included."""
     steps: int
@@ -102,89 +100,86 @@ class Outcome:
     explored: float
     """Share of all positions that have ever been active."""
     dead_neurons: int
+    """See `networks.dead_neurons`."""
+    disconnected: tuple[int, int] | None
+    """See `networks.disconnected`."""
     engine: str
 
 
-class EngineFactory(Protocol):
-    """Builds an engine; `masked.MaskedEngine` documents the arguments."""
+def multi_layer_perceptron(
+    recipe: Recipe, inputs: int, hidden: Sequence[int], classes: int
+) -> Network:
+    """The network of a recipe; hidden: nominal widths, before `width_factor` and `depth_change`."""
+    deeper = [*hidden, *[hidden[-1]] * recipe.depth_change] if hidden else []
+    kept = deeper[: max(1, len(hidden) + recipe.depth_change)]
+    return Network(
+        layers=perceptron_layers((inputs, *scaled_widths(kept, recipe.width_factor), classes)),
+        **network_settings(recipe),
+    )
 
-    def __call__(
-        self,
-        network: Network,
-        *,
-        optimizer: str,
-        momentum: float,
-        weight_decay: float,
-        active: Sequence[Positions],
-        values: Sequence[NDArray[np.float32]],
-        budget: int,
-        train_x: NDArray[np.float32],
-        train_y: NDArray[np.int64],
-    ) -> Engine: ...
+
+def network_settings(recipe: Recipe) -> Mapping[str, object]:
+    """What a recipe says about any network, as keywords of `Network`."""
+    return {
+        "activation": recipe.activation,
+        "all_relu_slope": recipe.all_relu_slope or 0.6,
+        "norm": recipe.norm,
+        "dropout": recipe.dropout,
+        "label_smoothing": recipe.label_smoothing,
+    }
 
 
 def train(
     engine_factory: EngineFactory,
     recipe: Recipe,
     topology: Topology,
+    network: Network,
     split: Split,
     *,
-    active_weights: int | None,
-    training_samples: int,
-    hidden: Sequence[int],
+    budget: Budget,
     seed: int,
+    device: str = "cpu",
     on_update: Callable[[Sequence[Positions]], None] | None = None,
 ) -> Outcome:
-    """Trains a multi-layer perceptron with at most `active_weights` active weights.
+    """Trains a network within a budget and predicts the judging rows.
 
-    active_weights: the budget, None for a dense network; training_samples: rows to consume,
-    exactly; hidden: widths of the hidden layers before `width_factor`; seed: >= 0; on_update: is
-    shown the active positions of all layers at the start and after every update.
-
-    Raises BadInput for a budget below one weight a layer. Divergence is an outcome, not an error.
+    seed: >= 0; on_update: is shown the active positions of all layers at the start and after
+    every update. Raises BadInput for settings and budgets that cannot work. Divergence is an
+    outcome, not an error.
     """
+    check(topology)
+    if not np.isfinite(split.train_x).all() or not np.isfinite(split.judge_x).all():
+        raise BadInput("the data contain values that are not finite: expected numbers only")
     streams = random_streams(seed)
-    network = Network(
-        (split.train_x.shape[1], *scaled_widths(hidden, recipe.width_factor), split.n_classes),
-        recipe.activation,
-    )
-    total = sum(network.sizes)
-    if topology.kind == "dense":
-        counts = network.sizes
-    else:
-        assert active_weights is not None
-        counts = layer_counts(network.shapes, active_weights, topology.layer_density_power)
-    active = [
-        random_positions(size, count, streams["masks"])
-        for size, count in zip(network.sizes, counts, strict=True)
-    ]
-    used = sum(counts)
-    engine = engine_factory(
-        network,
-        optimizer="adamw" if recipe.optimizer == "adamw" else f"sgd_{recipe.momentum_kind}",
-        momentum=recipe.momentum or 0.0,
-        weight_decay=recipe.weight_decay,
-        active=active,
-        values=initial_weights(network, active, recipe.init_scaling, streams["weights"]),
-        budget=used,
+    setup = Setup(
+        network=network,
+        optimizer=Optimizer(
+            kind=recipe.optimizer,
+            momentum=recipe.momentum or 0.0,
+            nesterov=recipe.momentum_kind == "nesterov",
+            beta2=0.999 if recipe.beta2 is None else recipe.beta2,
+            weight_decay=recipe.weight_decay,
+            decay_kind=recipe.decay_kind or "coupled",
+            decay_biases=recipe.decay_biases == "yes",
+            gradient_correction=recipe.sparse_gradient_correction == "yes",
+            dense_state=topology.kind == "dynamic" and topology.inactive_state == "dense",
+        ),
+        active=[np.arange(0, dtype=np.int64)] * len(network.layers),
+        values=[np.zeros(0, dtype=np.float32)] * len(network.layers),
+        budget=0,
         train_x=split.train_x,
         train_y=split.train_y,
+        seed=seed,
+        device=device,
     )
-    run = _Run(
-        engine,
-        recipe,
-        topology,
-        network,
-        active,
-        streams,
-        training_samples,
-        on_update or (lambda _: None),
-    )
+    run = _Run(recipe, topology, network, budget, streams, on_update or (lambda _: None))
     try:
+        run.begin(engine_factory, setup)
         run.consume(len(split.train_y))
-        judged = engine.predict(split.judge_x)
-        weights = tuple(engine.weights(layer) for layer in range(len(active)))
-        biases = tuple(engine.biases(layer) for layer in range(len(active)))
+        judged = run.engine.logits(split.judge_x).argmax(axis=1)
+        layers = range(len(network.layers))
+        weights = tuple(run.engine.weights(layer) for layer in layers)
+        biases = tuple(run.engine.biases(layer) for layer in layers)
         if not all(np.isfinite(values).all() for values in (*weights, *biases)):
             raise Diverged
     except Diverged:
@@ -194,17 +189,49 @@ def train(
         active=tuple(run.active),
         weights=weights,
         biases=biases,
-        active_weights=used,
-        total_weights=total,
-        training_flops=run.ledger.total,
-        inference_flops=inference_flops(used),
+        active_weights=run.peak,
+        final_weights=run.used,
+        total_weights=sum(network.sizes),
+        training_flops=run.flops,
+        inference_flops=forward_flops(network, run.counts),
         samples=run.samples,
         steps=run.steps,
         updates=run.updates,
-        explored=sum(int(fired.sum()) for fired in run.fired) / total,
+        explored=sum(len(fired) for fired in run.fired) / sum(network.sizes),
         dead_neurons=dead_neurons(network, run.active),
-        engine=engine.name,
+        disconnected=disconnected(network, run.active),
+        engine=run.engine.name,
     )
+
+
+def check(topology: Topology) -> None:
+    """Raises BadInput for settings that contradict each other."""
+    if topology.kind != "dynamic":
+        return
+    if not 0.0 <= topology.drop_fraction < 1.0:
+        raise BadInput(
+            f"drop_fraction = {topology.drop_fraction:g} would empty a layer: "
+            "expected a share of at least 0 and below 1"
+        )
+    if topology.update_start >= topology.update_end:
+        raise BadInput(
+            f"update_start = {topology.update_start:g} is not before "
+            f"update_end = {topology.update_end:g}"
+        )
+    ranked = topology.grow_random_share < 1.0
+    if ranked and topology.grow_score == "momentum" and topology.inactive_state != "dense":
+        raise BadInput("grow_score = momentum needs inactive_state = dense")
+    global_drop = topology.drop_scope == "global" or topology.drop_rule == "threshold"
+    if global_drop and topology.redistribution == "none":
+        raise BadInput("dropping over all layers needs a redistribution: found none")
+    if (
+        topology.update_unit == "steps"
+        and topology.gradient_accumulation > topology.update_interval
+    ):
+        raise BadInput(
+            f"gradient_accumulation = {topology.gradient_accumulation} is longer than "
+            f"update_interval = {topology.update_interval}"
+        )
 
 
 def random_streams(seed: int) -> dict[str, np.random.Generator]:
@@ -216,104 +243,259 @@ def random_streams(seed: int) -> dict[str, np.random.Generator]:
 
 
 def batches(
-    rows: int, batch_size: int, training_samples: int, rng: np.random.Generator
+    rows: int, batch_size: int, rng: np.random.Generator
 ) -> Iterator[tuple[int, NDArray[np.int64], bool]]:
-    """Yields (epoch from 0, rows of the batch, is it the epoch's last) up to the budget.
+    """Yields (epoch from 0, rows of the batch, is it the epoch's last) for ever.
 
-    An epoch is a new permutation of all rows; its last batch and that of the budget may be
-    smaller, so that exactly `training_samples` rows are handed out.
+    An epoch is a new permutation of all rows; its last batch may be smaller.
     """
-    left = training_samples
     epoch = 0
-    while left > 0:
-        order = rng.permutation(rows)[:left]
-        for start in range(0, len(order), batch_size):
+    while True:
+        order = rng.permutation(rows)
+        for start in range(0, rows, batch_size):
             batch = order[start : start + batch_size]
             yield epoch, batch, start + len(batch) == rows
-        left -= len(order)
         epoch += 1
 
 
-def learning_rate_at(schedule: str, initial: float, progress: float) -> float:
-    """The learning rate when `progress` in [0, 1] of the budget of samples is consumed."""
+def learning_rate_at(schedule: str, initial: float, progress: float, warmup: float = 0.0) -> float:
+    """The learning rate when `progress` in [0, 1] of the budget is consumed.
+
+    Over the first share `warmup` it rises linearly, the schedule follows over the rest.
+    """
+    if progress < warmup:
+        return initial * progress / warmup
+    after = (progress - warmup) / (1.0 - warmup)
     if schedule == "constant":
         return initial
     if schedule == "linear":
-        return initial * (1.0 - progress)
+        return initial * (1.0 - after)
+    if schedule == "step":
+        return initial * (1.0 if after < 0.5 else 0.1 if after < 0.75 else 0.01)
     assert schedule == "cosine", schedule
-    return initial / 2.0 * (1.0 + math.cos(math.pi * progress))
+    return initial / 2.0 * (1.0 + math.cos(math.pi * after))
 
 
 class _Run:
     """The state of a training run outside the engine."""
 
+    engine: Engine
+
     def __init__(
         self,
-        engine: Engine,
         recipe: Recipe,
         topology: Topology,
         network: Network,
-        active: Sequence[Positions],
+        budget: Budget,
         streams: Mapping[str, np.random.Generator],
-        training_samples: int,
         on_update: Callable[[Sequence[Positions]], None],
     ) -> None:
-        self.engine = engine
         self.recipe = recipe
         self.topology = topology
         self.network = network
-        self.active = list(active)
+        self.budget = budget
         self.streams = streams
-        self.budget = training_samples
         self.on_update = on_update
-        self.ledger = Ledger(sum(network.sizes))
-        self.used = sum(len(positions) for positions in active)
-        self.fired = [np.zeros(size, dtype=np.bool_) for size in network.sizes]
-        self.samples = self.steps = self.epochs = self.updates = 0
+        self.total = sum(network.sizes)
+        self.flops = 0.0
+        self.samples = self.steps = self.epochs = self.updates = self.peak = 0
         # RigL may update before the first step, SET not before the first epoch is over.
-        self.last_update = 0 if topology.update_unit == "epochs" else None
+        self.last_update = None if topology.update_at_start else 0
+        self.threshold = topology.drop_threshold
         self.pending: list[tuple[NDArray[np.int64], float]] = []
-        self._remember()
+        self.averages: list[NDArray[np.float32]] | None = None
+        self.gradient_averages: list[NDArray[np.float32]] | None = None
+        self.accumulated: list[NDArray[np.float32]] = []
+        self.accumulations = 0
+
+    # Counts --------------------------------------------------------------------------------------
+
+    def _set_active(self, active: Sequence[Positions]) -> None:
+        self.active = list(active)
+        self.counts = [len(positions) for positions in active]
+        self.used = sum(self.counts)
+        self.peak = max(self.peak, self.used)
+        sparse = forward_flops(self.network, self.counts)
+        dense = forward_flops(self.network, self.network.sizes)
+        topology = self.topology
+        all_weights = topology.kind == "dynamic" and topology.inactive_state == "dense"
+        self.step_price = step_flops(sparse, dense, dense_weight_gradient=all_weights)
+        self.dense_step_price = step_flops(sparse, dense, dense_weight_gradient=True)
+        self.update_price = update_flops(sparse, dense, self._looks_at(), topology.grow_candidates)
+        self.on_update(self.active)
+
+    def _looks_at(self) -> str:
+        topology = self.topology
+        if topology.grows_by_gradient:
+            return "all" if topology.grow_candidates is None else "candidates"
+        return "active" if topology.needs_gradient else "nothing"
+
+    def _target(self) -> int:
+        """The number of active weights wanted now."""
+        topology = self.topology
+        density = density_at(
+            topology.density_path,
+            self.start / self.total,
+            self.ceiling / self.total,
+            self.progress / topology.path_end,
+            topology.path_cycles,
+        )
+        return min(self.start, max(self.ceiling, round(density * self.total)))
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent."""
+        if self.budget.training_samples is not None:
+            return self.samples / self.budget.training_samples
+        assert self.budget.training_flops is not None
+        return min(1.0, self.flops / self.budget.training_flops)
+
+    def _affordable(self, wanted: int, price: float) -> int:
+        """How many of the rows wanted the budget still pays; price: FLOPs a row."""
+        if self.budget.training_samples is not None:
+            return min(wanted, self.budget.training_samples - self.samples)
+        assert self.budget.training_flops is not None
+        # What is left is a difference of large sums: a row is not lost to rounding.
+        return min(wanted, math.floor((self.budget.training_flops - self.flops) / price + 1e-6))
+
+    def _spend(self, rows: int, price: float) -> None:
+        self.samples += rows
+        self.flops += rows * price
+
+    # Begin ---------------------------------------------------------------------------------------
+
+    def begin(self, engine_factory: EngineFactory, empty: Setup) -> None:
+        """Chooses the first mask and the first weights and builds the engine."""
+        topology, network, sizes = self.topology, self.network, self.network.sizes
+        if topology.kind == "dense":
+            self.ceiling = self.start = self.total
+        else:
+            assert self.budget.active_weights is not None
+            self.ceiling = min(self.budget.active_weights, self.total)
+            self.start = self.ceiling
+            if topology.kind == "dynamic" and topology.density_path != "constant":
+                peak = self.budget.peak_weights or self.ceiling
+                asked = round(topology.initial_density * self.total)
+                self.start = max(self.ceiling, min(peak, asked))
+        if topology.kind != "dense" and topology.init_mask != "random":
+            active, values = self._salient(empty)
+        else:
+            counts = sizes
+            if topology.kind != "dense":
+                dense = {0: topology.first_layer, len(sizes) - 1: topology.last_layer}
+                counts = layer_counts(
+                    network.shapes,
+                    self.start,
+                    topology.layer_density_power,
+                    [layer for layer, kind in dense.items() if kind == "dense"],
+                )
+            active = [
+                random_positions(size, count, self.streams["masks"])
+                for size, count in zip(sizes, counts, strict=True)
+            ]
+            values = initial_weights(
+                network,
+                active,
+                self.recipe.weight_init,
+                self.recipe.init_scaling,
+                self.streams["weights"],
+            )
+        self.fired = [positions.copy() for positions in active]
+        self._set_active(active)
+        self.engine = engine_factory(
+            replace(empty, active=self.active, values=values, budget=self.start)
+        )
+        power = self.recipe.learning_rate_density_power
+        self.learning_rate = self.recipe.learning_rate * (self.ceiling / self.total) ** -power
+        if self._affordable(1, self.step_price) < 1:
+            raise BadInput(
+                f"training_flops = {self.budget.training_flops:g} do not pay for one row: "
+                f"expected at least {self.step_price:g}"
+            )
+
+    def _salient(self, empty: Setup) -> tuple[list[Positions], list[NDArray[np.float32]]]:
+        """The mask of the largest saliencies, and what the dense initial weights become in it.
+
+        Charged to the budget: the rows of the batch as samples, the passes as FLOPs.
+        """
+        from target_algorithms import saliency
+
+        network, rule = self.network, self.topology.init_mask
+        everything = [np.arange(size, dtype=np.int64) for size in network.sizes]
+        init = self.recipe.weight_init
+        dense = initial_weights(network, everything, init, "none", self.streams["weights"])
+        rows = self.streams["masks"].permutation(len(empty.train_y))[: self.recipe.batch_size]
+        setup = replace(empty, active=everything, values=dense, budget=self.total)
+        if self.start < len(network.layers):
+            layer_counts(network.shapes, self.start, 1.0)  # raises BadInput
+        scores = saliency.scores(rule, setup, rows, keep=self.start)
+        keep = keep_globally(scores, self.start)
+        active = [np.flatnonzero(mask).astype(np.int64) for mask in keep]
+        values = []
+        for layer, positions, drawn in zip(network.layers, active, dense, strict=True):
+            wanted = weight_scale(layer, positions, init, self.recipe.init_scaling)
+            before = weight_scale(layer, positions, init, "none")
+            values.append(drawn[positions] * (wanted / before).astype(np.float32))
+        self.samples += 0 if rule == "synflow" else len(rows)
+        self.flops += saliency.passes(rule, len(rows)) * forward_flops(network, network.sizes)
+        return active, values
+
+    # Loop ----------------------------------------------------------------------------------------
 
     def consume(self, rows: int) -> None:
         """Spends the whole budget on batches of a training part with so many rows."""
-        topology = self.topology
-        replace = topology.update_mode == "replace_step"
-        for epoch, batch, last in batches(
-            rows, self.recipe.batch_size, self.budget, self.streams["batches"]
+        mode = self.topology.update_mode
+        for epoch, whole, whole_last in batches(
+            rows, self.recipe.batch_size, self.streams["batches"]
         ):
             self.epochs = epoch
-            if replace and self._due(self.steps, epoch, len(batch)):
+            self._settle()
+            batch = whole
+            if mode != "after_step" and self._due(self.steps, epoch, len(batch)):
                 self._flush()
-                self.ledger.charge_dense_gradient(self.used, len(batch))
-                progress = self.samples / self.budget
-                self.samples += len(batch)
-                self._update(self.engine.dense_gradients(batch), progress)
-                continue
+                afforded = self._affordable(len(batch), max(self.update_price, 1.0))
+                progress = self.progress
+                gradient = self._gradient(batch[:afforded]) if afforded else None
+                self._spend(afforded, self.update_price)
+                self._update(gradient, progress)
+                if mode == "replace_step":
+                    continue
+            after = mode == "after_step" and self._due(
+                self.steps + 1, epoch + whole_last, len(batch)
+            )
+            looks = after and self.topology.needs_gradient
+            gathers = looks or self._accumulates()
+            price = self.step_price
+            if gathers:
+                price = max(price, self.update_price if looks else self.dense_step_price)
+            batch = whole[: self._affordable(len(whole), price)]
+            if len(batch) == 0:
+                break
+            last = whole_last and len(batch) == len(whole)
             rate = learning_rate_at(
                 self.recipe.learning_rate_schedule,
-                self.recipe.learning_rate,
-                self.samples / self.budget,
+                self.learning_rate,
+                self.progress,
+                self.recipe.warmup,
             )
-            due = not replace and self._due(self.steps + 1, epoch + last, len(batch))
-            gradients: Iterator[NDArray[np.float32]] | None = None
-            if due and topology.needs_gradient:
+            gradient = None
+            if gathers:
                 self._flush()
                 # The gradient of this step: taken before it, used after it.
-                gradients = iter([g.copy() for g in self.engine.dense_gradients(batch)])
-                self.ledger.charge_dense_gradient(self.used, len(batch))
-            else:
-                self.ledger.charge_step(self.used, len(batch))
+                gradient = self._gradient(batch) if looks else None
+                if not looks:
+                    self._accumulate(batch)
+            self._spend(len(batch), price)
             self.pending.append((batch, rate))
-            self.samples += len(batch)
             self.steps += 1
-            if due:
+            if after and len(batch) == len(whole):
                 self.epochs = epoch + last
                 self._flush()
-                self._update(gradients, self.samples / self.budget)
+                self._update(gradient, self.progress)
             elif last:
                 self._flush()
         self._flush()
+        self._settle(at_the_end=True)
 
     def _due(self, steps: int, epochs: int, batch: int) -> bool:
         """Is an update due at these counts, while spending a batch of so many rows?
@@ -321,15 +503,25 @@ class _Run:
         Never at the end of the budget: no step would train what it grows.
         """
         topology = self.topology
-        if topology.kind != "dynamic" or self.samples + batch >= self.budget:
+        after = topology.update_mode == "after_step"
+        if topology.kind != "dynamic":
             return False
-        after = batch if topology.update_mode == "after_step" else 0
+        price = max(self.step_price, self.update_price) if after else self.update_price
+        if self._affordable(batch + 1, max(price, 1.0)) <= batch:
+            return False
+        now = self.progress
+        if after:
+            if self.budget.training_samples is not None:
+                now = (self.samples + batch) / self.budget.training_samples
+            else:
+                assert self.budget.training_flops is not None
+                now = (self.flops + batch * price) / self.budget.training_flops
         return update_due(
             epochs if topology.update_unit == "epochs" else steps,
             self.last_update,
             topology.update_interval,
-            now=(self.samples + after) / self.budget,
-            begin=0.0,
+            now=now,
+            begin=topology.update_start,
             end=topology.update_end,
         )
 
@@ -340,35 +532,188 @@ class _Run:
         self.pending.clear()
         self.engine.train(Segment(np.concatenate(rows), [len(r) for r in rows], rates))
 
-    def _update(self, gradients: Iterator[NDArray[np.float32]] | None, progress: float) -> None:
+    # Gradients for updates -----------------------------------------------------------------------
+
+    def _gradient(self, batch: NDArray[np.int64]) -> Gradients | None:
+        if not self.topology.needs_gradient:
+            return None
+        gradient = self.engine.gradients(batch)
+        if not self.accumulations:
+            return gradient
+        self.accumulations += 1
+        mean = [
+            (total + gradient.dense(layer)) / np.float32(self.accumulations)
+            for layer, total in enumerate(self.accumulated)
+        ]
+        return DenseGradients(mean)
+
+    def _accumulates(self) -> bool:
+        """Is this one of the batches before an update whose gradients are accumulated?"""
         topology = self.topology
+        if not topology.grows_by_gradient or topology.gradient_accumulation == 1:
+            return False
+        if topology.update_unit == "epochs" or self.progress > topology.update_end:
+            return False
+        done = self.steps - (self.last_update or 0)
+        return done >= topology.update_interval - topology.gradient_accumulation + 1
+
+    def _accumulate(self, batch: NDArray[np.int64]) -> None:
+        gradient = self.engine.gradients(batch)
+        layers = [gradient.dense(layer) for layer in range(len(self.active))]
+        if not self.accumulations:
+            self.accumulated = [layer.copy() for layer in layers]
+        else:
+            for total, layer in zip(self.accumulated, layers, strict=True):
+                total += layer
+        self.accumulations += 1
+
+    def _grow_scores(self, gradient: Gradients | None) -> Gradients | None:
+        topology = self.topology
+        if topology.grow_random_share >= 1.0:
+            return None
+        if topology.grow_score == "momentum":
+            return self.engine.dense_momenta()
+        if topology.grow_score != "gradient_ema":
+            return gradient
+        assert gradient is not None
+        now = [gradient.dense(layer) for layer in range(len(self.active))]
+        if self.gradient_averages is None:
+            self.gradient_averages = [layer.copy() for layer in now]
+        else:
+            beta = np.float32(topology.grow_ema_beta)
+            for average, layer in zip(self.gradient_averages, now, strict=True):
+                average *= beta
+                average += (np.float32(1.0) - beta) * layer
+        return DenseGradients(self.gradient_averages)
+
+    # Updates -------------------------------------------------------------------------------------
+
+    def _update(self, gradient: Gradients | None, progress: float) -> None:
+        topology = self.topology
+        schedule = self.recipe.learning_rate_schedule
         fraction = drop_fraction_at(
-            topology.drop_schedule, topology.drop_fraction, progress / topology.update_end
+            topology.drop_schedule,
+            topology.drop_fraction,
+            progress / topology.update_end,
+            final=topology.drop_final,
+            power=topology.drop_power,
+            learning_rate=learning_rate_at(schedule, 1.0, progress, self.recipe.warmup),
         )
-        changes = []
-        for layer, size in enumerate(self.network.sizes):
-            chosen = update_layer(
-                topology,
-                size=size,
-                active=self.active[layer],
-                weights=self.engine.weights(layer),
-                fraction=fraction,
-                gradient=None if gradients is None else next(gradients),
-                fired=self.fired[layer],
-                rng=self.streams["growth"],
-            )
-            values = np.zeros(len(chosen.new), dtype=np.float32)
-            if topology.grown_scale > 0.0:
-                draws = self.streams["grown_values"].standard_normal(len(values), dtype=np.float32)
-                values = draws * np.float32(topology.grown_scale)
-            changes.append(LayerChange(chosen.active, chosen.dropped, chosen.new, values))
-            self.active[layer] = chosen.active
-        self.engine.apply(changes)
-        self._remember()
+        done = update(
+            topology,
+            self._with_scores(self._seen(), gradient),
+            fraction=fraction,
+            target=self._target(),
+            threshold=self.threshold,
+            rng=self.streams["growth"],
+        )
+        if topology.drop_rule == "threshold":
+            self.threshold = next_threshold(self.threshold, done.replaced, fraction * self.used)
+        self._apply(done, gradient)
         self.updates += 1
         self.last_update = self.epochs if topology.update_unit == "epochs" else self.steps
+        self.accumulations = 0
+        self.accumulated = []
+        if (
+            topology.importance_share > 0.0
+            and progress >= topology.importance_start
+            and self.updates % topology.importance_interval == 0
+        ):
+            fan_ins = [layer.fan_in for layer in self.network.layers]
+            self._apply(prune_neurons(self._seen(), fan_ins, topology.importance_share), None)
+            self.ceiling = min(self.ceiling, self.used)
 
-    def _remember(self) -> None:
-        for fired, positions in zip(self.fired, self.active, strict=True):
-            fired[positions] = True
-        self.on_update(self.active)
+    def _settle(self, at_the_end: bool = False) -> None:
+        """Prunes to the budget when a density path is over and no update has done it."""
+        if self.used <= self.ceiling or not (at_the_end or self.progress >= self.topology.path_end):
+            return
+        self._flush()
+        self._apply(prune(self._seen(), self.ceiling), None)
+
+    def _seen(self) -> Seen:
+        """What is active and what it weighs."""
+        layers = range(len(self.active))
+        return Seen(
+            sizes=self.network.sizes,
+            active=self.active,
+            weights=[self.engine.weights(layer) for layer in layers],
+            fired=self.fired,
+        )
+
+    def _with_scores(self, seen: Seen, gradient: Gradients | None) -> Seen:
+        """The same with all that the settings look at."""
+        topology = self.topology
+        if topology.drop_rule == "magnitude_ema":
+            now = [np.abs(values) for values in seen.weights]
+            beta = np.float32(topology.drop_ema_beta)
+            self.averages = [
+                np.where(np.isnan(old), new, beta * old + (np.float32(1.0) - beta) * new)
+                for old, new in zip(self.averages or now, now, strict=True)
+            ]
+        momenta = None
+        if topology.redistribution == "momentum":
+            momenta = [self.engine.momenta(layer) for layer in range(len(self.active))]
+        return replace(
+            seen,
+            kept_scores=self.averages,
+            momenta=momenta,
+            gradient=gradient,
+            grow_scores=self._grow_scores(gradient),
+        )
+
+    def _apply(self, done: Update, gradient: Gradients | None) -> None:
+        topology = self.topology
+        changes = []
+        averages = []
+        for layer, chosen in enumerate(done.layers):
+            state: NDArray[np.float32] | None = np.zeros(len(chosen.new), dtype=np.float32)
+            if topology.grown_state == "gradient":
+                state = self._at(gradient, layer, chosen.new)
+            elif topology.grown_state == "keep":
+                state = None
+            values = self._grown_values(gradient, layer, chosen.active, chosen.new)
+            changes.append(LayerChange(chosen.active, chosen.dropped, chosen.new, values, state))
+            if self.averages is not None:
+                # What is not a number starts anew at the next update.
+                old = self.active[layer]
+                place = np.searchsorted(old, without(chosen.active, chosen.new))
+                now = np.full(len(chosen.active), np.nan, dtype=np.float32)
+                now[np.searchsorted(chosen.active, old[place])] = self.averages[layer][place]
+                averages.append(now)
+            fresh = without(chosen.new, self.fired[layer])
+            if len(fresh):
+                self.fired[layer] = merged(self.fired[layer], fresh)
+        self.engine.apply(changes)
+        if self.averages is not None:
+            self.averages = averages
+        self._set_active([change.active for change in changes])
+
+    def _grown_values(
+        self, gradient: Gradients | None, layer: int, active: Positions, new: Positions
+    ) -> NDArray[np.float32]:
+        topology = self.topology
+        if topology.grown_init == "zero" or len(new) == 0:
+            return np.zeros(len(new), dtype=np.float32)
+        scale = np.float32(topology.grown_scale)
+        if topology.grown_init == "gradient_step":
+            rate = learning_rate_at(
+                self.recipe.learning_rate_schedule,
+                self.learning_rate,
+                self.progress,
+                self.recipe.warmup,
+            )
+            return -scale * np.float32(rate) * self._at(gradient, layer, new)
+        draws = self.streams["grown_values"].standard_normal(len(new), dtype=np.float32)
+        if topology.grown_init == "normal":
+            return draws * scale
+        spread = weight_scale(
+            self.network.layers[layer], active, self.recipe.weight_init, self.recipe.init_scaling
+        )
+        return draws * scale * spread[np.searchsorted(active, new)].astype(np.float32)
+
+    def _at(
+        self, gradient: Gradients | None, layer: int, positions: Positions
+    ) -> NDArray[np.float32]:
+        if gradient is None:  # nothing is grown where none was taken
+            return np.zeros(len(positions), dtype=np.float32)
+        return gradient.at(layer, positions)

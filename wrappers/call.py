@@ -5,7 +5,6 @@ is something to mend. Exit status 0 for SUCCESS and TIMEOUT, 1 for CRASHED and A
 """
 
 import contextlib
-import importlib.util
 import signal
 import sys
 from collections.abc import Sequence
@@ -29,8 +28,13 @@ A target algorithm: trains a sparse network on one instance and answers with its
 Variants: {variants}
 Options (fixed by the scenario, never configured):
   --active-weights N      budget of active weights, biases not counted (not for dense)
-  --training-samples N    training budget: samples seen, repeats counted
-  --hidden A-B-...        widths of the hidden layers, before width_factor
+  --peak-weights N        active weights allowed before the end (default: the same)
+  --training-samples N    training budget: samples seen, repeats counted; or
+  --training-flops N      training budget: floating-point operations by the ledger
+  --hidden A-B-...        multi-layer perceptron: widths of the hidden layers, before width_factor;
+  --network NAME          or a convolutional network: lenet5, wrn-16-2, wrn-22-2
+  --engine NAME           auto, masked or sparse (default auto: the faster one that can do it)
+  --device NAME           cpu or cuda (default cpu)
   --memory-limit MIB      resident memory of a trial (default 4096)
 Instance: source/dataset/fold or, for an inner fold, source/dataset/fold/inner: sklearn/digits/0/3
 Cutoff: wall-clock seconds for the training (start-up is not charged); none when absent.
@@ -75,8 +79,6 @@ def evaluate(call: aclib.Call) -> Result:
     config = variant_space(call.variant).check(call.config)
     options = parse_options(call.options)
     trial = request(call.variant, options, call.instance, call.seed, config, call.cutoff)
-    if importlib.util.find_spec("torch") is None:
-        raise BadInput(f"torch is not installed for {sys.executable}; run './run_all.sh setup'")
     worker = Worker()
     with contextlib.closing(worker):
         return worker.run(trial)

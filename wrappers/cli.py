@@ -7,6 +7,7 @@ command that needs it.
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from rich.table import Table
 
 from target_algorithms.errors import BadInput
 from wrappers.evaluator import environment
+from wrappers.options import Options
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -228,7 +230,7 @@ def list_(
         return
     table = Table(box=None)
     table.add_column("scenario", min_width=max(len(s.name) for s in found))
-    headings = ("parameters", "instances (test)", "trials", "active weights", "samples", "hidden")
+    headings = ("parameters", "instances (test)", "trials", "active weights", "budget", "network")
     for heading in headings:
         table.add_column(heading, justify="right")
     for s in found:
@@ -238,8 +240,8 @@ def list_(
             f"{len(s.training)} ({len(s.test)})",
             str(s.runcount_limit),
             str(s.options.active_weights or "all"),
-            str(s.options.training_samples),
-            "-".join(map(str, s.options.hidden)),
+            _training_budget(s.options),
+            s.options.network or "-".join(map(str, s.options.hidden or ())),
         )
     console.print(table)
     console.print()
@@ -247,10 +249,27 @@ def list_(
         console.print(f"configurator {name:15} {missing.get(name, 'available')}", soft_wrap=True)
 
 
+def _training_budget(options: Options) -> str:
+    if options.training_flops is None:
+        return f"{options.training_samples} samples"
+    return f"{options.training_flops:.3g} FLOPs"
+
+
 def _space(variant: str):  # type: ignore[no-untyped-def]
     from wrappers.space import variant_space
 
     return variant_space(variant)
+
+
+@app.command()
+def engines() -> None:
+    """Build the truly sparse engine and measure from which density on it is the faster one.
+
+    Both engines train the same networks; trials use the faster one that can do what a configuration
+    asks for. Once per machine; 'run_all.sh setup' does it. Takes about 20 seconds.
+    """
+    command = [sys.executable, "-m", "target_algorithms.crossover"]
+    raise typer.Exit(subprocess.run(command, env=environment(), check=False).returncode)
 
 
 @app.command(

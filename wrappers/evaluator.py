@@ -88,7 +88,7 @@ class Worker:
         _, answers = self._pipes()
         if not answers.readline():
             raise BadInput(
-                "the worker process ended while it was loading torch (its messages are above); "
+                "the worker process ended while it was loading its libraries (its messages are above); "
                 "try './run_all.sh setup'"
             )
 

@@ -5,50 +5,68 @@ of its `algo` line. Standard library only: each trial imports this module.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from target_algorithms.errors import BadInput
 
-USAGE = "--active-weights N --training-samples N --hidden N[-N...] [--memory-limit MIB]"
+USAGE = (
+    "[--active-weights N [--peak-weights N]] (--training-samples N | --training-flops N) "
+    "(--hidden N[-N...] | --network NAME) [--engine auto|masked|sparse] [--device cpu|cuda] "
+    "[--memory-limit MIB]"
+)
 
-_NAMES = ("--active-weights", "--training-samples", "--hidden", "--memory-limit")
+MEMORY_LIMIT = 4096
+
+_COUNTS = ("active_weights", "peak_weights", "training_samples", "training_flops", "memory_limit")
+_CHOICES = {"engine": ("auto", "masked", "sparse"), "device": ("cpu", "cuda")}
+_EITHER = (("training_samples", "training_flops"), ("hidden", "network"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """The budgets and the network of a scenario."""
 
-    training_samples: int
-    """Training budget: rows presented to the network over the whole training."""
-    hidden: tuple[int, ...]
-    """Nominal widths of the hidden layers, first to last."""
     active_weights: int | None = None
-    """Budget of active weights at any step; None for the dense reference."""
-    memory_limit: int = 4096
+    """Budget of active weights; None for the dense reference."""
+    peak_weights: int | None = None
+    """Active weights allowed on the way there, for methods that prune during training; None: no
+    more than the budget at any step."""
+    training_samples: int | None = None
+    """Training budget: rows presented to the network over the whole training (type P), or"""
+    training_flops: int | None = None
+    """its price in floating-point operations by the ledger (type F)."""
+    hidden: tuple[int, ...] | None = None
+    """Nominal widths of the hidden layers of a multi-layer perceptron, first to last, or"""
+    network: str | None = None
+    """a convolutional architecture: lenet5, wrn-16-2, wrn-22-2."""
+    engine: str = "auto"
+    """`masked`, `sparse` or chosen by the trial; see target_algorithms/engines.py."""
+    device: str = "cpu"
+    memory_limit: int = MEMORY_LIMIT
     """Memory a trial may take, MiB."""
 
     @property
     def words(self) -> tuple[str, ...]:
         """The command line that `parse_options` reads back to this."""
-        budget = () if self.active_weights is None else ("--active-weights", self.active_weights)
-        hidden = "-".join(map(str, self.hidden))
-        memory = () if self.memory_limit == 4096 else ("--memory-limit", self.memory_limit)
-        return tuple(
-            map(
-                str,
-                (*budget, "--training-samples", self.training_samples, "--hidden", hidden, *memory),
-            )
-        )
+        words: list[str] = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                text = "-".join(map(str, value)) if field.name == "hidden" else str(value)
+                words += [_option(field.name), text]
+        return tuple(words)
 
     @property
     def request(self) -> dict[str, object]:
-        """What a trial is told of them: JSON values, `active_weights` absent for dense."""
+        """What a trial is told of them: JSON values, only those that are set."""
         told: dict[str, object] = {
-            "training_samples": self.training_samples,
-            "hidden": list(self.hidden),
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) != field.default and field.name != "memory_limit"
         }
-        if self.active_weights is not None:
-            told["active_weights"] = self.active_weights
+        if self.hidden is not None:
+            told["hidden"] = list(self.hidden)
         return told
 
 
@@ -57,32 +75,50 @@ def parse_options(words: Sequence[str]) -> Options:
 
     Raises BadInput for an unknown, repeated, missing or malformed option.
     """
+    known = {_option(field.name): field.name for field in fields(Options)}
     given: dict[str, str] = {}
     for position in range(0, len(words), 2):
-        name = words[position]
-        if name not in _NAMES:
-            raise BadInput(f"unknown option {name!r}, expected {USAGE}")
-        if name in given:
-            raise BadInput(f"option {name} is given twice")
+        word = words[position]
+        if word not in known:
+            raise BadInput(f"unknown option {word!r}, expected {USAGE}")
+        if known[word] in given:
+            raise BadInput(f"option {word} is given twice")
         if position + 1 == len(words):
-            raise BadInput(f"option {name} has no value, expected {USAGE}")
-        given[name] = words[position + 1]
-    for name in ("--training-samples", "--hidden"):
-        if name not in given:
-            raise BadInput(f"option {name} is missing, expected {USAGE}")
-    budget = given.get("--active-weights")
-    return Options(
-        training_samples=_positive("--training-samples", given["--training-samples"]),
-        hidden=tuple(_positive("--hidden", width) for width in given["--hidden"].split("-")),
-        active_weights=None if budget is None else _positive("--active-weights", budget),
-        memory_limit=_positive("--memory-limit", given.get("--memory-limit", "4096")),
-    )
+            raise BadInput(f"option {word} has no value, expected {USAGE}")
+        given[known[word]] = words[position + 1]
+    for one, other in _EITHER:
+        if one not in given and other not in given:
+            raise BadInput(f"option {_option(one)} is missing, expected {USAGE}")
+        if one in given and other in given:
+            raise BadInput(f"option {_option(other)} does not go with {_option(one)}")
+    if "peak_weights" in given and "active_weights" not in given:
+        raise BadInput("option --peak-weights needs --active-weights")
+    values: dict[str, Any] = {}
+    for name, text in given.items():
+        if name in _COUNTS:
+            values[name] = _positive(name, text)
+        elif name == "hidden":
+            values[name] = tuple(_positive(name, width) for width in text.split("-"))
+        elif name in _CHOICES and text not in _CHOICES[name]:
+            expected = " or ".join(_CHOICES[name])
+            raise BadInput(f"option {_option(name)} is {text!r}, expected {expected}")
+        else:
+            values[name] = text
+    options = Options(**values)
+    if options.peak_weights is not None and options.peak_weights < (options.active_weights or 0):
+        raise BadInput(
+            f"option --peak-weights is {options.peak_weights}, expected at least the "
+            f"{options.active_weights} of --active-weights"
+        )
+    return options
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _positive(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 15 and int(text) > 0):
-        expected = (
-            "positive integers such as 256-256" if name == "--hidden" else "a positive integer"
-        )
-        raise BadInput(f"option {name} is {text!r}, expected {expected}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) > 0):
+        expected = "positive integers such as 256-256" if name == "hidden" else "a positive integer"
+        raise BadInput(f"option {_option(name)} is {text!r}, expected {expected}")
     return int(text)

@@ -1,5 +1,6 @@
 """Scenarios: what is read, and what is refused with file and line."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def line(old: str, new: str) -> Edit:
         (line("target toy", "target rigl"), "expected 'python3 ./wrappers/target toy ...'"),
         (
             line("--hidden", "--width"),
-            "line 1: unknown option '--width', expected --active-weights",
+            "line 1: unknown option '--width', expected [--active-weights",
         ),
         (line("--hidden 256-256", ""), "line 1: option --hidden is missing"),
         (line(" --active-weights 1000", " --hidden 1"), "line 1: option --hidden is given twice"),
@@ -176,6 +177,8 @@ def test_instances_and_features_read_without_a_last_newline(tmp_path: Path) -> N
         Options(training_samples=1, hidden=(7,)),
         Options(training_samples=20000, hidden=(300, 100), active_weights=5),
         Options(training_samples=2, hidden=(1, 2, 3), active_weights=5, memory_limit=512),
+        Options(training_flops=10**12, hidden=(8,), active_weights=5, peak_weights=9),
+        Options(training_samples=2, network="lenet5", engine="masked", device="cuda"),
     ],
 )
 def test_options_survive_the_command_line(options: Options) -> None:
@@ -185,3 +188,28 @@ def test_options_survive_the_command_line(options: Options) -> None:
 def test_a_trial_of_the_dense_reference_is_told_of_no_budget() -> None:
     told = parse_options(["--hidden", "8-4", "--training-samples", "9"]).request
     assert told == {"training_samples": 9, "hidden": [8, 4]}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--hidden 8", "option --training-samples is missing"),
+        ("--training-samples 9", "option --hidden is missing"),
+        (
+            "--hidden 8 --training-samples 9 --training-flops 9",
+            "--training-flops does not go with --training-samples",
+        ),
+        ("--hidden 8 --network lenet5 --training-samples 9", "does not go with --hidden"),
+        ("--hidden 8 --training-samples 9 --engine fast", "'fast', expected auto or masked"),
+        ("--hidden 8 --training-samples 9 --device tpu", "is 'tpu', expected cpu or cuda"),
+        ("--hidden 8 --training-samples 9 --peak-weights 9", "needs --active-weights"),
+        (
+            "--hidden 8 --training-samples 9 --active-weights 9 --peak-weights 8",
+            "--peak-weights is 8, expected at least the 9",
+        ),
+        ("--hidden 8 --training-flops 1e9", "--training-flops is '1e9', expected a positive"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(words: str, message: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(message)):
+        parse_options(words.split())

@@ -1,0 +1,434 @@
+"""The truly sparse engine: multi-layer perceptrons on the CPU, stored and computed by active weights.
+
+Weights, gradients and optimiser state have one entry for every active weight; the gradient of all
+weights is never held, growth scans it in chunks. All steps of a segment are one call of the compiled
+kernels (sparse.c), which releases the interpreter's lock and uses one thread. Needs no torch.
+
+**Source**: the idea is that of Mocanu et al. (2018) and Curci et al. (2021),
+https://arxiv.org/abs/2102.01732; of the kernels none is theirs.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import POINTER, byref, c_double, c_float, c_int32, c_int64, c_uint32, c_void_p
+
+import numpy as np
+from numpy.typing import NDArray
+
+from target_algorithms import compiled
+from target_algorithms.engine import Diverged, LayerChange, Segment, Setup
+from target_algorithms.errors import BadInput
+from target_algorithms.networks import SRELU_START
+from target_algorithms.topology import Positions, merged, union
+
+JUDGED_AT_ONCE = 128
+"""Rows of one evaluation pass."""
+CHUNK = 1 << 18
+"""Gradients of so many positions are computed at a time."""
+LANES = 16
+"""Batches are padded to a multiple of this; buffers are aligned to as many floats."""
+
+_OPTIMIZERS = {("sgd", False): 0, ("sgd", True): 1, ("adamw", False): 2, ("adamw", True): 2}
+_DECAYS = {"coupled": 0, "decoupled": 1, "independent": 2}
+_ACTIVATIONS = {"relu": 0, "leaky_relu": 0, "all_relu": 0, "srelu": 1, "gelu": 2}
+_NORMS = {"none": 0, "batch": 1, "layer": 2}
+
+
+class _Layer(ctypes.Structure):
+    """The `Layer` of sparse.c."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("outputs", "inputs", "count")),
+        *(
+            (name, c_void_p)
+            for name in (
+                *("start", "column", "in_start", "in_row", "in_place"),
+                *("weight", "first", "second", "gradient", "factor", "bias", "bias_gradient"),
+                *("scale", "scale_gradient", "shift", "shift_gradient"),
+                *("mean", "variance", "inverse", "srelu", "srelu_gradient"),
+                *("input", "value", "delta"),
+            )
+        ),
+        ("slope", c_float),
+    ]
+
+
+class _Net(ctypes.Structure):
+    """The `Net` of sparse.c."""
+
+    _fields_ = [
+        ("layers", POINTER(_Layer)),
+        *((name, c_int64) for name in ("depth", "padded", "extras", "biases", "steps")),
+        *((f"extra{name}", c_void_p) for name in ("", "_gradient", "_first", "_second")),
+        *(
+            (name, c_int32)
+            for name in ("optimizer", "decay_kind", "decay_biases", "activation", "norm")
+        ),
+        ("seed", c_uint32),
+        *((name, c_double) for name in ("momentum", "beta2", "decay", "dropout", "smoothing")),
+    ]
+
+
+class _Best(ctypes.Structure):
+    """The `Best` of sparse.c."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("wanted", "held", "room", "taken_at")),
+        ("threshold", c_float),
+        *((name, c_void_p) for name in ("size", "scratch", "position")),
+    ]
+
+
+class SparseEngine:
+    """A truly sparse multi-layer perceptron; see `engine.Engine` for what it does.
+
+    Raises OSError if the kernels cannot be built, BadInput for a dense optimiser state.
+    """
+
+    name = "sparse"
+
+    def __init__(self, setup: Setup) -> None:
+        network, optimizer = setup.network, setup.optimizer
+        if optimizer.dense_state:
+            raise BadInput("the sparse engine has no inactive_state = dense: use --engine masked")
+        self._kernels = compiled.library()
+        self._network = network
+        self._budget = setup.budget
+        self._corrects = optimizer.gradient_correction and network.norm != "none"
+        self._x = np.ascontiguousarray(setup.train_x, dtype=np.float32)
+        self._y = setup.train_y.astype(np.int32)
+        self._active = list(setup.active)
+
+        depth = len(network.layers)
+        self._layers = (_Layer * depth)()
+        self._arrays: list[dict[str, NDArray[np.generic]]] = [{} for _ in range(depth)]
+        hidden = [layer.neurons for layer in network.layers[:-1]]
+        biases = sum(hidden) + network.classes
+        norms = 2 * sum(hidden) if network.norm != "none" else 0
+        srelus = 4 * sum(hidden) if network.activation == "srelu" else 0
+        self._extra = [np.zeros(biases + norms + srelus, dtype=np.float32) for _ in range(4)]
+        self._net = _Net(
+            layers=self._layers,
+            depth=depth,
+            extras=len(self._extra[0]),
+            biases=biases,
+            **{
+                f"extra{name}": array.ctypes.data
+                for name, array in zip(
+                    ("", "_gradient", "_first", "_second"), self._extra, strict=True
+                )
+            },
+            optimizer=_OPTIMIZERS[optimizer.kind, optimizer.nesterov],
+            decay_kind=_DECAYS[optimizer.decay_kind],
+            decay_biases=optimizer.decay_biases,
+            activation=_ACTIVATIONS[network.activation],
+            norm=_NORMS[network.norm],
+            seed=setup.seed & 0xFFFFFFFF,
+            momentum=optimizer.momentum,
+            beta2=optimizer.beta2,
+            decay=optimizer.weight_decay,
+            dropout=network.dropout,
+            smoothing=network.label_smoothing,
+        )
+        self._place_extras()
+        self._capacity = 0
+        for number, (layer, positions, drawn) in enumerate(
+            zip(network.layers, setup.active, setup.values, strict=True)
+        ):
+            struct = self._layers[number]
+            struct.outputs, struct.inputs = layer.neurons, layer.fan_in
+            struct.slope = network.negative_slope(number)
+            weights = np.ascontiguousarray(drawn, dtype=np.float32).copy()
+            self._connect(number, positions, weights, *self._fresh_state(len(positions)))
+        self._check_budget()
+
+    def _place_extras(self) -> None:
+        """Biases, then scales, shifts and SReLU parameters, as views of the flat buffers."""
+        place = 0
+
+        def take(layer: int, name: str, count: int, start: NDArray[np.float32]) -> None:
+            nonlocal place
+            values, gradient = (array[place : place + count] for array in self._extra[:2])
+            values[:] = start
+            self._show(layer, **{name: values, f"{name}_gradient": gradient})
+            place += count
+
+        zero, one = np.float32(0.0), np.float32(1.0)
+        layers = list(enumerate(self._network.layers))
+        for number, layer in layers:
+            take(number, "bias", layer.neurons, zero)
+        for number, layer in layers[:-1]:
+            if self._network.norm != "none":
+                take(number, "scale", layer.neurons, one)
+                take(number, "shift", layer.neurons, zero)
+                self._show(
+                    number,
+                    mean=np.zeros(layer.neurons, dtype=np.float32),
+                    variance=np.ones(layer.neurons, dtype=np.float32),
+                )
+        for number, layer in layers[:-1]:
+            if self._network.activation == "srelu":
+                start = np.repeat(np.array(SRELU_START, dtype=np.float32), layer.neurons)
+                take(number, "srelu", 4 * layer.neurons, start)
+
+    def _show(self, layer: int, **arrays: NDArray[np.generic]) -> None:
+        """Gives the kernels these arrays, and keeps them alive."""
+        for name, array in arrays.items():
+            assert array.flags.c_contiguous
+            self._arrays[layer][name] = array
+            setattr(self._layers[layer], name, array.ctypes.data)
+
+    def _fresh_state(self, count: int) -> list[NDArray[np.float32]]:
+        number = 2 if self._net.optimizer == _OPTIMIZERS["adamw", False] else 1
+        return [np.zeros(count, dtype=np.float32) for _ in range(number)]
+
+    # Steps ---------------------------------------------------------------------------------------
+
+    def _reserve(self, batch: int) -> None:
+        """Buffers for activations of so many rows."""
+        padded = -(-batch // LANES) * LANES
+        if padded <= self._capacity:
+            return
+        self._capacity = padded
+        for number, layer in enumerate(self._network.layers):
+            self._show(
+                number,
+                input=_aligned(layer.fan_in * padded),
+                value=_aligned(layer.neurons * padded),
+                delta=_aligned(layer.neurons * padded),
+                inverse=np.zeros(max(layer.neurons, padded), dtype=np.float32),
+            )
+
+    def train(self, segment: Segment) -> None:
+        rows = np.ascontiguousarray(segment.rows, dtype=np.int64)
+        sizes = np.array(segment.sizes, dtype=np.int64)
+        rates = np.array(segment.learning_rates, dtype=np.float64)
+        self._reserve(int(sizes.max()))
+        diverged = self._kernels.train(
+            byref(self._net),
+            *map(_pointer, (self._x, self._y, rows, sizes, rates)),
+            c_int64(len(sizes)),
+        )
+        if diverged:
+            raise Diverged
+
+    def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._reserve(JUDGED_AT_ONCE)
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        found = np.empty((len(rows), self._network.classes), dtype=np.float32)
+        for start in range(0, len(rows), JUDGED_AT_ONCE):
+            part = rows[start : start + JUDGED_AT_ONCE]
+            order = np.arange(len(part), dtype=np.int64)
+            self._kernels.evaluate(
+                byref(self._net), _pointer(part), _pointer(order), c_int64(len(part))
+            )
+            found[start : start + len(part)] = self._buffer(-1, "value")[:, : len(part)].T
+        if not np.isfinite(found).all():
+            raise Diverged
+        return found
+
+    def _buffer(self, layer: int, name: str) -> NDArray[np.float32]:
+        """A layer's activations or deltas of the last pass, (neurons, padded batch)."""
+        padded = int(self._net.padded)
+        array = self._arrays[layer][name]
+        neurons = self._network.layers[layer].shape[1 if name == "input" else 0]
+        view: NDArray[np.float32] = array[: neurons * padded].reshape(neurons, padded)  # type: ignore[assignment]
+        return view
+
+    # What the rules look at ----------------------------------------------------------------------
+
+    def _values(self, layer: int, name: str) -> NDArray[np.float32]:
+        copied: NDArray[np.float32] = self._arrays[layer][name].copy()  # type: ignore[assignment]
+        return copied
+
+    def weights(self, layer: int) -> NDArray[np.float32]:
+        return self._values(layer, "weight")
+
+    def biases(self, layer: int) -> NDArray[np.float32]:
+        return self._values(layer, "bias")
+
+    def momenta(self, layer: int) -> NDArray[np.float32]:
+        return self._values(layer, "first")
+
+    def gradients(self, rows: NDArray[np.int64]) -> "ChunkedGradients":
+        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        self._reserve(len(rows))
+        diverged = self._kernels.backward(
+            byref(self._net),
+            *map(_pointer, (self._x, self._y, rows)),
+            c_int64(len(rows)),
+        )
+        depth = len(self._network.layers)
+        inputs = [_aligned_copy(self._buffer(layer, "input")) for layer in range(depth)]
+        deltas = [_aligned_copy(self._buffer(layer, "delta")) for layer in range(depth)]
+        if diverged or not all(np.isfinite(array).all() for array in (*inputs, *deltas)):
+            raise Diverged
+        return ChunkedGradients(self._kernels, inputs, deltas)
+
+    def dense_momenta(self) -> "ChunkedGradients":
+        raise BadInput("the sparse engine has no inactive_state = dense: use --engine masked")
+
+    # Topology ------------------------------------------------------------------------------------
+
+    def apply(self, changes: Sequence[LayerChange]) -> None:
+        for layer, change in enumerate(changes):
+            before = self._active[layer]
+            names = ["weight", "first", "second"][: 1 + len(self._fresh_state(0))]
+            carried = []
+            for power, name in enumerate(names):
+                values = np.empty(len(change.active), dtype=np.float32)
+                self._kernels.carry(
+                    _pointer(before),
+                    c_int64(len(before)),
+                    _pointer(self._arrays[layer][name]),
+                    _pointer(change.active),
+                    c_int64(len(change.active)),
+                    _pointer(values),
+                )
+                given: NDArray[np.float32] | float = change.values
+                if name != "weight":
+                    given = 0.0 if change.state is None else change.state**power
+                values[np.searchsorted(change.active, change.new)] = given
+                carried.append(values)
+            self._connect(layer, change.active, carried[0], *carried[1:])
+        self._check_budget()
+
+    def _connect(
+        self,
+        layer: int,
+        positions: Positions,
+        weights: NDArray[np.float32],
+        *states: NDArray[np.float32],
+    ) -> None:
+        """Makes these the layer's active weights."""
+        struct, count = self._layers[layer], len(positions)
+        outputs, inputs = int(struct.outputs), int(struct.inputs)
+        assert len(weights) == count and all(len(state) == count for state in states)
+        self._active[layer] = positions
+        start, column = _pattern(self._kernels, positions, outputs, inputs)
+        struct.count = count
+        self._show(
+            layer,
+            start=start,
+            column=column,
+            weight=weights,
+            gradient=np.empty(count, dtype=np.float32),
+            **dict(zip(("first", "second"), states, strict=False)),
+        )
+        if layer > 0:  # nothing is propagated to the features
+            in_start = np.empty(inputs + 1, dtype=np.int64)
+            in_row, in_place = np.empty((2, count), dtype=np.int32)
+            self._kernels.transposed(
+                c_int64(outputs),
+                c_int64(inputs),
+                *map(_pointer, (start, column, in_start, in_row, in_place)),
+            )
+            self._show(layer, in_start=in_start, in_row=in_row, in_place=in_place)
+        if self._corrects and layer < len(self._layers) - 1:
+            counts = np.diff(start)
+            mean = max(1, count) / outputs
+            self._show(layer, factor=np.sqrt(counts / mean).astype(np.float32))
+
+    def _check_budget(self) -> None:
+        used = sum(len(positions) for positions in self._active)
+        assert used <= self._budget, f"{used} weights, the budget is {self._budget}"
+
+
+class ChunkedGradients:
+    """The gradient of all weights as what it is the product of; see `engine.Gradients`."""
+
+    def __init__(
+        self,
+        kernels: ctypes.CDLL,
+        inputs: Sequence[NDArray[np.float32]],
+        deltas: Sequence[NDArray[np.float32]],
+    ) -> None:
+        """inputs, deltas: of every layer, (neurons, padded batch)."""
+        self._kernels, self._inputs, self._deltas = kernels, inputs, deltas
+
+    def at(self, layer: int, positions: Positions) -> NDArray[np.float32]:
+        inputs, delta = self._inputs[layer], self._deltas[layer]
+        start, column = _pattern(self._kernels, positions, len(delta), len(inputs))
+        values = np.empty(len(positions), dtype=np.float32)
+        self._kernels.sampled(
+            c_int64(len(delta)),
+            c_int64(len(positions)),
+            *map(_pointer, (start, column, delta, inputs, values)),
+            c_int64(delta.shape[1]),
+        )
+        return values
+
+    def dense(self, layer: int) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = (self._deltas[layer] @ self._inputs[layer].T).reshape(-1)
+        return values
+
+    def largest(
+        self, layer: int, count: int, taken: Positions, fired: Positions | None = None
+    ) -> Positions:
+        if fired is None:
+            return self._largest(layer, count, taken)
+        barred = merged(taken, fired)
+        free = len(self._deltas[layer]) * len(self._inputs[layer]) - len(barred)
+        first = self._largest(layer, min(count, free), barred)
+        rest = self._largest(layer, count - len(first), union(taken, first))
+        return union(first, rest)
+
+    def _largest(self, layer: int, count: int, taken: Positions) -> Positions:
+        if count == 0:
+            return np.zeros(0, dtype=np.int64)
+        inputs, delta = self._inputs[layer], self._deltas[layer]
+        room = count + max(count, 4096)
+        size, scratch = np.empty((2, room), dtype=np.float32)
+        position = np.empty(room, dtype=np.int64)
+        best = _Best(count, 0, room, 0, -1.0, *(a.ctypes.data for a in (size, scratch, position)))
+        at_once = max(1, CHUNK // len(inputs))
+        buffer = np.empty((min(at_once, len(delta)), len(inputs)), dtype=np.float32)
+        for first in range(0, len(delta), at_once):
+            part = delta[first : first + at_once]
+            product = np.matmul(part, inputs.T, out=buffer[: len(part)])
+            self._kernels.scan(
+                byref(best),
+                _pointer(product),
+                c_int64(product.size),
+                c_int64(first * len(inputs)),
+                _pointer(taken),
+                c_int64(len(taken)),
+            )
+        self._kernels.shrink(byref(best))
+        assert best.held == count, "scores must be finite and enough positions free"
+        return position[:count].copy()
+
+
+def _pattern(
+    kernels: ctypes.CDLL, positions: Positions, outputs: int, inputs: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """CSR of ascending flat positions: where every output's weights begin, and their inputs."""
+    start = np.empty(outputs + 1, dtype=np.int64)
+    column = np.empty(len(positions), dtype=np.int32)
+    kernels.pattern(
+        _pointer(positions),
+        c_int64(len(positions)),
+        c_int64(outputs),
+        c_int64(inputs),
+        _pointer(start),
+        _pointer(column),
+    )
+    return start, column
+
+
+def _pointer(array: NDArray[np.generic]) -> c_void_p:
+    assert array.flags.c_contiguous
+    return c_void_p(array.ctypes.data)
+
+
+def _aligned(count: int) -> NDArray[np.float32]:
+    """Zeros that begin at a multiple of the kernels' vectors."""
+    raw = np.zeros(count + LANES, dtype=np.float32)
+    skip = -raw.ctypes.data // 4 % LANES
+    return raw[skip : skip + count]
+
+
+def _aligned_copy(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    copied = _aligned(array.size).reshape(array.shape)
+    copied[:] = array
+    return copied
