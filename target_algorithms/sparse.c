@@ -1,11 +1,13 @@
 /* Truly sparse training of multi-layer perceptrons: the loops of sparse.py, one thread.
 
-   Weights, gradients and optimiser state exist for active weights only, by output neuron (CSR); the
-   gradient by the activations walks the same weights by input neuron (CSC with the place of every
-   weight). Activations and deltas are features-major, [neurons][batch], so that each weight touches
-   contiguous samples. Batches are padded to 16 columns; padded deltas are zero, so padding enters
-   no gradient. Formulas: cross entropy of a softmax, backpropagation; the optimisers are those that
-   masked.py writes out, the dropout hash is networks.dropout_keep. */
+   Weights, gradients and optimiser state exist for active weights only, in the order of their input
+   neurons (CSC), so that one walk over the deltas gives the gradient by the activations and that by
+   the weights; the forward pass reads a copy in the order of the output neurons (CSR). The first
+   layer, through which nothing is propagated, has that order alone. Activations and deltas lie in panels of some samples, [panel][neuron][sample], so that each weight touches contiguous
+   samples and a panel stays in the cache while all weights of a layer pass by. Batches are padded
+   to a multiple of 16; padded deltas are zero, so padding enters no gradient. Formulas: cross
+   entropy of a softmax, backpropagation; the optimisers are those that masked.py writes out, the
+   dropout hash is networks.dropout_keep. */
 
 #include <math.h>
 #include <stdint.h>
@@ -15,19 +17,23 @@
 #include <xmmintrin.h>
 #endif
 
-/* Vectors as wide as the machine's registers; all buffers are aligned to and padded by 16 floats. */
+/* Vectors as wide as the machine's registers; buffers are aligned to 16 floats. */
 #if defined(__AVX512F__)
 #define WIDE 16
 #else
 #define WIDE 8
 #endif
 typedef float vec __attribute__((vector_size(4 * WIDE)));
-typedef int32_t lanes __attribute__((vector_size(4 * WIDE)));
+typedef float vec8 __attribute__((vector_size(32)));
 #define ALWAYS static inline __attribute__((always_inline))
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define SHUFFLE8 SHUFFLE
 #else
+typedef int32_t lanes __attribute__((vector_size(4 * WIDE)));
+typedef int32_t lanes8 __attribute__((vector_size(32)));
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lanes){__VA_ARGS__})
+#define SHUFFLE8(a, b, ...) __builtin_shuffle(a, b, (lanes8){__VA_ARGS__})
 #endif
 
 enum { HEAVY_BALL, NESTEROV, ADAMW };
@@ -35,39 +41,83 @@ enum { COUPLED, DECOUPLED, INDEPENDENT };
 enum { LINEAR_PIECES, SRELU, GELU };
 enum { NO_NORM, BATCH_NORM, LAYER_NORM };
 
-/* Mirrored by sparse.Layer, field by field. */
+/* Mirrored by sparse._Layer, field by field. */
 typedef struct {
     int64_t outputs, inputs, count;
-    int64_t *start;    /* CSR: weights of output o are start[o] .. start[o + 1] */
+    int64_t *start;    /* by output: weights of output o are start[o] .. start[o + 1] */
     int32_t *column;
-    int64_t *in_start; /* CSC, absent for the first layer */
-    int32_t *in_row, *in_place;
-    float *weight, *first, *second, *gradient;
+    int64_t *in_start; /* by input; absent for the first layer */
+    int32_t *in_row;
+    int32_t *place;    /* of a weight by output: where it is by input */
+    float *by_output;  /* copy of the weights for the forward pass */
+    float *weight, *first, *second, *gradient; /* by input; by output in the first layer */
     float *factor;     /* of the gradient, per output; or NULL */
     float *bias, *bias_gradient;
     float *scale, *scale_gradient, *shift, *shift_gradient; /* normalisation */
     float *mean, *variance;                                 /* running */
     float *inverse;    /* 1 / deviation, per output (batch) or sample (layer) */
     float *srelu, *srelu_gradient;                          /* [4][outputs] */
-    float *input;      /* [inputs][padded] */
+    float *input;
     float *value;      /* before the activation; normalised, before scale and shift */
     float *delta;      /* gradient of the loss by the layer's weighted sums */
     float slope;
 } Layer;
 
-/* Mirrored by sparse.Net. */
+/* Mirrored by sparse._Net. */
 typedef struct {
     Layer *layers;
     int64_t depth, padded, extras, biases, steps;
     float *extra, *extra_gradient, *extra_first, *extra_second; /* biases, then the rest */
+    float *scratch;    /* room for two values a sample */
     int32_t optimizer, decay_kind, decay_biases, activation, norm;
     uint32_t seed;
     double momentum, beta2, decay, dropout, smoothing;
 } Net;
 
+/* Samples of a panel: sums over them take four registers, and wider panels leave the cache. */
+#define PANEL (4 * WIDE)
+int64_t panel_size(void) { return PANEL; }
+
+/* Walks the panels: samples p to p + w of the batch, which a layer of n neurons has at p * n. */
+#define EACH_PANEL(net, p, w)                                                             \
+    for (int64_t p = 0, w; p < (net)->padded &&                                           \
+         (w = PANEL < (net)->padded - p ? PANEL : (net)->padded - p, 1); p += w)
+
 /* Small things ------------------------------------------------------------------------------- */
 
 ALWAYS vec load(const float *from) { return *(const vec *)from; }
+
+/* The same value in all lanes; adding it to zeros would cost an addition, for the sake of -0. */
+ALWAYS vec spread(float x) {
+#if WIDE == 16
+    return (vec){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+#else
+    return (vec){x, x, x, x, x, x, x, x};
+#endif
+}
+
+/* x where `sign` is positive, else slope * x. */
+ALWAYS vec bend(vec x, vec sign, float slope) {
+    typedef int32_t mask __attribute__((vector_size(4 * WIDE)));
+    mask positive = sign > 0.0f;
+    vec below = spread(slope) * x;
+    return (vec)((positive & (mask)x) | (~positive & (mask)below));
+}
+
+ALWAYS float lanes_total(vec sum) {
+    float half[WIDE];
+    memcpy(half, &sum, sizeof half);
+    for (int n = WIDE / 2; n > 0; n /= 2)
+        for (int j = 0; j < n; j++) half[j] += half[j + n];
+    return half[0];
+}
+
+/* Adds up n floats, a multiple of 16. */
+ALWAYS float total(const float *row, int64_t n) {
+    vec sum = {};
+    for (int64_t s = 0; s < n; s += WIDE) sum += load(row + s);
+    return lanes_total(sum);
+}
 
 static unsigned flush_denormals(void) {
 #if defined(__x86_64__)
@@ -121,70 +171,49 @@ ALWAYS uint32_t mix(uint32_t x) {
     return x ^ (x >> 16);
 }
 
-static uint32_t dropout_key(const Net *net, int64_t layer) {
-    return mix(mix(mix(net->seed) ^ (uint32_t)net->steps) ^ (uint32_t)layer);
-}
-
-/* Multiplies a row by its dropout mask and 1 / (1 - rate). */
-static void drop(const Net *net, uint32_t key, int64_t neuron, int64_t batch, float *row) {
-    uint32_t threshold = (uint32_t)llrint(net->dropout * 4294967296.0);
-    float kept = (float)(1.0 / (1.0 - net->dropout));
-    uint32_t first = (uint32_t)(neuron * batch);
-    for (int64_t s = 0; s < batch; s++)
-        row[s] *= mix((first + (uint32_t)s) ^ key) >= threshold ? kept : 0.0f;
-}
-
 /* Sparse products ---------------------------------------------------------------------------- */
 
-/* Sums in registers: 8 vectors a tile. Runs `call` with a constant width for as many as are left. */
-#define TILES(padded, call)                                   \
-    for (int64_t left = (padded) / WIDE, at = 0; left > 0;) { \
-        int64_t width = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1; \
-        if (width == 8) call(8);                              \
-        else if (width == 4) call(4);                         \
-        else if (width == 2) call(2);                         \
-        else call(1);                                         \
-        at += width * WIDE;                                   \
-        left -= width;                                        \
+/* Sums in registers: runs `call` for 4, 2 or 1 vectors at a time until the samples are done. */
+#define TILES(samples, call)                                           \
+    for (int64_t left = (samples) / WIDE, at = 0; left > 0;) {         \
+        int64_t width = left >= 4 ? 4 : left >= 2 ? 2 : 1;             \
+        if (width == 4) call(4);                                       \
+        else if (width == 2) call(2);                                  \
+        else call(1);                                                  \
+        at += width * WIDE;                                            \
+        left -= width;                                                 \
     }
 
 ALWAYS void product_tile(const int width, int64_t rows, const int64_t *start, const int32_t *index,
-                         const int32_t *place, const float *weight, const float *bias,
-                         const float *in, float *out, int64_t padded) {
+                         const float *weight, const float *bias, const float *in, float *out,
+                         int64_t samples, float slope) {
     for (int64_t row = 0; row < rows; row++) {
-        vec sum[8];
-        float begin = bias ? bias[row] : 0.0f;
-#pragma GCC unroll 8
-        for (int t = 0; t < width; t++) sum[t] = (vec){} + begin;
+        vec sum[4];
+        vec begin = spread(bias ? bias[row] : 0.0f);
+#pragma GCC unroll 4
+        for (int t = 0; t < width; t++) sum[t] = begin;
         for (int64_t k = start[row]; k < start[row + 1]; k++) {
-            const float *from = in + index[k] * padded;
-            float w = weight[place ? place[k] : k];
-#pragma GCC unroll 8
-            for (int t = 0; t < width; t++) sum[t] += w * load(from + WIDE * t);
+            const vec *from = (const vec *)(in + index[k] * samples);
+            vec w = spread(weight[k]);
+#pragma GCC unroll 4
+            for (int t = 0; t < width; t++) sum[t] += w * from[t];
         }
-#pragma GCC unroll 8
-        for (int t = 0; t < width; t++) *(vec *)(out + row * padded + WIDE * t) = sum[t];
+#pragma GCC unroll 4
+        for (int t = 0; t < width; t++)
+            *(vec *)(out + row * samples + WIDE * t) = bend(sum[t], sum[t], slope);
     }
 }
 
-/* out[row] = bias[row] + sum of weight * in[index], all [..][padded]. */
+/* out[row] = bias[row] + sum of weight * in[index], times the slope where that is not positive; in
+   and out are one panel of so many samples. */
 static void product(int64_t rows, const int64_t *start, const int32_t *index, const float *weight,
-                    const float *bias, const float *in, float *out, int64_t padded) {
-#define TILE(w) product_tile(w, rows, start, index, NULL, weight, bias, in + at, out + at, padded)
-    TILES(padded, TILE)
+                    const float *bias, const float *in, float *out, int64_t samples, float slope) {
+#define TILE(w) product_tile(w, rows, start, index, weight, bias, in + at, out + at, samples, slope)
+    TILES(samples, TILE)
 #undef TILE
 }
 
-/* The same for weights that are kept elsewhere: the k-th is weight[place[k]]. */
-static void product_placed(int64_t rows, const int64_t *start, const int32_t *index,
-                           const int32_t *place, const float *weight, const float *in, float *out,
-                           int64_t padded) {
-#define TILE(w) product_tile(w, rows, start, index, place, weight, NULL, in + at, out + at, padded)
-    TILES(padded, TILE)
-#undef TILE
-}
-
-/* Sums of several vectors, one in each lane: neighbours are folded together until one is left. */
+/* Sums of eight vectors, one in each lane: neighbours are folded together until one is left. */
 #if WIDE == 16
 ALWAYS vec fold_pairs(vec a, vec b) {
     return SHUFFLE(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
@@ -198,12 +227,6 @@ ALWAYS vec fold_lanes(vec a, vec b) {
     return SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
          + SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
 }
-/* Sums of four vectors in the first four lanes. */
-ALWAYS vec four_sums(vec a, vec b, vec c, vec d) {
-    vec quarters = fold_singles(fold_pairs(a, b), fold_pairs(c, d));
-    vec halves = fold_lanes(quarters, quarters);
-    return fold_lanes(halves, halves);
-}
 #else
 ALWAYS vec fold_pairs(vec a, vec b) {
     return SHUFFLE(a, b, 0, 1, 8, 9, 4, 5, 12, 13) + SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
@@ -214,76 +237,210 @@ ALWAYS vec fold_singles(vec a, vec b) {
 ALWAYS vec fold_lanes(vec a, vec b) {
     return SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
 }
-ALWAYS vec four_sums(vec a, vec b, vec c, vec d) {
-    vec halves = fold_singles(fold_pairs(a, b), fold_pairs(c, d));
-    return fold_lanes(halves, halves);
-}
 #endif
 
-ALWAYS vec dot(const int width, const vec *delta, const float *from) {
-    vec sum = delta[0] * load(from);
-#pragma GCC unroll 8
-    for (int t = 1; t < width; t++) sum += delta[t] * load(from + WIDE * t);
-    return sum;
+/* Unaligned out; of the last weights of a row, lanes past its end add zero to what follows. */
+ALWAYS void add_to(float *out, vec8 sums, int64_t valid) {
+    static const int32_t first[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    typedef int32_t mask8 __attribute__((vector_size(32)));
+    if (valid < 8) {
+        mask8 mask;
+        memcpy(&mask, first + 8 - valid, sizeof mask);
+        sums = (vec8)((mask8)sums & mask);
+    }
+    vec8 before;
+    memcpy(&before, out, sizeof before);
+    before += sums;
+    memcpy(out, &before, sizeof before);
 }
 
-ALWAYS void sampled_tile(const int width, int64_t rows, const int64_t *start, const int32_t *column,
-                         const float *delta, const float *in, float *out, int64_t padded) {
-    for (int64_t row = 0; row < rows; row++) {
-        vec own[8];
-#pragma GCC unroll 8
-        for (int t = 0; t < width; t++) own[t] = load(delta + row * padded + WIDE * t);
-        int64_t k = start[row], end = start[row + 1];
-#define DOT(j) dot(width, own, in + column[k + (j)] * padded)
-        for (; k + 4 <= end; k += 4) {
-            vec sums = four_sums(DOT(0), DOT(1), DOT(2), DOT(3));
-            for (int j = 0; j < 4; j++) out[k + j] += sums[j];
+/* The k-th of the weights of a group; those past the last valid one repeat it, with weight zero. */
+typedef struct {
+    const int32_t *index;
+    const float *weight;
+    int64_t valid, samples;
+} Group;
+
+/* own . from[index] of the first `size` of eight weights, and, if sum is given, sum += weight * from.
+   Folded as soon as there are two, or they would not stay in registers. */
+ALWAYS vec8 group_products(const int width, const int size, Group g, const vec *own,
+                           const float *from, vec *sum) {
+    vec quarter[2];
+#pragma GCC unroll 2
+    for (int q = 0; q < 2; q++) {
+        vec pair[2];
+#pragma GCC unroll 2
+        for (int p = 0; p < 2; p++) {
+            vec one[2];
+#pragma GCC unroll 2
+            for (int o = 0; o < 2; o++) {
+                int j = 4 * q + 2 * p + o;
+                one[o] = (vec){};
+                if (j >= size) continue;
+                int64_t k = j < g.valid ? j : g.valid - 1;
+                const vec *row = (const vec *)(from + g.index[k] * g.samples);
+                vec w = spread(sum && j < g.valid ? g.weight[k] : 0.0f);
+#pragma GCC unroll 4
+                for (int t = 0; t < width; t++) {
+                    vec value = row[t];
+                    one[o] = t ? one[o] + own[t] * value : own[t] * value;
+                    if (sum) sum[t] += w * value;
+                }
+            }
+            pair[p] = fold_pairs(one[0], one[1]);
         }
-        if (k < end) {
-            int64_t last = end - k - 1;
-            vec sums = four_sums(DOT(0), DOT(last > 1 ? 1 : last), DOT(last > 2 ? 2 : last),
-                                 (vec){});
-            for (int j = 0; j <= last; j++) out[k + j] += sums[j];
+        quarter[q] = fold_singles(pair[0], pair[1]);
+    }
+    vec sums = fold_lanes(quarter[0], quarter[1]);
+#if WIDE == 16
+    sums = fold_lanes(sums, sums);
+#endif
+    vec8 eight;
+    memcpy(&eight, &sums, sizeof eight);
+    return eight;
+}
+
+/* The same for all weights of a row: out[k] += own . from[index[k]]. */
+ALWAYS void row_products(const int width, int64_t count, const int32_t *index, const float *weight,
+                         const vec *own, const float *from, int64_t samples, float *out, vec *sum) {
+    int64_t k = 0, left;
+    for (; (left = count - k) > 0; k += 8) {
+        Group g = {index + k, weight + k, left < 8 ? left : 8, samples};
+        if (left >= 8) {
+            g.valid = 8;
+            add_to(out + k, group_products(width, 8, g, own, from, sum), 8);
+        } else if (left > 4) add_to(out + k, group_products(width, 7, g, own, from, sum), left);
+        else if (left > 2) add_to(out + k, group_products(width, 4, g, own, from, sum), left);
+        else if (left > 1) add_to(out + k, group_products(width, 2, g, own, from, sum), left);
+        else {
+            const vec *row = (const vec *)(from + index[k] * samples);
+            vec one = own[0] * row[0];
+#pragma GCC unroll 4
+            for (int t = 1; t < width; t++) one += own[t] * row[t];
+            if (sum) {
+                vec w = spread(weight[k]);
+#pragma GCC unroll 4
+                for (int t = 0; t < width; t++) sum[t] += w * row[t];
+            }
+            out[k] += lanes_total(one);
         }
-#undef DOT
     }
 }
 
-/* out[k] = delta[row] . in[column[k]] for the positions of a CSR pattern. */
-void sampled(int64_t rows, int64_t count, const int64_t *start, const int32_t *column,
-             const float *delta, const float *in, float *out, int64_t padded) {
-    memset(out, 0, (size_t)count * sizeof(float));
-#define TILE(w) sampled_tile(w, rows, start, column, delta + at, in + at, out, padded)
-    TILES(padded, TILE)
+ALWAYS void sampled_tile(const int width, int64_t rows, const int64_t *start, const int32_t *column,
+                         const float *delta, const float *in, float *out, int64_t samples) {
+    for (int64_t row = 0; row < rows; row++) {
+        vec own[4];
+#pragma GCC unroll 4
+        for (int t = 0; t < width; t++) own[t] = load(delta + row * samples + WIDE * t);
+        int64_t k = start[row];
+        row_products(width, start[row + 1] - k, column + k, NULL, own, in, samples, out + k, NULL);
+    }
+}
+
+/* out[k] += delta[row] . in[column[k]] for the positions of a CSR pattern, over one panel; out has
+   room for 8 more. */
+void sampled(int64_t rows, const int64_t *start, const int32_t *column, const float *delta,
+             const float *in, float *out, int64_t samples) {
+#define TILE(w) sampled_tile(w, rows, start, column, delta + at, in + at, out, samples)
+    TILES(samples, TILE)
+#undef TILE
+}
+
+ALWAYS void backward_tile(const int width, int64_t rows, const int64_t *start, const int32_t *index,
+                          const float *weight, const float *in, const float *delta,
+                          float *gradient, float *out, int64_t samples, float slope) {
+    for (int64_t row = 0; row < rows; row++) {
+        vec own[4], sum[4];
+#pragma GCC unroll 4
+        for (int t = 0; t < width; t++) {
+            own[t] = load(in + row * samples + WIDE * t);
+            sum[t] = (vec){};
+        }
+        int64_t k = start[row];
+        row_products(width, start[row + 1] - k, index + k, weight + k, own, delta, samples,
+                     gradient + k, sum);
+#pragma GCC unroll 4
+        for (int t = 0; t < width; t++)
+            *(vec *)(out + row * samples + WIDE * t) = bend(sum[t], own[t], slope);
+    }
+}
+
+/* Both gradients of a layer over one panel, by input neuron: out[row] = sum of weight * delta[index],
+   times the slope where in[row] is not positive, and gradient[k] += in[row] . delta[index[k]];
+   gradient has room for 8 more. */
+static void backward_products(int64_t rows, const int64_t *start, const int32_t *index,
+                              const float *weight, const float *in, const float *delta,
+                              float *gradient, float *out, int64_t samples, float slope) {
+#define TILE(w) backward_tile(w, rows, start, index, weight, in + at, delta + at, gradient, out + at, \
+                              samples, slope)
+    TILES(samples, TILE)
 #undef TILE
 }
 
 /* Forward ------------------------------------------------------------------------------------ */
 
-/* Rows of the data as columns of the first activations. */
-static void gather(const float *x, int64_t features, const int64_t *rows, int64_t batch,
-                   int64_t padded, float *out) {
-    for (int64_t f = 0; f < features; f += 16) {
-        int64_t wide = features - f < 16 ? features - f : 16;
-        for (int64_t s = 0; s < batch; s++) {
-            const float *from = x + rows[s] * features + f;
-            for (int64_t j = 0; j < wide; j++) out[(f + j) * padded + s] = from[j];
+ALWAYS vec8 low(vec8 a, vec8 b) { return SHUFFLE8(a, b, 0, 8, 1, 9, 4, 12, 5, 13); }
+ALWAYS vec8 high(vec8 a, vec8 b) { return SHUFFLE8(a, b, 2, 10, 3, 11, 6, 14, 7, 15); }
+ALWAYS vec8 low2(vec8 a, vec8 b) { return SHUFFLE8(a, b, 0, 1, 8, 9, 4, 5, 12, 13); }
+ALWAYS vec8 high2(vec8 a, vec8 b) { return SHUFFLE8(a, b, 2, 3, 10, 11, 6, 7, 14, 15); }
+ALWAYS vec8 low4(vec8 a, vec8 b) { return SHUFFLE8(a, b, 0, 1, 2, 3, 8, 9, 10, 11); }
+ALWAYS vec8 high4(vec8 a, vec8 b) { return SHUFFLE8(a, b, 4, 5, 6, 7, 12, 13, 14, 15); }
+
+/* Eight samples of eight features each, turned round in registers. */
+ALWAYS void transpose8(const float *const *from, int64_t f, float *out, int64_t stride) {
+    vec8 r[8], a[8], b[8];
+    for (int i = 0; i < 8; i++) memcpy(r + i, from[i] + f, sizeof r[i]);
+    for (int i = 0; i < 8; i += 2) a[i] = low(r[i], r[i + 1]), a[i + 1] = high(r[i], r[i + 1]);
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; j++) {
+            b[i + 2 * j] = low2(a[i + j], a[i + j + 2]);
+            b[i + 2 * j + 1] = high2(a[i + j], a[i + j + 2]);
         }
-        for (int64_t j = 0; j < wide; j++)
-            for (int64_t s = batch; s < padded; s++) out[(f + j) * padded + s] = 0.0f;
+    for (int i = 0; i < 4; i++) {
+        *(vec8 *)(out + i * stride) = low4(b[i], b[i + 4]);
+        *(vec8 *)(out + (i + 4) * stride) = high4(b[i], b[i + 4]);
     }
 }
 
-static void batch_norm(Layer *l, int64_t batch, int64_t padded, int training, int track) {
+/* Rows of the data as columns of the first activations. */
+static void gather(const Net *net, const float *x, const int64_t *rows, int64_t batch) {
+    Layer *l = net->layers;
+    int64_t features = l->inputs;
+    EACH_PANEL(net, p, w) {
+        float *out = l->input + p * features;
+        for (int64_t s = 0; s < w; s += 8) {
+            const float *from[8];
+            /* Padding repeats a row: whatever it holds, its deltas are zero. */
+            for (int i = 0; i < 8; i++)
+                from[i] = x + rows[p + s + i < batch ? p + s + i : batch - 1] * features;
+            int64_t f = 0;
+            for (; f + 8 <= features; f += 8) transpose8(from, f, out + f * w + s, w);
+            for (; f < features; f++)
+                for (int i = 0; i < 8; i++) out[f * w + s + i] = from[i][f];
+        }
+    }
+}
+
+/* Per neuron; in evaluation with the running statistics. */
+static void batch_norm(const Net *net, Layer *l, int64_t batch, int training, int track) {
     for (int64_t o = 0; o < l->outputs; o++) {
-        float *z = l->value + o * padded, mean = l->mean[o], variance = l->variance[o];
+        float mean = l->mean[o], variance = l->variance[o];
         if (training) {
             double sum = 0.0, squares = 0.0;
-            for (int64_t s = 0; s < batch; s++) sum += z[s];
+            EACH_PANEL(net, p, w) {
+                const float *z = l->value + p * l->outputs + o * w;
+                for (int64_t s = 0; s < w && p + s < batch; s++) sum += z[s];
+            }
             mean = (float)(sum / (double)batch);
-            for (int64_t s = 0; s < batch; s++) squares += ((double)z[s] - mean) * (z[s] - mean);
+            EACH_PANEL(net, p, w) {
+                const float *z = l->value + p * l->outputs + o * w;
+                for (int64_t s = 0; s < w && p + s < batch; s++)
+                    squares += ((double)z[s] - mean) * (z[s] - mean);
+            }
             variance = (float)(squares / (double)batch);
             if (track) {
+                /* One row alone is its own mean, and its variance counts as zero. */
                 float unbiased = (float)(squares / (double)(batch > 1 ? batch - 1 : 1));
                 l->mean[o] += 0.1f * (mean - l->mean[o]);
                 l->variance[o] += 0.1f * (unbiased - l->variance[o]);
@@ -291,31 +448,38 @@ static void batch_norm(Layer *l, int64_t batch, int64_t padded, int training, in
         }
         float inverse = 1.0f / sqrtf(variance + 1e-5f);
         l->inverse[o] = inverse;
-        for (int64_t s = 0; s < padded; s++) z[s] = (z[s] - mean) * inverse;
+        EACH_PANEL(net, p, w) {
+            float *z = l->value + p * l->outputs + o * w;
+            for (int64_t s = 0; s < w; s++) z[s] = (z[s] - mean) * inverse;
+        }
     }
 }
 
-static void layer_norm(Layer *l, int64_t padded) {
-    float *sum = calloc((size_t)padded * 2, sizeof(float)), *square = sum + padded;
+/* Per sample. */
+static void layer_norm(const Net *net, Layer *l) {
     float share = 1.0f / (float)l->outputs;
-    for (int64_t o = 0; o < l->outputs; o++)
-        for (int64_t s = 0; s < padded; s++) sum[s] += share * l->value[o * padded + s];
-    for (int64_t o = 0; o < l->outputs; o++)
-        for (int64_t s = 0; s < padded; s++) {
-            float away = l->value[o * padded + s] - sum[s];
-            square[s] += share * away * away;
-        }
-    for (int64_t s = 0; s < padded; s++) l->inverse[s] = 1.0f / sqrtf(square[s] + 1e-5f);
-    for (int64_t o = 0; o < l->outputs; o++)
-        for (int64_t s = 0; s < padded; s++)
-            l->value[o * padded + s] = (l->value[o * padded + s] - sum[s]) * l->inverse[s];
-    free(sum);
+    EACH_PANEL(net, p, w) {
+        float *restrict mean = net->scratch, *restrict square = net->scratch + w;
+        float *restrict inverse = l->inverse + p, *values = l->value + p * l->outputs;
+        memset(mean, 0, 2 * (size_t)w * sizeof(float));
+        for (int64_t o = 0; o < l->outputs; o++)
+            for (int64_t s = 0; s < w; s++) mean[s] += share * values[o * w + s];
+        for (int64_t o = 0; o < l->outputs; o++)
+            for (int64_t s = 0; s < w; s++) {
+                float away = values[o * w + s] - mean[s];
+                square[s] += share * away * away;
+            }
+        for (int64_t s = 0; s < w; s++) inverse[s] = 1.0f / sqrtf(square[s] + 1e-5f);
+        for (int64_t o = 0; o < l->outputs; o++)
+            for (int64_t s = 0; s < w; s++)
+                values[o * w + s] = (values[o * w + s] - mean[s]) * inverse[s];
+    }
 }
 
 /* Activations of one neuron from what stands before; scale and shift are 1 and 0 without norm. */
-static void activate(const Net *net, const Layer *l, int64_t o, const float *z, float *out) {
+static void activate(const Net *net, const Layer *l, int64_t o, int64_t n, const float *restrict z,
+                     float *restrict out) {
     float scale = l->scale ? l->scale[o] : 1.0f, shift = l->shift ? l->shift[o] : 0.0f;
-    int64_t n = net->padded;
     if (net->activation == GELU) {
         for (int64_t s = 0; s < n; s++) {
             float y = scale * z[s] + shift;
@@ -325,33 +489,71 @@ static void activate(const Net *net, const Layer *l, int64_t o, const float *z, 
         float tl = l->srelu[o], al = l->srelu[l->outputs + o];
         float tr = l->srelu[2 * l->outputs + o], ar = l->srelu[3 * l->outputs + o];
         for (int64_t s = 0; s < n; s++) {
-            float y = scale * z[s] + shift;
-            out[s] = y <= tl ? tl + al * (y - tl) : y >= tr ? tr + ar * (y - tr) : y;
+            float y = scale * z[s] + shift, low = tl + al * (y - tl), high = tr + ar * (y - tr);
+            float upper = y >= tr ? high : y;
+            out[s] = y <= tl ? low : upper;
         }
     } else {
+        float slope = l->slope;
         for (int64_t s = 0; s < n; s++) {
-            float y = scale * z[s] + shift;
-            out[s] = y > 0.0f ? y : l->slope * y;
+            float y = scale * z[s] + shift, below = slope * y;
+            out[s] = y > 0.0f ? y : below;
         }
     }
 }
 
+/* Does the product that makes the layer's sums bend them at once? Their sign must survive. */
+static int bends(const Net *net, const Layer *l) {
+    return net->activation == LINEAR_PIECES && net->norm == NO_NORM && l->slope >= 0.0f;
+}
+
+/* Do all neurons of a layer have the same activation? */
+static int alike(const Net *net, const Layer *l) { return !l->scale && net->activation != SRELU; }
+
+/* Multiplies a hidden layer's activations by their dropout masks and 1 / (1 - rate). */
+static void drop(const Net *net, int64_t layer, int64_t batch, float *values) {
+    if (net->dropout == 0.0) return;
+    uint32_t key = mix(mix(mix(net->seed) ^ (uint32_t)net->steps) ^ (uint32_t)layer);
+    uint32_t threshold = (uint32_t)llrint(net->dropout * 4294967296.0);
+    float kept = (float)(1.0 / (1.0 - net->dropout));
+    int64_t outputs = net->layers[layer].outputs;
+    EACH_PANEL(net, p, w)
+        for (int64_t o = 0; o < outputs; o++) {
+            float *row = values + p * outputs + o * w;
+            uint32_t first = (uint32_t)(o * batch + p);
+            for (int64_t s = 0; s < w; s++)
+                row[s] *= mix((first + (uint32_t)s) ^ key) >= threshold ? kept : 0.0f;
+        }
+}
+
 static void forward(Net *net, const float *x, const int64_t *rows, int64_t batch, int training,
                     int track) {
-    int64_t padded = net->padded;
-    gather(x, net->layers[0].inputs, rows, batch, padded, net->layers[0].input);
+    net->padded = (batch + 15) / 16 * 16;
+    gather(net, x, rows, batch);
     for (int64_t i = 0; i < net->depth; i++) {
         Layer *l = net->layers + i;
-        product(l->outputs, l->start, l->column, l->weight, l->bias, l->input, l->value, padded);
-        if (i + 1 == net->depth) return;
-        if (net->norm == BATCH_NORM) batch_norm(l, batch, padded, training, track);
-        if (net->norm == LAYER_NORM) layer_norm(l, padded);
-        uint32_t key = dropout_key(net, i);
-        for (int64_t o = 0; o < l->outputs; o++) {
-            float *out = l[1].input + o * padded;
-            activate(net, l, o, l->value + o * padded, out);
-            if (training && net->dropout > 0.0) drop(net, key, o, batch, out);
+        const float *weight = l->weight;
+        if (i > 0) {
+            for (int64_t k = 0; k < l->count; k++) l->by_output[k] = l->weight[l->place[k]];
+            weight = l->by_output;
         }
+        int inner = i + 1 < net->depth, bent = inner && bends(net, l);
+        float *out = bent ? l[1].input : l->value;
+        EACH_PANEL(net, p, w)
+            product(l->outputs, l->start, l->column, weight, l->bias, l->input + p * l->inputs,
+                    out + p * l->outputs, w, bent ? l->slope : 1.0f);
+        if (!inner) return;
+        if (net->norm == BATCH_NORM) batch_norm(net, l, batch, training, track);
+        if (net->norm == LAYER_NORM) layer_norm(net, l);
+        if (bent) {
+        } else if (alike(net, l)) {
+            activate(net, l, 0, l->outputs * net->padded, l->value, l[1].input);
+        } else EACH_PANEL(net, p, w)
+            for (int64_t o = 0; o < l->outputs; o++) {
+                int64_t at = p * l->outputs + o * w;
+                activate(net, l, o, w, l->value + at, l[1].input + at);
+            }
+        if (training) drop(net, i, batch, l[1].input);
     }
 }
 
@@ -360,56 +562,51 @@ static void forward(Net *net, const float *x, const int64_t *rows, int64_t batch
 /* Delta of the output layer; returns the mean loss. */
 static double softmax(const Net *net, const int32_t *y, const int64_t *rows, int64_t batch) {
     Layer *l = net->layers + net->depth - 1;
-    int64_t padded = net->padded, classes = l->outputs;
-    float *top = calloc((size_t)padded * 2, sizeof(float)), *sum = top + padded;
-    memcpy(top, l->value, (size_t)padded * sizeof(float));
-    for (int64_t c = 1; c < classes; c++)
-        for (int64_t s = 0; s < padded; s++) {
-            float z = l->value[c * padded + s];
-            top[s] = z > top[s] ? z : top[s];
-        }
-    for (int64_t c = 0; c < classes; c++)
-        for (int64_t s = 0; s < padded; s++) {
-            float power = exponential(l->value[c * padded + s] - top[s]);
-            l->delta[c * padded + s] = power;
-            sum[s] += power;
-        }
+    int64_t classes = l->outputs;
     double loss = 0.0;
-    for (int64_t s = 0; s < batch; s++) {
-        double spread = 0.0, own = l->value[y[rows[s]] * padded + s];
-        double total = (double)top[s] + log((double)sum[s]);
-        if (net->smoothing > 0.0)
-            for (int64_t c = 0; c < classes; c++) spread += l->value[c * padded + s];
-        loss += total - (1.0 - net->smoothing) * own - net->smoothing * spread / (double)classes;
-        sum[s] = 1.0f / (sum[s] * (float)batch);
-    }
-    for (int64_t s = batch; s < padded; s++) sum[s] = 0.0f;
     float everywhere = (float)(net->smoothing / (double)(classes * batch));
-    for (int64_t c = 0; c < classes; c++) {
-        float *row = l->delta + c * padded;
-        for (int64_t s = 0; s < padded; s++) row[s] *= sum[s];
-        if (everywhere > 0.0f)
-            for (int64_t s = 0; s < batch; s++) row[s] -= everywhere;
-    }
     float target = (float)((1.0 - net->smoothing) / (double)batch);
-    for (int64_t s = 0; s < batch; s++) l->delta[y[rows[s]] * padded + s] -= target;
-    free(top);
+    EACH_PANEL(net, p, w) {
+        const float *restrict value = l->value + p * classes;
+        float *restrict delta = l->delta + p * classes;
+        float *restrict top = net->scratch, *restrict sum = net->scratch + w;
+        memcpy(top, value, (size_t)w * sizeof(float));
+        memset(sum, 0, (size_t)w * sizeof(float));
+        for (int64_t c = 1; c < classes; c++)
+            for (int64_t s = 0; s < w; s++) {
+                float z = value[c * w + s], before = top[s];
+                top[s] = z > before ? z : before;
+            }
+        for (int64_t c = 0; c < classes; c++)
+            for (int64_t s = 0; s < w; s++) {
+                float power = exponential(value[c * w + s] - top[s]);
+                delta[c * w + s] = power;
+                sum[s] += power;
+            }
+        int64_t real = batch - p < w ? batch - p : w;
+        for (int64_t s = 0; s < real; s++) {
+            double spread = 0.0, own = value[y[rows[p + s]] * w + s];
+            if (net->smoothing > 0.0)
+                for (int64_t c = 0; c < classes; c++) spread += value[c * w + s];
+            loss += (double)top[s] + log((double)sum[s]) - (1.0 - net->smoothing) * own
+                  - net->smoothing * spread / (double)classes;
+            sum[s] = 1.0f / (sum[s] * (float)batch);
+        }
+        for (int64_t s = real; s < w; s++) sum[s] = 0.0f;
+        for (int64_t c = 0; c < classes; c++) {
+            for (int64_t s = 0; s < w; s++) delta[c * w + s] *= sum[s];
+            if (net->smoothing > 0.0)
+                for (int64_t s = 0; s < real; s++) delta[c * w + s] -= everywhere;
+        }
+        for (int64_t s = 0; s < real; s++) delta[y[rows[p + s]] * w + s] -= target;
+    }
     return loss / (double)batch;
 }
 
-static float total(const float *row, int64_t count) {
-    vec sum = {};
-    for (int64_t s = 0; s < count; s += WIDE) sum += load(row + s);
-    float all = 0.0f;
-    for (int j = 0; j < WIDE; j++) all += sum[j];
-    return all;
-}
-
-/* Turns the gradient by a neuron's activation into that by its (normalised) pre-activation. */
-static void through_activation(Net *net, Layer *l, int64_t o, float *d) {
-    const float *z = l->value + o * net->padded;
+/* Turns the gradient by a neuron's activations into that by its (normalised) pre-activations. */
+static void through_activation(const Net *net, Layer *l, int64_t o, int64_t n,
+                               const float *restrict z, float *restrict d) {
     float scale = l->scale ? l->scale[o] : 1.0f, shift = l->shift ? l->shift[o] : 0.0f;
-    int64_t n = net->padded;
     if (net->activation == GELU) {
         for (int64_t s = 0; s < n; s++) {
             float y = scale * z[s] + shift, density = exponential(-0.5f * y * y);
@@ -431,67 +628,107 @@ static void through_activation(Net *net, Layer *l, int64_t o, float *d) {
                 d[s] = own * ar;
             }
         }
-        l->srelu_gradient[o] = left;
-        l->srelu_gradient[l->outputs + o] = left_slope;
-        l->srelu_gradient[2 * l->outputs + o] = right;
-        l->srelu_gradient[3 * l->outputs + o] = right_slope;
+        l->srelu_gradient[o] += left;
+        l->srelu_gradient[l->outputs + o] += left_slope;
+        l->srelu_gradient[2 * l->outputs + o] += right;
+        l->srelu_gradient[3 * l->outputs + o] += right_slope;
     } else {
-        for (int64_t s = 0; s < n; s++) d[s] *= scale * z[s] + shift > 0.0f ? 1.0f : l->slope;
+        float slope = l->slope;
+        for (int64_t s = 0; s < n; s++) {
+            float own = d[s], below = slope * own;
+            d[s] = scale * z[s] + shift > 0.0f ? own : below;
+        }
     }
 }
 
-static void through_batch_norm(Layer *l, int64_t batch, int64_t padded) {
+static void through_batch_norm(const Net *net, Layer *l, int64_t batch) {
     for (int64_t o = 0; o < l->outputs; o++) {
-        float *d = l->delta + o * padded, *z = l->value + o * padded;
         float sum = 0.0f, along = 0.0f;
-        for (int64_t s = 0; s < batch; s++) sum += d[s], along += d[s] * z[s];
+        EACH_PANEL(net, p, w) {
+            const float *d = l->delta + p * l->outputs + o * w;
+            const float *z = l->value + p * l->outputs + o * w;
+            vec part = {}, product = {};
+            for (int64_t s = 0; s < w; s += WIDE) {
+                part += load(d + s);
+                product += load(d + s) * load(z + s);
+            }
+            for (int j = 0; j < WIDE; j++) sum += part[j], along += product[j];
+        }
         l->shift_gradient[o] = sum;
         l->scale_gradient[o] = along;
         float factor = l->scale[o] * l->inverse[o], mean = sum / (float)batch;
         float slope = along / (float)batch;
-        for (int64_t s = 0; s < batch; s++) d[s] = factor * (d[s] - mean - z[s] * slope);
-        for (int64_t s = batch; s < padded; s++) d[s] = 0.0f;
-    }
-}
-
-static void through_layer_norm(Layer *l, int64_t padded) {
-    float *mean = calloc((size_t)padded * 2, sizeof(float)), *slope = mean + padded;
-    float share = 1.0f / (float)l->outputs;
-    for (int64_t o = 0; o < l->outputs; o++) {
-        float *d = l->delta + o * padded, *z = l->value + o * padded;
-        float sum = 0.0f, along = 0.0f;
-        for (int64_t s = 0; s < padded; s++) {
-            sum += d[s];
-            along += d[s] * z[s];
-            d[s] *= l->scale[o];
-            mean[s] += share * d[s];
-            slope[s] += share * d[s] * z[s];
+        EACH_PANEL(net, p, w) {
+            float *restrict d = l->delta + p * l->outputs + o * w;
+            const float *restrict z = l->value + p * l->outputs + o * w;
+            int64_t real = batch - p < w ? batch - p : w; /* padded deltas stay zero */
+            for (int64_t s = 0; s < real; s++) d[s] = factor * (d[s] - mean - z[s] * slope);
         }
-        l->shift_gradient[o] = sum;
-        l->scale_gradient[o] = along;
     }
-    for (int64_t o = 0; o < l->outputs; o++) {
-        float *d = l->delta + o * padded, *z = l->value + o * padded;
-        for (int64_t s = 0; s < padded; s++)
-            d[s] = l->inverse[s] * (d[s] - mean[s] - z[s] * slope[s]);
-    }
-    free(mean);
 }
 
-/* Delta of a hidden layer from that of the next, whose weights have not been changed yet. */
-static void hidden_delta(Net *net, int64_t i, int64_t batch) {
-    Layer *l = net->layers + i, *next = l + 1;
-    int64_t padded = net->padded;
-    product_placed(next->inputs, next->in_start, next->in_row, next->in_place, next->weight,
-                   next->delta, l->delta, padded);
-    uint32_t key = dropout_key(net, i);
-    for (int64_t o = 0; o < l->outputs; o++) {
-        float *d = l->delta + o * padded;
-        if (net->dropout > 0.0) drop(net, key, o, batch, d);
-        through_activation(net, l, o, d);
+static void through_layer_norm(const Net *net, Layer *l) {
+    float share = 1.0f / (float)l->outputs;
+    EACH_PANEL(net, p, w) {
+        float *restrict mean = net->scratch, *restrict slope = net->scratch + w;
+        float *restrict deltas = l->delta + p * l->outputs;
+        const float *restrict values = l->value + p * l->outputs, *inverse = l->inverse + p;
+        memset(mean, 0, 2 * (size_t)w * sizeof(float));
+        for (int64_t o = 0; o < l->outputs; o++) {
+            const float *restrict z = values + o * w;
+            float *restrict d = deltas + o * w, scale = l->scale[o];
+            float along = 0.0f;
+            for (int64_t s = 0; s < w; s++) along += d[s] * z[s];
+            l->shift_gradient[o] += total(d, w);
+            l->scale_gradient[o] += along;
+            for (int64_t s = 0; s < w; s++) {
+                d[s] *= scale;
+                mean[s] += share * d[s];
+                slope[s] += share * d[s] * z[s];
+            }
+        }
+        for (int64_t o = 0; o < l->outputs; o++)
+            for (int64_t s = 0; s < w; s++)
+                deltas[o * w + s] =
+                    inverse[s] * (deltas[o * w + s] - mean[s] - values[o * w + s] * slope[s]);
     }
-    if (net->norm == BATCH_NORM) through_batch_norm(l, batch, padded);
-    if (net->norm == LAYER_NORM) through_layer_norm(l, padded);
+}
+
+/* Gradients of a layer by its weights and biases, and the delta of the layer before. */
+static void layer_gradients(const Net *net, int64_t i, int64_t batch) {
+    Layer *l = net->layers + i, *before = l - 1;
+    int bent = i > 0 && bends(net, before);
+    memset(l->gradient, 0, (size_t)l->count * sizeof(float));
+    EACH_PANEL(net, p, w) {
+        const float *delta = l->delta + p * l->outputs, *in = l->input + p * l->inputs;
+        for (int64_t o = 0; o < l->outputs; o++) l->bias_gradient[o] += total(delta + o * w, w);
+        if (i == 0) sampled(l->outputs, l->start, l->column, delta, in, l->gradient, w);
+        else backward_products(l->inputs, l->in_start, l->in_row, l->weight, in, delta, l->gradient,
+                               before->delta + p * l->inputs, w, bent ? before->slope : 1.0f);
+    }
+    if (i == 0) return;
+    drop(net, i - 1, batch, before->delta);
+    if (bent) return;
+    if (alike(net, before))
+        through_activation(net, before, 0, before->outputs * net->padded, before->value,
+                           before->delta);
+    else EACH_PANEL(net, p, w)
+        for (int64_t o = 0; o < before->outputs; o++) {
+            int64_t at = p * before->outputs + o * w;
+            through_activation(net, before, o, w, before->value + at, before->delta + at);
+        }
+    if (net->norm == BATCH_NORM) through_batch_norm(net, before, batch);
+    if (net->norm == LAYER_NORM) through_layer_norm(net, before);
+}
+
+/* All gradients for one batch; returns 1 where the loss is not finite. */
+static int pass(Net *net, const float *x, const int32_t *y, const int64_t *rows, int64_t batch,
+                int track) {
+    forward(net, x, rows, batch, 1, track);
+    if (!isfinite(softmax(net, y, rows, batch))) return 1;
+    memset(net->extra_gradient, 0, (size_t)net->extras * sizeof(float));
+    for (int64_t i = net->depth - 1; i >= 0; i--) layer_gradients(net, i, batch);
+    return 0;
 }
 
 /* Steps -------------------------------------------------------------------------------------- */
@@ -530,15 +767,14 @@ static void step(const Net *net, double rate, int64_t n, double decay, float *re
         }
 }
 
-static void step_layer(Net *net, Layer *l, double rate) {
-    int64_t padded = net->padded;
-    sampled(l->outputs, l->count, l->start, l->column, l->delta, l->input, l->gradient, padded);
-    if (l->factor)
+static void step_layer(const Net *net, int64_t i, double rate) {
+    Layer *l = net->layers + i;
+    if (l->factor && i > 0)
+        for (int64_t k = 0; k < l->count; k++) l->gradient[k] *= l->factor[l->in_row[k]];
+    else if (l->factor)
         for (int64_t o = 0; o < l->outputs; o++)
             for (int64_t k = l->start[o]; k < l->start[o + 1]; k++) l->gradient[k] *= l->factor[o];
     step(net, rate, l->count, net->decay, l->weight, l->gradient, l->first, l->second);
-    for (int64_t o = 0; o < l->outputs; o++)
-        l->bias_gradient[o] = total(l->delta + o * padded, padded);
 }
 
 /* Optimiser steps on consecutive batches; returns 1 where a loss is not finite, else 0. */
@@ -546,46 +782,33 @@ int train(Net *net, const float *x, const int32_t *y, const int64_t *rows, const
           const double *rates, int64_t steps) {
     unsigned before = flush_denormals();
     int diverged = 0;
-    for (int64_t n = 0; n < steps && !diverged; n++) {
-        int64_t batch = sizes[n];
-        net->padded = (batch + 15) / 16 * 16;
-        forward(net, x, rows, batch, 1, 1);
-        if (!isfinite(softmax(net, y, rows, batch))) {
-            diverged = 1;
-            break;
-        }
-        double rate = rates[n];
-        for (int64_t i = net->depth - 1; i >= 0; i--)
-            if (i > 0) hidden_delta(net, i - 1, batch);
+    for (int64_t n = 0; n < steps; n++) {
+        diverged = pass(net, x, y, rows, sizes[n], 1);
+        if (diverged) break;
         net->steps++;
-        for (int64_t i = net->depth - 1; i >= 0; i--) step_layer(net, net->layers + i, rate);
-        int64_t biases = net->biases, rest = net->extras - biases;
-        step(net, rate, biases, net->decay_biases ? net->decay : 0.0, net->extra,
+        for (int64_t i = 0; i < net->depth; i++) step_layer(net, i, rates[n]);
+        int64_t biases = net->biases;
+        step(net, rates[n], biases, net->decay_biases ? net->decay : 0.0, net->extra,
              net->extra_gradient, net->extra_first, net->extra_second);
-        step(net, rate, rest, 0.0, net->extra + biases, net->extra_gradient + biases,
-             net->extra_first + biases, net->extra_second + biases);
-        rows += batch;
+        step(net, rates[n], net->extras - biases, 0.0, net->extra + biases,
+             net->extra_gradient + biases, net->extra_first + biases, net->extra_second + biases);
+        rows += sizes[n];
     }
     restore_denormals(before);
     return diverged;
 }
 
-/* Fills inputs and deltas of all layers for one batch, as the next step would see them. */
+/* Fills inputs, deltas and gradients for one batch, as the next step would see them. */
 int backward(Net *net, const float *x, const int32_t *y, const int64_t *rows, int64_t batch) {
     unsigned before = flush_denormals();
-    net->padded = (batch + 15) / 16 * 16;
-    forward(net, x, rows, batch, 1, 0);
-    int diverged = !isfinite(softmax(net, y, rows, batch));
-    if (!diverged)
-        for (int64_t i = net->depth - 1; i > 0; i--) hidden_delta(net, i - 1, batch);
+    int diverged = pass(net, x, y, rows, batch, 0);
     restore_denormals(before);
     return diverged;
 }
 
-/* Outputs of the network in evaluation mode, [classes][padded] in the last layer's value. */
+/* Outputs of the network in evaluation mode, in the last layer's value. */
 void evaluate(Net *net, const float *x, const int64_t *rows, int64_t batch) {
     unsigned before = flush_denormals();
-    net->padded = (batch + 15) / 16 * 16;
     forward(net, x, rows, batch, 0, 0);
     restore_denormals(before);
 }
@@ -607,9 +830,9 @@ void pattern(const int64_t *positions, int64_t count, int64_t outputs, int64_t i
     while (row < outputs) start[++row] = count;
 }
 
-/* The same by input neuron, with the place of every weight in the CSR order. */
+/* The same by input neuron, and for every weight by output its place by input. */
 void transposed(int64_t outputs, int64_t inputs, const int64_t *start, const int32_t *column,
-                int64_t *in_start, int32_t *in_row, int32_t *in_place) {
+                int64_t *in_start, int32_t *in_row, int32_t *place) {
     memset(in_start, 0, (size_t)(inputs + 1) * sizeof(int64_t));
     for (int64_t k = 0; k < start[outputs]; k++) in_start[column[k] + 1]++;
     for (int64_t i = 0; i < inputs; i++) in_start[i + 1] += in_start[i];
@@ -617,7 +840,7 @@ void transposed(int64_t outputs, int64_t inputs, const int64_t *start, const int
         for (int64_t k = start[o]; k < start[o + 1]; k++) {
             int64_t to = in_start[column[k]]++;
             in_row[to] = (int32_t)o;
-            in_place[to] = (int32_t)k;
+            place[k] = (int32_t)to;
         }
     for (int64_t i = inputs; i > 0; i--) in_start[i] = in_start[i - 1];
     in_start[0] = 0;
@@ -633,81 +856,96 @@ void carry(const int64_t *from, int64_t n_from, const float *old, const int64_t 
     }
 }
 
-/* The best positions so far, in ascending position; sparse.Best mirrors it. */
+/* The best free positions so far, ascending; sparse._Best mirrors it. */
 typedef struct {
-    int64_t wanted, held, room, taken_at;
-    float threshold; /* only what is larger enters */
+    int64_t wanted, held, room, n_taken;
+    float threshold, tie; /* only what is larger than the threshold enters */
     float *size, *scratch;
     int64_t *position;
+    const int64_t *taken; /* ascending; may be among those held until the next look */
 } Best;
 
-static float nth_largest(float *a, int64_t count, int64_t n) {
-    int64_t low = 0, high = count - 1;
-    while (low < high) {
-        float pivot = a[low + (high - low) / 2];
-        int64_t i = low, j = high;
-        while (i <= j) {
-            while (a[i] > pivot) i++;
-            while (a[j] < pivot) j--;
-            if (i <= j) {
-                float t = a[i];
-                a[i++] = a[j];
-                a[j--] = t;
-            }
+/* The n-th largest (from 0) of non-negative values: their bits are in the same order as they are. */
+static float nth_largest(float *values, int64_t count, int64_t n) {
+    uint32_t *bits = (uint32_t *)values, known = 0;
+    for (int shift = 21; shift >= 0; shift -= shift > 10 ? 11 : 10) {
+        int64_t number[2048] = {0}, left = 0;
+        for (int64_t k = 0; k < count; k++) number[(bits[k] >> shift) & 2047]++;
+        uint32_t digit = 2047;
+        while (number[digit] <= n) n -= number[digit--];
+        known |= digit << shift;
+        for (int64_t k = 0; k < count; k++) {
+            bits[left] = bits[k];
+            left += ((bits[k] >> shift) & 2047) == digit;
         }
-        if (n <= j) high = j;
-        else if (n >= i) low = i;
-        else break;
+        count = left;
     }
-    return a[n];
+    float found;
+    memcpy(&found, &known, sizeof found);
+    return found;
 }
 
-/* Keeps the wanted number of largest; of equal ones those of the lowest positions. */
-void shrink(Best *best) {
-    if (best->held <= best->wanted || best->wanted == 0) {
-        if (best->wanted == 0) best->held = 0;
-        return;
-    }
-    memcpy(best->scratch, best->size, (size_t)best->held * sizeof(float));
-    float least = nth_largest(best->scratch, best->held, best->wanted - 1);
-    int64_t above = 0, kept = 0;
-    for (int64_t k = 0; k < best->held; k++) above += best->size[k] > least;
-    int64_t ties = best->wanted - above;
+/* Takes out what is taken and keeps the wanted number of largest. Of those that differ from the
+   smallest kept by less than the share `tie` of it, the lowest positions stay: at the end as many as
+   there is room for, until then the wanted number, since any of them may still be among the last. */
+void shrink(Best *best, int32_t at_the_end) {
+    int64_t kept = 0, at = 0;
     for (int64_t k = 0; k < best->held; k++) {
-        float size = best->size[k];
-        if (size > least || (size == least && ties-- > 0)) {
-            best->size[kept] = size;
-            best->position[kept++] = best->position[k];
-        }
+        int64_t position = best->position[k];
+        while (at < best->n_taken && best->taken[at] < position) at++;
+        best->size[kept] = best->size[k];
+        best->position[kept] = position;
+        kept += at == best->n_taken || best->taken[at] != position;
     }
     best->held = kept;
-    best->threshold = least;
+    if (kept <= best->wanted) return;
+    memcpy(best->scratch, best->size, (size_t)kept * sizeof(float));
+    float least = nth_largest(best->scratch, kept, best->wanted - 1), margin = least * best->tie;
+    float low = least - margin, high = least + margin;
+    int64_t above = 0;
+    for (int64_t k = 0; k < kept; k++) above += best->size[k] > high;
+    int64_t ties = at_the_end ? best->wanted - above : best->wanted;
+    kept = 0;
+    for (int64_t k = 0; k < best->held; k++) {
+        float size = best->size[k];
+        int64_t tie = size >= low && size <= high && ties > 0;
+        best->size[kept] = size;
+        best->position[kept] = best->position[k];
+        kept += size > high || tie;
+        ties -= tie;
+    }
+    best->held = kept;
+    best->threshold = low;
 }
 
-/* Offers |values| of the consecutive positions from `first`, except those taken (ascending). */
-void scan(Best *best, const float *values, int64_t count, int64_t first, const int64_t *taken,
-          int64_t n_taken) {
-    if (best->wanted == 0) return;
-    for (int64_t block = 0; block < count; block += 16) {
-        int64_t end = block + 16 < count ? block + 16 : count;
-        if (end == block + 16) {
-            int32_t any = 0;
-            for (int j = 0; j < 16; j++) any |= fabsf(values[block + j]) > best->threshold;
-            if (!any) continue;
+/* Offers |values| of the consecutive positions from `first`. */
+void scan(Best *best, const float *values, int64_t count, int64_t first) {
+    typedef int32_t mask __attribute__((vector_size(4 * WIDE)));
+    enum { BLOCK = 4 * WIDE };
+    for (int64_t block = 0; block < count; block += BLOCK) {
+        int64_t end = block + BLOCK < count ? block + BLOCK : count;
+        if (end == block + BLOCK) {
+            mask any = {};
+            int64_t parts[WIDE / 2], all = 0;
+            for (int t = 0; t < 4; t++) {
+                vec value;
+                memcpy(&value, values + block + WIDE * t, sizeof value);
+                any |= value > best->threshold;
+                any |= -value > best->threshold;
+            }
+            memcpy(parts, &any, sizeof parts);
+            for (int t = 0; t < WIDE / 2; t++) all |= parts[t];
+            if (!all) continue;
         }
+        if (best->held + BLOCK > best->room) shrink(best, 0);
+        int64_t held = best->held;
+        float threshold = best->threshold;
         for (int64_t k = block; k < end; k++) {
             float size = fabsf(values[k]);
-            if (!(size > best->threshold)) continue;
-            int64_t at = best->taken_at;
-            while (at < n_taken && taken[at] < first + k) at++;
-            best->taken_at = at;
-            if (at < n_taken && taken[at] == first + k) continue;
-            if (best->held == best->room) {
-                shrink(best);
-                if (!(size > best->threshold)) continue;
-            }
-            best->size[best->held] = size;
-            best->position[best->held++] = first + k;
+            best->size[held] = size;
+            best->position[held] = first + k;
+            held += size > threshold;
         }
+        best->held = held;
     }
 }

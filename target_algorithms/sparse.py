@@ -19,7 +19,7 @@ from target_algorithms import compiled
 from target_algorithms.engine import Diverged, LayerChange, Segment, Setup
 from target_algorithms.errors import BadInput
 from target_algorithms.networks import SRELU_START
-from target_algorithms.topology import Positions, merged, union
+from target_algorithms.topology import GROWTH_TIE, Positions, merged, union
 
 JUDGED_AT_ONCE = 128
 """Rows of one evaluation pass."""
@@ -27,6 +27,8 @@ CHUNK = 1 << 18
 """Gradients of so many positions are computed at a time."""
 LANES = 16
 """Batches are padded to a multiple of this; buffers are aligned to as many floats."""
+SPARE = 8
+"""Room behind gradients that the kernels write zeros to."""
 
 _OPTIMIZERS = {("sgd", False): 0, ("sgd", True): 1, ("adamw", False): 2, ("adamw", True): 2}
 _DECAYS = {"coupled": 0, "decoupled": 1, "independent": 2}
@@ -42,7 +44,7 @@ class _Layer(ctypes.Structure):
         *(
             (name, c_void_p)
             for name in (
-                *("start", "column", "in_start", "in_row", "in_place"),
+                *("start", "column", "in_start", "in_row", "place", "by_output"),
                 *("weight", "first", "second", "gradient", "factor", "bias", "bias_gradient"),
                 *("scale", "scale_gradient", "shift", "shift_gradient"),
                 *("mean", "variance", "inverse", "srelu", "srelu_gradient"),
@@ -60,6 +62,7 @@ class _Net(ctypes.Structure):
         ("layers", POINTER(_Layer)),
         *((name, c_int64) for name in ("depth", "padded", "extras", "biases", "steps")),
         *((f"extra{name}", c_void_p) for name in ("", "_gradient", "_first", "_second")),
+        ("scratch", c_void_p),
         *(
             (name, c_int32)
             for name in ("optimizer", "decay_kind", "decay_biases", "activation", "norm")
@@ -73,9 +76,9 @@ class _Best(ctypes.Structure):
     """The `Best` of sparse.c."""
 
     _fields_ = [
-        *((name, c_int64) for name in ("wanted", "held", "room", "taken_at")),
-        ("threshold", c_float),
-        *((name, c_void_p) for name in ("size", "scratch", "position")),
+        *((name, c_int64) for name in ("wanted", "held", "room", "n_taken")),
+        *((name, c_float) for name in ("threshold", "tie")),
+        *((name, c_void_p) for name in ("size", "scratch", "position", "taken")),
     ]
 
 
@@ -198,6 +201,8 @@ class SparseEngine:
                 delta=_aligned(layer.neurons * padded),
                 inverse=np.zeros(max(layer.neurons, padded), dtype=np.float32),
             )
+        self._scratch = _aligned(2 * padded)
+        self._net.scratch = self._scratch.ctypes.data
 
     def train(self, segment: Segment) -> None:
         rows = np.ascontiguousarray(segment.rows, dtype=np.int64)
@@ -229,23 +234,30 @@ class SparseEngine:
 
     def _buffer(self, layer: int, name: str) -> NDArray[np.float32]:
         """A layer's activations or deltas of the last pass, (neurons, padded batch)."""
-        padded = int(self._net.padded)
+        padded, panel = int(self._net.padded), int(self._kernels.panel_size())
         array = self._arrays[layer][name]
         neurons = self._network.layers[layer].shape[1 if name == "input" else 0]
-        view: NDArray[np.float32] = array[: neurons * padded].reshape(neurons, padded)  # type: ignore[assignment]
-        return view
+        whole = _aligned(neurons * padded).reshape(neurons, padded)
+        for first in range(0, padded, panel):
+            last = min(first + panel, padded)
+            part = array[neurons * first : neurons * last]
+            whole[:, first:last] = part.reshape(neurons, last - first)
+        return whole
 
     # What the rules look at ----------------------------------------------------------------------
 
     def _values(self, layer: int, name: str) -> NDArray[np.float32]:
-        copied: NDArray[np.float32] = self._arrays[layer][name].copy()  # type: ignore[assignment]
-        return copied
+        """A copy of what belongs to the active weights, in ascending position."""
+        values, place = self._arrays[layer][name], self._arrays[layer].get("place")
+        ordered: NDArray[np.float32] = values.copy() if place is None else values[place]  # type: ignore[assignment,index]
+        return ordered
 
     def weights(self, layer: int) -> NDArray[np.float32]:
         return self._values(layer, "weight")
 
     def biases(self, layer: int) -> NDArray[np.float32]:
-        return self._values(layer, "bias")
+        copied: NDArray[np.float32] = self._arrays[layer]["bias"].copy()  # type: ignore[assignment]
+        return copied
 
     def momenta(self, layer: int) -> NDArray[np.float32]:
         return self._values(layer, "first")
@@ -259,8 +271,8 @@ class SparseEngine:
             c_int64(len(rows)),
         )
         depth = len(self._network.layers)
-        inputs = [_aligned_copy(self._buffer(layer, "input")) for layer in range(depth)]
-        deltas = [_aligned_copy(self._buffer(layer, "delta")) for layer in range(depth)]
+        inputs = [self._buffer(layer, "input") for layer in range(depth)]
+        deltas = [self._buffer(layer, "delta") for layer in range(depth)]
         if diverged or not all(np.isfinite(array).all() for array in (*inputs, *deltas)):
             raise Diverged
         return ChunkedGradients(self._kernels, inputs, deltas)
@@ -274,13 +286,14 @@ class SparseEngine:
         for layer, change in enumerate(changes):
             before = self._active[layer]
             names = ["weight", "first", "second"][: 1 + len(self._fresh_state(0))]
+            place = np.searchsorted(change.active, change.new)
             carried = []
             for power, name in enumerate(names):
                 values = np.empty(len(change.active), dtype=np.float32)
                 self._kernels.carry(
                     _pointer(before),
                     c_int64(len(before)),
-                    _pointer(self._arrays[layer][name]),
+                    _pointer(self._values(layer, name)),
                     _pointer(change.active),
                     c_int64(len(change.active)),
                     _pointer(values),
@@ -288,7 +301,7 @@ class SparseEngine:
                 given: NDArray[np.float32] | float = change.values
                 if name != "weight":
                     given = 0.0 if change.state is None else change.state**power
-                values[np.searchsorted(change.active, change.new)] = given
+                values[place] = given
                 carried.append(values)
             self._connect(layer, change.active, carried[0], *carried[1:])
         self._check_budget()
@@ -300,30 +313,31 @@ class SparseEngine:
         weights: NDArray[np.float32],
         *states: NDArray[np.float32],
     ) -> None:
-        """Makes these the layer's active weights."""
+        """Makes these the layer's active weights; values in ascending position."""
         struct, count = self._layers[layer], len(positions)
         outputs, inputs = int(struct.outputs), int(struct.inputs)
         assert len(weights) == count and all(len(state) == count for state in states)
         self._active[layer] = positions
         start, column = _pattern(self._kernels, positions, outputs, inputs)
         struct.count = count
-        self._show(
-            layer,
-            start=start,
-            column=column,
-            weight=weights,
-            gradient=np.empty(count, dtype=np.float32),
-            **dict(zip(("first", "second"), states, strict=False)),
-        )
+        values = dict(zip(("weight", "first", "second"), (weights, *states), strict=False))
         if layer > 0:  # nothing is propagated to the features
             in_start = np.empty(inputs + 1, dtype=np.int64)
-            in_row, in_place = np.empty((2, count), dtype=np.int32)
+            in_row, place = (np.empty(count, dtype=np.int32) for _ in range(2))
             self._kernels.transposed(
                 c_int64(outputs),
                 c_int64(inputs),
-                *map(_pointer, (start, column, in_start, in_row, in_place)),
+                *map(_pointer, (start, column, in_start, in_row, place)),
             )
-            self._show(layer, in_start=in_start, in_row=in_row, in_place=in_place)
+            by_output = np.empty(count, dtype=np.float32)
+            self._show(
+                layer, in_start=in_start, in_row=in_row, place=place, by_output=by_output
+            )
+            for name, array in values.items():
+                values[name] = np.empty_like(array)
+                values[name][place] = array
+        gradient = np.empty(count + SPARE, dtype=np.float32)
+        self._show(layer, start=start, column=column, gradient=gradient, **values)
         if self._corrects and layer < len(self._layers) - 1:
             counts = np.diff(start)
             mean = max(1, count) / outputs
@@ -349,14 +363,13 @@ class ChunkedGradients:
     def at(self, layer: int, positions: Positions) -> NDArray[np.float32]:
         inputs, delta = self._inputs[layer], self._deltas[layer]
         start, column = _pattern(self._kernels, positions, len(delta), len(inputs))
-        values = np.empty(len(positions), dtype=np.float32)
+        values = np.zeros(len(positions) + SPARE, dtype=np.float32)
         self._kernels.sampled(
             c_int64(len(delta)),
-            c_int64(len(positions)),
             *map(_pointer, (start, column, delta, inputs, values)),
             c_int64(delta.shape[1]),
         )
-        return values
+        return values[: len(positions)]
 
     def dense(self, layer: int) -> NDArray[np.float32]:
         values: NDArray[np.float32] = (self._deltas[layer] @ self._inputs[layer].T).reshape(-1)
@@ -377,10 +390,13 @@ class ChunkedGradients:
         if count == 0:
             return np.zeros(0, dtype=np.int64)
         inputs, delta = self._inputs[layer], self._deltas[layer]
-        room = count + max(count, 4096)
+        room = 4 * count + 4096
         size, scratch = np.empty((2, room), dtype=np.float32)
         position = np.empty(room, dtype=np.int64)
-        best = _Best(count, 0, room, 0, -1.0, *(a.ctypes.data for a in (size, scratch, position)))
+        arrays = (size, scratch, position, taken)
+        best = _Best(
+            count, 0, room, len(taken), -1.0, GROWTH_TIE, *(array.ctypes.data for array in arrays)
+        )
         at_once = max(1, CHUNK // len(inputs))
         buffer = np.empty((min(at_once, len(delta)), len(inputs)), dtype=np.float32)
         for first in range(0, len(delta), at_once):
@@ -391,10 +407,8 @@ class ChunkedGradients:
                 _pointer(product),
                 c_int64(product.size),
                 c_int64(first * len(inputs)),
-                _pointer(taken),
-                c_int64(len(taken)),
             )
-        self._kernels.shrink(byref(best))
+        self._kernels.shrink(byref(best), c_int32(True))
         assert best.held == count, "scores must be finite and enough positions free"
         return position[:count].copy()
 
@@ -418,7 +432,7 @@ def _pattern(
 
 def _pointer(array: NDArray[np.generic]) -> c_void_p:
     assert array.flags.c_contiguous
-    return c_void_p(array.ctypes.data)
+    return array.ctypes.data_as(c_void_p)  # keeps the array alive as long as the pointer
 
 
 def _aligned(count: int) -> NDArray[np.float32]:
@@ -426,9 +440,3 @@ def _aligned(count: int) -> NDArray[np.float32]:
     raw = np.zeros(count + LANES, dtype=np.float32)
     skip = -raw.ctypes.data // 4 % LANES
     return raw[skip : skip + count]
-
-
-def _aligned_copy(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    copied = _aligned(array.size).reshape(array.shape)
-    copied[:] = array
-    return copied

@@ -191,10 +191,21 @@ def next_threshold(threshold: float, dropped: int, wanted: float) -> float:
     return threshold * 2.0 if dropped < 0.9 * wanted else threshold
 
 
-def keep_largest(scores: NDArray[np.floating], count: int) -> NDArray[np.bool_]:
-    """True for the `count` largest scores; of equal scores the first ones win."""
-    keep = np.zeros(len(scores), dtype=np.bool_)
-    keep[largest(scores, count)] = True
+def keep_largest(
+    scores: NDArray[np.floating], count: int, tie: float = 0.0
+) -> NDArray[np.bool_]:
+    """True for the `count` largest scores; of equal scores the first ones win.
+
+    tie: scores that differ from the smallest one kept by less than this share of it count as equal.
+    """
+    if count == 0:
+        return np.zeros(len(scores), dtype=np.bool_)
+    least = np.partition(scores, len(scores) - count)[len(scores) - count]
+    margin = abs(least) * scores.dtype.type(tie)
+    keep: NDArray[np.bool_] = scores > least + margin
+    ties = np.flatnonzero((scores >= least - margin) & ~keep)
+    keep[ties[: count - np.count_nonzero(keep)]] = True
+    assert np.count_nonzero(keep) == count, "scores must be finite"
     return keep
 
 
@@ -230,16 +241,10 @@ def keep_by_sign_counts(weights: NDArray[np.float32], zeta: float) -> NDArray[np
 # Growing -----------------------------------------------------------------------------------------
 
 
-def largest(scores: NDArray[np.floating], count: int) -> Positions:
-    """The positions of the `count` largest scores, ascending; of equal scores the lowest win."""
-    if count == 0:
-        return np.zeros(0, dtype=np.int64)
-    threshold = np.partition(scores, len(scores) - count)[len(scores) - count]
-    above = np.flatnonzero(scores > threshold)
-    ties = np.flatnonzero(scores == threshold)[: count - len(above)]
-    chosen = np.sort(np.concatenate([above, ties]))
-    assert len(chosen) == count, "scores must be finite"
-    return chosen
+GROWTH_TIE = 1e-5
+"""Growth scores this close to the cut, relatively, are equal. Equal or constant features give equal
+gradients, and sums in another order differ in the last digits: without this, engines would settle
+such ties each in its own way."""
 
 
 def grow_by_score(
@@ -251,18 +256,21 @@ def grow_by_score(
     """The `count` positions with the largest scores among those not taken, ascending.
 
     scores: one for every position of the layer, >= 0; fired: positions that have been active
-    before, which come only after all that have not.
+    before, which come only after all that have not. Ties go to the lowest position.
     """
     ranked = scores.astype(np.float32).reshape(-1)  # a copy: the caller's scores stay
     # -inf and not 0: a taken position must lose against a free one whose score is 0.
     ranked[taken] = -np.inf
-    if fired is None:
-        return largest(ranked, count)
-    fresh = ranked.copy()
-    fresh[fired] = -np.inf
-    first = largest(fresh, min(count, int(np.count_nonzero(fresh > -np.inf))))
-    ranked[first] = -np.inf
-    return np.sort(np.concatenate([first, largest(ranked, count - len(first))]))
+    first = np.zeros(len(ranked), dtype=np.bool_)
+    if fired is not None:
+        fresh = ranked.copy()
+        fresh[fired] = -np.inf
+        first = keep_largest(
+            fresh, min(count, int(np.count_nonzero(fresh > -np.inf))), GROWTH_TIE
+        )
+        ranked[first] = -np.inf
+    rest = keep_largest(ranked, count - int(np.count_nonzero(first)), GROWTH_TIE)
+    return np.flatnonzero(first | rest)
 
 
 def grow_at_random(size: int, taken: Positions, count: int, rng: np.random.Generator) -> Positions:

@@ -17,6 +17,7 @@ from target_algorithms.topology import (
     allocate,
     among,
     grow_at_random,
+    grow_by_score,
     grow_fresh_at_random,
     keep_above,
     keep_by_sign_counts,
@@ -24,7 +25,6 @@ from target_algorithms.topology import (
     keep_globally,
     keep_largest,
     keep_scores,
-    largest,
     number_to_drop,
     union,
     without,
@@ -109,12 +109,11 @@ def update(
             if size - len(both) >= counts[layer]:
                 taken = both
         grown = _grown(topology, seen, layer, taken, counts[layer], rng)
-        after = union(survivors[layer], grown)
         again = among(grown, released[layer])
         changes.append(
             LayerUpdate(
-                active=after,
-                dropped=without(released[layer], grown),
+                active=union(survivors[layer], grown),
+                dropped=without(released[layer], grown[again]),
                 new=grown if topology.regrown_value == "new" else grown[~again],
             )
         )
@@ -143,7 +142,7 @@ def prune_neurons(seen: Seen, fan_ins: Sequence[int], share: float) -> Update:
         importance = np.bincount(neurons, weights=np.abs(seen.weights[layer]), minlength=count)
         alive = np.flatnonzero(np.bincount(neurons, minlength=count))
         stay = len(alive) - min(number_to_drop(share, len(alive), "floor"), len(alive) - 1)
-        keep[layer] = np.isin(neurons, alive[largest(importance[alive], stay)])
+        keep[layer] = np.isin(neurons, alive[keep_largest(importance[alive], stay)])
     return _without(seen, keep)
 
 
@@ -282,13 +281,8 @@ def _grown(
             number = min(size - len(taken), max(asked, wanted))
             candidates = grow_at_random(size, taken, number, rng)
             scores = np.abs(seen.grow_scores.at(layer, candidates))
-            if fired is not None:
-                # Ranks keep the order within either group and put the fresh ones first.
-                fresh = ~among(candidates, fired)
-                order = np.lexsort((np.arange(number), -scores, ~fresh))
-                grown = np.sort(candidates[order[:wanted]])
-            else:
-                grown = candidates[largest(scores, wanted)]
+            old = None if fired is None else np.flatnonzero(among(candidates, fired))
+            grown = candidates[grow_by_score(scores, grown, wanted, old)]
     if random_count:
         both = union(taken, grown)
         if topology.unfired_bias > 0.0:
