@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from target_algorithms.architectures import blocks, has_shortcut
+from target_algorithms.architectures import blocks, has_shortcut, sites
 from target_algorithms.networks import (
     NORM_EPSILON,
     NORM_MOMENTUM,
+    SRELU_START,
     Network,
     dropout_keep,
 )
@@ -29,6 +30,24 @@ class Parameters:
     """(mean, variance) of every site, for batch normalisation."""
     srelus: Sequence[Tensor]
     """(4, channels): left threshold and slope, right threshold and slope, of every site."""
+
+
+def fresh(network: Network, weights: Sequence[Tensor]) -> Parameters:
+    """The parameters of a network before training, around these weights, in their precision."""
+    channels = sites(network)
+
+    def full(value: float, *shape: int) -> Tensor:
+        return weights[0].new_full(shape, value, requires_grad=False)
+
+    norms = channels if network.norm != "none" else ()
+    srelus = channels if network.activation == "srelu" else ()
+    return Parameters(
+        weights=weights,
+        biases=[full(0.0, layer.neurons) for layer in network.layers],
+        norms=[(full(1.0, count), full(0.0, count)) for count in norms],
+        running=[(full(0.0, count), full(1.0, count)) for count in norms],
+        srelus=[weights[0].new_tensor(SRELU_START).view(4, 1).repeat(1, n) for n in srelus],
+    )
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,8 @@ class _Through:
 
     def _activate(self, values: Tensor, number: int) -> Tensor:
         kind = self.network.activation
+        if kind == "linear":
+            return values
         if kind == "gelu":
             return F.gelu(values)
         if kind == "srelu":

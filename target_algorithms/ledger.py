@@ -5,6 +5,7 @@ twice that for the backward pass; an update with gradient growth costs the forwa
 gradient by the activations at the sparse price, the gradient by the weights at the dense one; an
 optimiser state that follows the dense gradient (SNFS) makes every step cost that. A multiplication
 with its addition counts as two; biases, normalisation and activation functions are left out.
+An update that uses the gradient of a step shares the step's pass.
 """
 
 from collections.abc import Sequence
@@ -22,27 +23,14 @@ def forward_flops(network: Network, counts: Sequence[int]) -> float:
     )
 
 
-def step_flops(sparse: float, dense: float, *, dense_weight_gradient: bool) -> float:
-    """An optimiser step for one sample: 3 f_S, or 2 f_S + f_D if it takes all weights' gradient.
+def pass_flops(
+    sparse: float, dense: float, *, gradient_of: str, candidates: float | None = None
+) -> float:
+    """A forward and backward pass for one sample: 2 f_S and the gradient of the weights looked at.
 
-    The latter is the price of a dense optimiser state, of a batch whose gradient is accumulated
-    for growth, and of a step that shares its pass with an update.
+    gradient_of: `active` weights f_S (an optimiser step costs 3 f_S), `all` f_D, `none` nothing.
+    candidates: inactive weights that are looked at besides, as a multiple of the active ones.
     """
-    return 2.0 * sparse + (dense if dense_weight_gradient else sparse)
-
-
-def update_flops(sparse: float, dense: float, looks_at: str, candidates: float | None) -> float:
-    """The gradient of an update for one sample.
-
-    looks_at: `all` weights' gradient, 2 f_S + f_D; that of `candidates` (so many times the active
-    weights) and of the active ones, 2 f_S + f_C; that of `active` weights, 3 f_S; or `nothing`.
-    """
-    if looks_at == "nothing":
-        return 0.0
-    if looks_at == "active":
-        return 3.0 * sparse
-    if looks_at == "candidates":
-        assert candidates is not None
-        return 2.0 * sparse + min(dense, candidates * sparse)
-    assert looks_at == "all", looks_at
-    return 2.0 * sparse + dense
+    weights = {"active": sparse, "all": dense, "none": 0.0}[gradient_of]
+    more = 0.0 if candidates is None or gradient_of == "all" else candidates * sparse
+    return 2.0 * sparse + weights + min(dense - sparse, more)

@@ -64,7 +64,8 @@ class Network:
     image: tuple[int, int, int] | None = None
     """(channels, height, width) of the inputs of a convolutional network."""
     activation: str = "relu"
-    """relu, leaky_relu, all_relu, srelu or gelu (exact, with erf); of hidden layers."""
+    """relu, leaky_relu, all_relu, srelu or gelu (exact, with erf); of hidden layers. `linear` is
+    for SynFlow's passes only."""
     all_relu_slope: float = 0.6
     norm: str = "none"
     """none, batch or layer: normalisation of hidden layers, between weights and activation, with

@@ -9,7 +9,7 @@ Evci et al., ICML 2020, https://arxiv.org/abs/1911.11134; SNFS: Dettmers & Zettl
 https://arxiv.org/abs/1907.04840; ITOP: Liu et al., ICML 2021, https://arxiv.org/abs/2102.02887;
 GraNet: Liu et al., NeurIPS 2021, https://arxiv.org/abs/2106.10404; MEST: Yuan et al., NeurIPS
 2021, https://arxiv.org/abs/2110.14032; DSR: Mostafa & Wang, ICML 2019,
-https://arxiv.org/abs/1902.05967; GSE: Heddes et al., 2024, https://arxiv.org/abs/2401.06568;
+https://arxiv.org/abs/1902.05967; GSE: Heddes et al., 2024, https://arxiv.org/abs/2401.06898;
 drop criteria compared: Nowak et al., NeurIPS 2023, https://arxiv.org/abs/2306.12230; importance
 pruning: Curci et al., 2021, https://arxiv.org/abs/2102.01732.
 """
@@ -28,8 +28,17 @@ DropRule = Literal[
     "threshold",
     "random",
 ]
+YesNo = Literal["yes", "no"]
+InitMask = Literal["random", "snip", "grasp", "synflow"]
+Rounding = Literal["floor", "ceil", "nearest"]
+GrownInit = Literal["zero", "normal", "layer_init", "gradient_step"]
+GrownState = Literal["zero", "keep", "gradient"]
+UpdateMode = Literal["replace_step", "before_step", "after_step"]
+DensityPath = Literal["constant", "cubic", "soft_bound", "cyclic"]
+LayerKind = Literal["sparse", "dense"]
+DropSchedule = Literal["constant", "step", "linear", "cosine", "polynomial", "learning_rate"]
 GrowScore = Literal["gradient", "gradient_ema", "momentum", "unfired_gradient"]
-Redistribution = Literal["none", "momentum", "gradient", "magnitude", "nonzeros"]
+Redistribution = Literal["none", "score", "momentum", "gradient", "magnitude", "nonzeros"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +54,12 @@ class Topology:
     layer_density_power: float = 1.0
     """Exponent of the Erdos-Renyi raw density, in [0, 1]: 1 is ER/ERK (a layer's density is
     proportional to (n_in + n_out) / (n_in * n_out)), 0 the same density everywhere."""
-    first_layer: Literal["sparse", "dense"] = "sparse"
+    first_layer: LayerKind = "sparse"
     """`dense` pays for the layer from the budget, up to half of it: a layer that is larger gets
     half of the budget."""
-    last_layer: Literal["sparse", "dense"] = "sparse"
+    last_layer: LayerKind = "sparse"
     """The same for the output layer."""
-    init_mask: Literal["random", "snip", "grasp", "synflow"] = "random"
+    init_mask: InitMask = "random"
     """Random with the counts above, or the largest saliencies of the dense initial network over
     all layers, at least one weight a layer (`saliency`)."""
 
@@ -71,14 +80,15 @@ class Topology:
     drop_scope: Literal["layer", "global"] = "layer"
     """Is the share dropped in every layer, or of all layers together (at least one weight of each
     stays)? The sign rules are by layer, the threshold is global."""
-    drop_rounding: Literal["floor", "ceil", "nearest"] = "floor"
+    drop_rounding: Rounding = "floor"
     """Rounding of the number to drop: RigL floor, SNFS ceil, JaxPruner nearest."""
     drop_fraction: float = 0.3
     """Share of the active weights that the first update replaces, in [0, 1] (alpha in RigL, zeta
     in SET)."""
-    drop_schedule: Literal["constant", "linear", "cosine", "polynomial", "learning_rate"] = "cosine"
-    """How the share falls from the start to `update_end`: RigL cosine, SET constant; with
-    `learning_rate` it is proportional to the learning rate."""
+    drop_schedule: DropSchedule = "cosine"
+    """How the share falls from the start to `update_end`: RigL cosine, SET constant, MEST `step`
+    (half of it after 3/4 of that time); with `learning_rate` it is proportional to the learning
+    rate."""
     drop_power: float = 3.0
     """Exponent of `polynomial`: share (1 - progress)^power."""
     drop_final: float = 0.0
@@ -99,7 +109,7 @@ class Topology:
     weights, > 0 (GSE's gamma); None: at all."""
     gradient_accumulation: int = 1
     """The gradient is a mean over so many batches up to the update, >= 1 (rigl-torch)."""
-    regrow_dropped: Literal["yes", "no"] = "yes"
+    regrow_dropped: YesNo = "yes"
     """May an update grow what it has just dropped? `no` is DSR; where a layer has too few other
     free positions they may."""
     regrown_value: Literal["keep", "new"] = "keep"
@@ -111,12 +121,12 @@ class Topology:
 
     # Values and optimiser state of grown weights
 
-    grown_init: Literal["zero", "normal", "layer_init", "gradient_step"] = "zero"
+    grown_init: GrownInit = "zero"
     """zero (RigL); N(0, scale^2) (SET's code, 0.1); scale times a draw from the layer's initial
     distribution; a step of scale times the learning rate down the gradient."""
     grown_scale: float = 1.0
     """> 0; see `grown_init`."""
-    grown_state: Literal["zero", "keep", "gradient"] = "zero"
+    grown_state: GrownState = "zero"
     """Optimiser state of new weights: zero (RigL); `keep` what a dense state holds (SNFS), zero
     without one; `gradient` velocity or first moment the gradient, second moment its square."""
     inactive_state: Literal["masked", "dense"] = "masked"
@@ -126,32 +136,35 @@ class Topology:
     # Between layers and over time
 
     redistribution: Redistribution = "none"
-    """Where dropped weights are grown: every layer gets its own back, or in proportion to the mean
-    |momentum| (SNFS), |gradient| or |weight| of its active weights or to their number (DSR)."""
+    """Where dropped weights are grown: every layer gets its own back; `score` where the largest
+    growth scores of all layers are (GSE); or in proportion to the mean |momentum| (SNFS),
+    |gradient| or |weight| of a layer's active weights or to their number (DSR)."""
     update_unit: Literal["steps", "epochs"] = "steps"
     """Unit of `update_interval`: optimiser steps (RigL) or passes over the training part (SET)."""
     update_interval: int = 100
     """Steps or epochs between two updates, >= 1 (Delta T)."""
-    update_at_start: bool = True
+    update_at_start: YesNo = "yes"
     """Is an update due before the first step (RigL's and JaxPruner's code)?"""
     update_start: float = 0.0
     """Share of the training budget before which no update is made, in [0, 1]."""
     update_end: float = 0.75
     """Share of the training budget after which the mask stays, in [0, 1] (T_end / T)."""
-    update_mode: Literal["replace_step", "before_step", "after_step"] = "replace_step"
+    update_mode: UpdateMode = "replace_step"
     """`replace_step`: an update spends a batch, on which no optimiser step is made (RigL's code);
     `before_step`: it spends a batch, on which the next step is then made as well, which counts
     twice against the budget; `after_step`: it follows a step and uses the gradient of that step's
     batch, taken before the step (SET, ITOP)."""
-    evolve_last_layer: bool = True
+    evolve_last_layer: YesNo = "yes"
     """Is the output layer updated too (SET 2018: yes; Curci et al. 2021: no)?"""
-    density_path: Literal["constant", "cubic", "soft_bound", "cyclic"] = "constant"
+    density_path: DensityPath = "constant"
     """Number of active weights over time, down to the budget: `cubic` GraNet's schedule, pruned
     over all layers by magnitude; `soft_bound` MEST's EM&S, the initial density for 3/4 of the path,
-    then the mean of both; `cyclic` back and forth between the two in equal halves (after AC/DC).
+    then the mean of both, each update dropping down to the budget and growing up again; `cyclic` back and forth between the two in equal halves (after AC/DC).
     Never more than the scenario's peak, which is the budget unless it grants another."""
     initial_density: float = 0.5
-    """Density at the start of a path, in (0, 1]."""
+    """Density at the start of a path, in (0, 1]; or"""
+    initial_factor: float | None = None
+    """the number of active weights at its start as a multiple of the budget, > 1."""
     path_end: float = 0.5
     """Share of the training budget at which a path has reached the budget of active weights, in
     (0, 1)."""
@@ -173,16 +186,28 @@ class Topology:
 
     @property
     def needs_gradient(self) -> bool:
-        """Does an update look at a gradient, of active weights at least?"""
-        return self.grows_by_gradient or (
-            self.kind == "dynamic"
-            and (
-                self.drop_rule in ("mest", "snip", "reciprocal")
-                or self.redistribution == "gradient"
-                or self.grown_init == "gradient_step"
-                or self.grown_state == "gradient"
-            )
-        )
+        """Does an update look at a gradient?"""
+        return self.grows_by_gradient or self.update_gradient != "none"
+
+    @property
+    def update_gradient(self) -> Literal["all", "active", "none"]:
+        """The weights whose gradient an update looks at besides `grow_candidates`."""
+        if self.kind != "dynamic":
+            return "none"
+        if self.grows_by_gradient and (
+            self.grow_candidates is None
+            or self.grow_score == "gradient_ema"
+            or self.gradient_accumulation > 1
+        ):
+            return "all"
+        if (
+            self.drop_rule in ("mest", "snip", "reciprocal")
+            or self.redistribution == "gradient"
+            or self.grown_init == "gradient_step"
+            or self.grown_state == "gradient"
+        ):
+            return "active"
+        return "none"
 
     @property
     def needs_dense_memory(self) -> str | None:
@@ -226,7 +251,7 @@ class Recipe:
     decay_kind: Literal["coupled", "decoupled", "independent"] | None = "coupled"
     """Of sgd: added to the gradient; times the learning rate, past the momentum; or past both, as
     in SET's code. That of adamw is decoupled."""
-    decay_biases: Literal["yes", "no"] = "no"
+    decay_biases: YesNo = "no"
     """Do biases decay as well (SET's code)?"""
     batch_size: int = 64
     """Rows of a batch, >= 1; the last of an epoch and of the budget may be smaller."""
@@ -236,7 +261,7 @@ class Recipe:
     """Slope of all_relu, > 0."""
     norm: Literal["none", "batch", "layer"] = "none"
     """Normalisation of the hidden layers."""
-    sparse_gradient_correction: Literal["yes", "no"] | None = "no"
+    sparse_gradient_correction: YesNo | None = "no"
     """Undoes what normalisation does to the gradient of sparse neurons (SparseOpt); see
     `engine.Optimizer.gradient_correction`."""
     dropout: float = 0.0

@@ -382,12 +382,15 @@ def drop_fraction_at(
 ) -> float:
     """The share to drop when `progress` in [0, 1] of the time up to the last update has passed.
 
-    Falls from `initial` to `final` by `linear`, `cosine` or `polynomial` (with its power);
-    `learning_rate`: in proportion to the learning rate, given as a share of the initial one.
+    Falls from `initial` to `final` by `linear`, `cosine` or `polynomial` (with its power); `step`:
+    halved after three quarters of the time (MEST's scripts); `learning_rate`: in proportion to the
+    learning rate, given as a share of the initial one.
     """
     progress = min(max(progress, 0.0), 1.0)
     if schedule == "constant":
         return initial
+    if schedule == "step":
+        return initial if progress < 0.75 else initial / 2.0
     if schedule == "learning_rate":
         return final + (initial - final) * learning_rate
     if schedule == "linear":

@@ -25,7 +25,7 @@ from target_algorithms.engine import (
 )
 from target_algorithms.errors import BadInput
 from target_algorithms.instances import Split
-from target_algorithms.ledger import forward_flops, step_flops, update_flops
+from target_algorithms.ledger import forward_flops, pass_flops
 from target_algorithms.networks import (
     Network,
     dead_neurons,
@@ -300,7 +300,7 @@ class _Run:
         self.flops = 0.0
         self.samples = self.steps = self.epochs = self.updates = self.peak = 0
         # RigL may update before the first step, SET not before the first epoch is over.
-        self.last_update = None if topology.update_at_start else 0
+        self.last_update = None if topology.update_at_start == "yes" else 0
         self.threshold = topology.drop_threshold
         self.pending: list[tuple[NDArray[np.int64], float]] = []
         self.averages: list[NDArray[np.float32]] | None = None
@@ -318,17 +318,23 @@ class _Run:
         sparse = forward_flops(self.network, self.counts)
         dense = forward_flops(self.network, self.network.sizes)
         topology = self.topology
-        all_weights = topology.kind == "dynamic" and topology.inactive_state == "dense"
-        self.step_price = step_flops(sparse, dense, dense_weight_gradient=all_weights)
-        self.dense_step_price = step_flops(sparse, dense, dense_weight_gradient=True)
-        self.update_price = update_flops(sparse, dense, self._looks_at(), topology.grow_candidates)
+        follows = topology.kind == "dynamic" and topology.inactive_state == "dense"
+        step, looks = "all" if follows else "active", topology.update_gradient
+        candidates = topology.grow_candidates if topology.grows_by_gradient else None
+        # FLOPs a row of: a step; one whose gradient is accumulated; an update by itself, and one
+        # that uses the gradient of a step.
+        self.step_price = pass_flops(sparse, dense, gradient_of=step)
+        self.dense_step_price = pass_flops(sparse, dense, gradient_of="all")
+        self.update_price = self.shared_price = 0.0
+        if topology.needs_gradient:
+            self.update_price = pass_flops(
+                sparse, dense, gradient_of=looks, candidates=candidates
+            )
+            both = "all" if "all" in (step, looks) else "active"
+            self.shared_price = pass_flops(
+                sparse, dense, gradient_of=both, candidates=candidates
+            )
         self.on_update(self.active)
-
-    def _looks_at(self) -> str:
-        topology = self.topology
-        if topology.grows_by_gradient:
-            return "all" if topology.grow_candidates is None else "candidates"
-        return "active" if topology.needs_gradient else "nothing"
 
     def _target(self) -> int:
         """The number of active weights wanted now."""
@@ -346,17 +352,19 @@ class _Run:
     def progress(self) -> float:
         """Share of the budget that is spent."""
         if self.budget.training_samples is not None:
-            return self.samples / self.budget.training_samples
+            return min(1.0, self.samples / self.budget.training_samples)
         assert self.budget.training_flops is not None
         return min(1.0, self.flops / self.budget.training_flops)
 
     def _affordable(self, wanted: int, price: float) -> int:
         """How many of the rows wanted the budget still pays; price: FLOPs a row."""
         if self.budget.training_samples is not None:
-            return min(wanted, self.budget.training_samples - self.samples)
-        assert self.budget.training_flops is not None
-        # What is left is a difference of large sums: a row is not lost to rounding.
-        return min(wanted, math.floor((self.budget.training_flops - self.flops) / price + 1e-6))
+            left = self.budget.training_samples - self.samples
+        else:
+            assert self.budget.training_flops is not None
+            # The difference of large sums: a row is not lost to rounding.
+            left = math.floor((self.budget.training_flops - self.flops) / price + 1e-6)
+        return max(0, min(wanted, left))
 
     def _spend(self, rows: int, price: float) -> None:
         self.samples += rows
@@ -376,6 +384,8 @@ class _Run:
             if topology.kind == "dynamic" and topology.density_path != "constant":
                 peak = self.budget.peak_weights or self.ceiling
                 asked = round(topology.initial_density * self.total)
+                if topology.initial_factor is not None:
+                    asked = round(topology.initial_factor * self.ceiling)
                 self.start = max(self.ceiling, min(peak, asked))
         if topology.kind != "dense" and topology.init_mask != "random":
             active, values = self._salient(empty)
@@ -407,9 +417,10 @@ class _Run:
         )
         power = self.recipe.learning_rate_density_power
         self.learning_rate = self.recipe.learning_rate * (self.ceiling / self.total) ** -power
-        if self._affordable(1, self.step_price) < 1:
+        granted = self.budget.training_flops
+        if granted is not None and granted < self.step_price:
             raise BadInput(
-                f"training_flops = {self.budget.training_flops:g} do not pay for one row: "
+                f"training_flops = {granted:g} do not pay for one row: "
                 f"expected at least {self.step_price:g}"
             )
 
@@ -467,7 +478,7 @@ class _Run:
             gathers = looks or self._accumulates()
             price = self.step_price
             if gathers:
-                price = max(price, self.update_price if looks else self.dense_step_price)
+                price = self.shared_price if looks else self.dense_step_price
             batch = whole[: self._affordable(len(whole), price)]
             if len(batch) == 0:
                 break
@@ -506,7 +517,7 @@ class _Run:
         after = topology.update_mode == "after_step"
         if topology.kind != "dynamic":
             return False
-        price = max(self.step_price, self.update_price) if after else self.update_price
+        price = max(self.step_price, self.shared_price) if after else self.update_price
         if self._affordable(batch + 1, max(price, 1.0)) <= batch:
             return False
         now = self.progress
@@ -599,6 +610,8 @@ class _Run:
             power=topology.drop_power,
             learning_rate=learning_rate_at(schedule, 1.0, progress, self.recipe.warmup),
         )
+        if topology.density_path == "soft_bound":
+            fraction = 1.0 - self.ceiling / self.used
         done = update(
             topology,
             self._with_scores(self._seen(), gradient),

@@ -99,22 +99,16 @@ def update(
     survivors = [seen.active[i][keep[i]] for i in layers]
     released = [seen.active[i][~keep[i]] for i in layers]
     lost = [int(np.count_nonzero(stays[i])) - len(survivors[i]) for i in layers]
-    counts = _to_grow(topology, seen, survivors, lost, target)
+    grown = _grown(topology, seen, survivors, released, lost, target, rng)
 
     changes = []
-    for layer, size in enumerate(seen.sizes):
-        taken = survivors[layer]
-        if topology.regrow_dropped == "no":
-            both = union(taken, released[layer])
-            if size - len(both) >= counts[layer]:
-                taken = both
-        grown = _grown(topology, seen, layer, taken, counts[layer], rng)
-        again = among(grown, released[layer])
+    for layer in layers:
+        again = among(grown[layer], released[layer])
         changes.append(
             LayerUpdate(
-                active=union(survivors[layer], grown),
-                dropped=without(released[layer], grown[again]),
-                new=grown if topology.regrown_value == "new" else grown[~again],
+                active=union(survivors[layer], grown[layer]),
+                dropped=without(released[layer], grown[layer][again]),
+                new=grown[layer] if topology.regrown_value == "new" else grown[layer][~again],
             )
         )
     total = sum(len(change.active) for change in changes)
@@ -166,7 +160,7 @@ def _dropped(
     """Which active weights survive the drop rule, given which have not been pruned before it."""
     rule = topology.drop_rule
     last = len(seen.sizes) - 1
-    evolving = [layer < last or topology.evolve_last_layer for layer in range(last + 1)]
+    evolving = [layer < last or topology.evolve_last_layer == "yes" for layer in range(last + 1)]
     scores = [
         _scores(topology, seen, layer, rng)[stays[layer]]
         if rule not in ("sign", "sign_nominal")
@@ -219,17 +213,77 @@ def _scores(
     return keep_scores(topology.drop_rule, weights, gradient, topology.mest_lambda)
 
 
-def _to_grow(
+def _grown(
+    topology: Topology,
+    seen: Seen,
+    survivors: Sequence[Positions],
+    released: Sequence[Positions],
+    lost: Sequence[int],
+    target: int,
+    rng: np.random.Generator,
+) -> list[Positions]:
+    """What every layer grows; lost: how many weights each has just dropped."""
+    layers = range(len(seen.sizes))
+    total = target - sum(len(positions) for positions in survivors)
+    taken = list(survivors)
+    if topology.redistribution == "score":
+        needs = [number + total - sum(lost) for number in lost]
+    else:
+        needs = list(_counts(topology, seen, survivors, lost, total))
+    if topology.regrow_dropped == "no":
+        for layer in layers:
+            both = union(survivors[layer], released[layer])
+            if seen.sizes[layer] - len(both) >= needs[layer]:
+                taken[layer] = both
+    if topology.redistribution != "score":
+        pools = [_pool(topology, seen, i, taken[i], needs[i], rng) for i in layers]
+        return [_grow(topology, seen, i, taken[i], needs[i], pools[i], rng) for i in layers]
+
+    # The best of every layer compete; each brings enough for all that is to be grown.
+    best = []
+    for layer in layers:
+        own = _pool(topology, seen, layer, taken[layer], needs[layer], rng)
+        if own is None:
+            assert seen.grow_scores is not None
+            most = min(total, seen.sizes[layer] - len(taken[layer]))
+            own = seen.grow_scores.largest(layer, most, taken[layer], _fired(topology, seen, layer))
+        best.append(own)
+    if topology.evolve_last_layer == "no" and sum(map(len, best[:-1])) >= total:
+        best[-1] = best[-1][:0]
+    chosen = _winners(topology, seen, best, total)
+    return [
+        _grow(topology, seen, i, taken[i], int(np.count_nonzero(chosen[i])), best[i], rng)
+        for i in layers
+    ]
+
+
+def _winners(
+    topology: Topology, seen: Seen, pools: Sequence[Positions], count: int
+) -> list[NDArray[np.bool_]]:
+    """Which positions of the pools have the `count` largest growth scores of all layers."""
+    assert seen.grow_scores is not None
+    scores = [np.abs(seen.grow_scores.at(layer, pool)) for layer, pool in enumerate(pools)]
+    old = None
+    if topology.grow_score == "unfired_gradient":
+        old = np.flatnonzero(
+            np.concatenate([among(pool, seen.fired[i]) for i, pool in enumerate(pools)])
+        )
+    everything = np.concatenate(scores)
+    chosen = np.zeros(len(everything), dtype=np.bool_)
+    chosen[grow_by_score(everything, np.zeros(0, dtype=np.int64), count, old)] = True
+    return np.split(chosen, np.cumsum([len(pool) for pool in pools])[:-1])
+
+
+def _counts(
     topology: Topology,
     seen: Seen,
     survivors: Sequence[Positions],
     lost: Sequence[int],
-    target: int,
+    total: int,
 ) -> tuple[int, ...]:
-    """How many weights every layer grows."""
-    total = target - sum(len(positions) for positions in survivors)
+    """How many of `total` weights every layer grows, by the redistribution."""
     free = [size - len(left) for size, left in zip(seen.sizes, survivors, strict=True)]
-    if not topology.evolve_last_layer:
+    if topology.evolve_last_layer == "no":
         free[-1] = lost[-1]
     if topology.redistribution == "none":
         # What a path adds goes where there is room; without one every layer gets its own back.
@@ -258,36 +312,53 @@ def _share(topology: Topology, seen: Seen, layer: int) -> float:
     return float(np.abs(values.astype(np.float64)).mean()) if len(values) else 0.0
 
 
-def _grown(
+def _fired(topology: Topology, seen: Seen, layer: int) -> Positions | None:
+    return seen.fired[layer] if topology.grow_score == "unfired_gradient" else None
+
+
+def _pool(
+    topology: Topology,
+    seen: Seen,
+    layer: int,
+    taken: Positions,
+    need: int,
+    rng: np.random.Generator,
+) -> Positions | None:
+    """The random candidates of a layer, ascending; None if all free positions are candidates."""
+    if topology.grow_random_share >= 1.0 or topology.grow_candidates is None:
+        return None
+    free = seen.sizes[layer] - len(taken)
+    asked = round(topology.grow_candidates * len(seen.active[layer]))
+    return grow_at_random(seen.sizes[layer], taken, min(free, max(asked, need)), rng)
+
+
+def _grow(
     topology: Topology,
     seen: Seen,
     layer: int,
     taken: Positions,
     count: int,
+    pool: Positions | None,
     rng: np.random.Generator,
 ) -> Positions:
-    """The `count` positions that a layer grows among those not taken."""
+    """The `count` positions that a layer grows: by score from the pool, then at random."""
     size = seen.sizes[layer]
     random_count = number_to_drop(topology.grow_random_share, count, "floor")
+    wanted = count - random_count
     grown = np.zeros(0, dtype=np.int64)
-    if count > random_count:
+    if wanted:
         assert seen.grow_scores is not None
-        fired = seen.fired[layer] if topology.grow_score == "unfired_gradient" else None
-        wanted = count - random_count
-        if topology.grow_candidates is None:
+        fired = _fired(topology, seen, layer)
+        if pool is None:
             grown = seen.grow_scores.largest(layer, wanted, taken, fired)
         else:
-            asked = round(topology.grow_candidates * len(seen.active[layer]))
-            number = min(size - len(taken), max(asked, wanted))
-            candidates = grow_at_random(size, taken, number, rng)
-            scores = np.abs(seen.grow_scores.at(layer, candidates))
-            old = None if fired is None else np.flatnonzero(among(candidates, fired))
-            grown = candidates[grow_by_score(scores, grown, wanted, old)]
+            scores = np.abs(seen.grow_scores.at(layer, pool))
+            old = None if fired is None else np.flatnonzero(among(pool, fired))
+            grown = pool[grow_by_score(scores, grown, wanted, old)]
     if random_count:
         both = union(taken, grown)
         if topology.unfired_bias > 0.0:
-            fired = seen.fired[layer]
-            bias = topology.unfired_bias
+            fired, bias = seen.fired[layer], topology.unfired_bias
             drawn = grow_fresh_at_random(size, both, fired, random_count, bias, rng)
         else:
             drawn = grow_at_random(size, both, random_count, rng)

@@ -1,6 +1,6 @@
 """Dense: all weights are active; a reference outside the budget, not a competitor."""
 
-from target_algorithms.topology import Topology
+from target_algorithms.settings import Topology
 
 
 def topology() -> Topology:

@@ -1,51 +1,131 @@
-"""Meta: every component of SET and RigL, and what lies between them, as a parameter.
+"""Meta: every component of the other variants, and what lies between them, as a parameter.
 
-**Source**: SET: Mocanu et al., 2018, https://arxiv.org/abs/1707.04780; RigL: Evci et al., 2020,
-https://arxiv.org/abs/1911.11134; never-active weights first: Liu et al. (ITOP), 2021,
-https://arxiv.org/abs/2102.02887. At SET's and at RigL's settings it is the same algorithm.
+**Source**: those of the other variants and of `settings`. At a variant's settings it is the same
+algorithm, bit for bit.
 **Differs**: see README.md.
 """
 
 from typing import Literal
 
-from target_algorithms.topology import Topology
+from target_algorithms.settings import (
+    DensityPath,
+    DropRule,
+    DropSchedule,
+    GrownInit,
+    GrownState,
+    GrowScore,
+    InitMask,
+    LayerKind,
+    Redistribution,
+    Rounding,
+    Topology,
+    UpdateMode,
+    YesNo,
+)
 
 
 def topology(
     *,
-    layer_density_power: float,
-    drop_rule: Literal["magnitude", "sign", "sign_nominal"],
-    drop_fraction: float,
-    drop_schedule: Literal["constant", "linear", "cosine"],
-    grow: Literal["random", "score", "mixed"],
-    grow_random_share: float | None = None,
-    grow_score: Literal["gradient", "unfired_gradient"] | None = None,
-    grown_init: Literal["zero", "normal"],
+    topology: Literal["static", "dynamic"],
+    init_mask: InitMask,
+    layer_density_power: float = 1.0,
+    first_layer: LayerKind = "sparse",
+    last_layer: LayerKind = "sparse",
+    drop_rule: DropRule = "magnitude",
+    mest_lambda: float = 1.0,
+    drop_ema_beta: float = 0.5,
+    drop_threshold: float = 1e-3,
+    drop_scope: Literal["layer", "global"] = "layer",
+    drop_rounding: Rounding = "floor",
+    drop_fraction: float = 0.3,
+    drop_schedule: DropSchedule = "cosine",
+    drop_power: float = 3.0,
+    drop_final: float = 0.0,
+    grow: Literal["random", "score", "mixed"] = "score",
+    grow_random_share: float = 0.5,
+    grow_score: GrowScore = "gradient",
+    grow_ema_beta: float = 0.9,
+    candidates: Literal["all", "subset"] = "all",
+    grow_candidates: float | None = None,
+    gradient_accumulation: int = 1,
+    regrow_dropped: YesNo = "yes",
+    regrown_value: Literal["keep", "new"] = "keep",
+    unfired_bias: float = 0.0,
+    grown_init: GrownInit = "zero",
+    grown_deviation: float | None = None,
     grown_scale: float | None = None,
-    regrown_value: Literal["keep", "new"],
-    update_unit: Literal["steps", "epochs"],
+    grown_state: GrownState = "zero",
+    inactive_state: Literal["masked", "dense"] = "masked",
+    redistribution: Redistribution = "none",
+    update_unit: Literal["steps", "epochs"] = "steps",
     update_interval_steps: int | None = None,
     update_interval_epochs: int | None = None,
-    update_end: float,
-    update_mode: Literal["replace_step", "after_step"],
+    update_at_start: YesNo = "no",
+    update_start: float = 0.0,
+    update_end: float = 0.75,
+    update_mode: UpdateMode = "replace_step",
+    evolve_last_layer: YesNo = "yes",
+    density_path: DensityPath = "constant",
+    path_start: Literal["density", "factor"] = "density",
+    initial_density: float = 0.5,
+    initial_factor: float | None = None,
+    path_end: float = 0.5,
+    path_cycles: int = 2,
+    importance_pruning: Literal["off", "on"] = "off",
+    importance_share: float = 0.0,
+    importance_start: float = 0.4,
+    importance_interval: int = 10,
 ) -> Topology:
-    """The combination that the parameters name; those that can be None are conditional."""
-    interval = update_interval_steps if update_unit == "steps" else update_interval_epochs
-    share = {"random": 1.0, "score": 0.0, "mixed": grow_random_share}[grow]
-    scale = 0.0 if grown_init == "zero" else grown_scale
-    if interval is None or share is None or scale is None:
-        raise TypeError("a parameter is missing that is active")
+    """The combination that the parameters name; those with a default are conditional."""
+    if topology == "static":
+        return Topology(
+            kind="static",
+            init_mask=init_mask,
+            layer_density_power=layer_density_power,
+            first_layer=first_layer,
+            last_layer=last_layer,
+        )
     return Topology(
+        init_mask=init_mask,
         layer_density_power=layer_density_power,
+        first_layer=first_layer,
+        last_layer=last_layer,
         drop_rule=drop_rule,
+        mest_lambda=mest_lambda,
+        drop_ema_beta=drop_ema_beta,
+        drop_threshold=drop_threshold,
+        drop_scope=drop_scope,
+        drop_rounding=drop_rounding,
         drop_fraction=drop_fraction,
         drop_schedule=drop_schedule,
-        grow_random_share=share,
-        grow_score=grow_score or "gradient",
-        grown_scale=scale,
+        drop_power=drop_power,
+        drop_final=drop_final,
+        grow_random_share={"random": 1.0, "score": 0.0, "mixed": grow_random_share}[grow],
+        grow_score=grow_score,
+        grow_ema_beta=grow_ema_beta,
+        grow_candidates=grow_candidates,
+        gradient_accumulation=gradient_accumulation,
+        regrow_dropped=regrow_dropped,
         regrown_value=regrown_value,
+        unfired_bias=unfired_bias,
+        grown_init=grown_init,
+        grown_scale=grown_deviation or grown_scale or 1.0,
+        grown_state=grown_state,
+        inactive_state=inactive_state,
+        redistribution=redistribution,
         update_unit=update_unit,
-        update_interval=interval,
+        update_interval=update_interval_steps or update_interval_epochs or 1,
+        update_at_start=update_at_start,
+        update_start=update_start,
         update_end=update_end,
         update_mode=update_mode,
+        evolve_last_layer=evolve_last_layer,
+        density_path=density_path,
+        initial_density=initial_density,
+        initial_factor=initial_factor,
+        path_end=path_end,
+        path_cycles=path_cycles,
+        importance_share=importance_share,
+        importance_start=importance_start,
+        importance_interval=importance_interval,
     )

@@ -8,31 +8,33 @@ https://arxiv.org/abs/1707.04780, and the authors' code.
 
 from typing import Literal
 
-from target_algorithms.topology import Topology
+from target_algorithms.settings import Topology, YesNo
 
 
 def topology(
     *,
+    drop_rule: Literal["sign", "sign_nominal", "magnitude"],
     drop_fraction: float,
     drop_schedule: Literal["constant", "cosine"],
     grown_init: Literal["zero", "normal"],
-    grown_scale: float | None = None,
+    grown_scale: float = 1.0,
     update_interval_epochs: int,
     update_end: float,
+    evolve_last_layer: YesNo,
 ) -> Topology:
     """SET; `grown_scale` is for normal grown weights only."""
-    scale = 0.0 if grown_init == "zero" else grown_scale
-    if scale is None:
-        raise TypeError("grown_scale is missing")
     return Topology(
-        drop_rule="sign",
+        drop_rule=drop_rule,
         drop_fraction=drop_fraction,
         drop_schedule=drop_schedule,
         grow_random_share=1.0,
-        grown_scale=scale,
+        grown_init=grown_init,
+        grown_scale=grown_scale,
         regrown_value="new",
         update_unit="epochs",
         update_interval=update_interval_epochs,
+        update_at_start="no",
         update_end=update_end,
         update_mode="after_step",
+        evolve_last_layer=evolve_last_layer,
     )
