@@ -185,7 +185,7 @@ def run_ablation(
     if not path:
         raise BadInput(f"{run_folder / 'trajectory.jsonl'}: no incumbent, expected the default")
     default, incumbent = path[0]["config"], path[-1]["config"]
-    chosen = space or variant_space(about["variant"])
+    chosen = space or variant_space(about["variant"]).fixed(about.get("fixed", {}))
     if config_id(default) == config_id(incumbent):
         raise BadInput(f"{run_folder}: the incumbent is the default, expected a path between two")
     return race(chosen, default, incumbent, evaluate_trials, list(pairs)[:max_pairs])

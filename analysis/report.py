@@ -105,7 +105,7 @@ class _Tables:
     validations: pd.DataFrame
     out: dict[str, pd.DataFrame] = field(default_factory=dict)
     surrogates: dict[tuple[str, str], Surrogate | Refusal] = field(default_factory=dict)
-    spaces: dict[str, Space] = field(default_factory=dict)
+    spaces: dict[tuple[str, str], Space] = field(default_factory=dict)
     paths: list[tuple[dict[str, Any], ablation.AblationPath]] = field(default_factory=list)
     paths_refused: list[tuple[str, str]] = field(default_factory=list)
 
@@ -203,15 +203,15 @@ def _fit(t: _Tables, spaces: Spaces) -> None:
     for (set_, variant), own in configured.groupby(["set", "variant"], sort=False):
         found: Surrogate | Refusal
         try:
-            t.spaces[variant] = spaces(variant)
+            t.spaces[set_, variant] = spaces(variant).fixed(_fixed(t.runs, set_, variant))
         except BadInput as error:
             found = Refusal(str(error))
         else:
-            found = surrogate.fit(own, t.spaces[variant])
+            found = surrogate.fit(own, t.spaces[set_, variant])
         t.surrogates[set_, variant] = found
         table: pd.DataFrame | Refusal = found if isinstance(found, Refusal) else pd.DataFrame()
         if isinstance(found, Surrogate):
-            table = fanova.importance(found, families=surrogate.families(t.spaces[variant]))
+            table = fanova.importance(found, families=surrogate.families(t.spaces[set_, variant]))
         quality.append(
             {
                 "set": set_,
@@ -230,6 +230,13 @@ def _fit(t: _Tables, spaces: Spaces) -> None:
     t.out["importance"] = (
         pd.concat(shares, ignore_index=True)[columns] if shares else pd.DataFrame(columns=columns)
     )
+
+
+def _fixed(runs: pd.DataFrame, set_: str, variant: str) -> dict[str, Any]:
+    """The parameters that the scenario left no choice of, with their values."""
+    own = runs[(runs["set"] == set_) & (runs["variant"] == variant)]
+    fixed = own["fixed"].iloc[0] if "fixed" in own else None
+    return fixed if isinstance(fixed, dict) else {}
 
 
 def _ablate(t: _Tables) -> None:
@@ -270,7 +277,7 @@ def _ablate(t: _Tables) -> None:
             name = f"{variant}, {row['configurator']}, seed {row['run_seed']}"
             t.paths_refused.append((set_, f"{name}: no path on the surrogate: {refused.reason}."))
             continue
-        path = ablation.ablate(t.spaces[variant], default, target, found.predict)
+        path = ablation.ablate(t.spaces[set_, variant], default, target, found.predict)
         t.paths.append((dict(zip(RUN, key, strict=True)), path))
     frames = [
         ablation.table(path).assign(**key, evaluation=path.evaluation, pairs=path.pairs)

@@ -33,7 +33,9 @@ def factory(
     lack = missing(network, topology, device)
     if wanted == "sparse" and lack is not None:
         raise BadInput(f"the sparse engine has no {lack}: use --engine masked")
-    if wanted == "sparse" or (wanted == "auto" and lack is None and density <= crossover()):
+    sparse = wanted == "sparse" or (wanted == "auto" and lack is None and density <= crossover())
+    _check_memory(network, density, sparse=sparse)
+    if sparse:
         from target_algorithms.sparse import SparseEngine
 
         return SparseEngine
@@ -54,6 +56,29 @@ def missing(network: Network, topology: Topology, device: str) -> str | None:
 
     unbuilt = compiled.available()
     return None if unbuilt is None else f"compiled kernels ({unbuilt})"
+
+
+def _check_memory(network: Network, density: float, *, sparse: bool) -> None:
+    """Raises BadInput for a network that no machine like this one can hold.
+
+    Rough and low: the flat buffers of the masked engine, or what the truly sparse one keeps for an
+    active weight, and activations of a batch of 128. What a trial really takes is limited from
+    outside.
+    """
+    name, weight = ("sparse", 40.0 * density) if sparse else ("masked", 16.0)
+    sizes = [layer.size * weight + layer.neurons * 12 * 128 for layer in network.layers]
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return
+    if sum(sizes) > memory:
+        largest = max(range(len(sizes)), key=lambda layer: sizes[layer])
+        shape = "x".join(map(str, network.layers[largest].shape))
+        raise BadInput(
+            f"layer {largest + 1} of {shape} weights needs {sizes[largest] / 2**30:,.0f} GiB on the "
+            f"{name} engine: this machine has {memory / 2**30:,.0f} GiB; expected fewer neurons"
+            + ("" if sparse else ", or --engine sparse")
+        )
 
 
 def crossover() -> float:

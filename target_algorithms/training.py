@@ -382,7 +382,12 @@ class _Run:
             self.ceiling = min(self.budget.active_weights, self.total)
             self.start = self.ceiling
             if topology.kind == "dynamic" and topology.density_path != "constant":
-                peak = self.budget.peak_weights or self.ceiling
+                peak = self.budget.peak_weights
+                if peak is None:
+                    raise BadInput(
+                        f"density_path = {topology.density_path} holds more weights on its way than "
+                        "at its end: expected --peak-weights, which says how many"
+                    )
                 asked = round(topology.initial_density * self.total)
                 if topology.initial_factor is not None:
                     asked = round(topology.initial_factor * self.ceiling)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from wrappers.evaluator import Workers
 from wrappers.files import append_line, read_lines, write_whole
 from wrappers.run import Pair, Trials, derived_seed
-from wrappers.space import Config, Space, config_id, variant_space
+from wrappers.space import Config, Space, config_id
 from wrappers.validation import scenario_of
 
 FILE = "ablation.json"
@@ -55,7 +55,7 @@ def ablate(
     most = 0
     if trajectory:
         default, incumbent = trajectory[0]["config"], trajectory[-1]["config"]
-        space, pairs_each = variant_space(scenario.variant), len(scenario.training)
+        space, pairs_each = scenario.space, len(scenario.training)
         most = method.most_trials(space, default, incumbent, pairs_each)
     known: dict[tuple[str, str, int], dict[str, Any]] = {
         (r["config_id"], r["instance"], r["seed"]): r for r in read_lines(log)

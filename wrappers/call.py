@@ -65,6 +65,12 @@ def help_text(words: Sequence[str]) -> str:
         lines.append(f"  -{parameter.name:24} {columns}".rstrip())
     for clause in space.forbidden:
         lines.append("Forbidden: " + " with ".join(f"{name}={value}" for name, value in clause))
+    if "density_path" in space.by_name:
+        lines.append(
+            "Without --peak-weights density_path is constant and not to be given, nor what depends "
+            "on it."
+        )
+    lines.append("With --network depth_change is 0 and not to be given.")
     return "\n".join(lines) + "\n"
 
 
@@ -76,8 +82,12 @@ def _range(parameter: Parameter) -> str:
 
 def evaluate(call: aclib.Call) -> Result:
     """Check a call and run its trial in a worker of its own; raises BadInput."""
-    config = variant_space(call.variant).check(call.config)
     options = parse_options(call.options)
+    for name, value in options.fixed.items():
+        if name in call.config:
+            needs = "--peak-weights" if name == "density_path" else "--hidden"
+            raise BadInput(f"parameter {name} is {value} unless {needs} is given: leave it out")
+    config = variant_space(call.variant).fixed(options.fixed).check(call.config)
     trial = request(call.variant, options, call.instance, call.seed, config, call.cutoff)
     worker = Worker()
     with contextlib.closing(worker):

@@ -211,7 +211,7 @@ def list_(
                         {
                             "name": s.name,
                             "path": os.path.relpath(s.folder),
-                            "parameters": len(_space(s.variant).parameters),
+                            "parameters": len(s.space.parameters),
                             "training_instances": len(s.training),
                             "test_instances": len(s.test),
                             "trials": s.runcount_limit,
@@ -236,7 +236,7 @@ def list_(
     for s in found:
         table.add_row(
             s.name,
-            str(len(_space(s.variant).parameters)),
+            str(len(s.space.parameters)),
             f"{len(s.training)} ({len(s.test)})",
             str(s.runcount_limit),
             str(s.options.active_weights or "all"),
@@ -253,12 +253,6 @@ def _training_budget(options: Options) -> str:
     if options.training_flops is None:
         return f"{options.training_samples} samples"
     return f"{options.training_flops:.3g} FLOPs"
-
-
-def _space(variant: str):  # type: ignore[no-untyped-def]
-    from wrappers.space import variant_space
-
-    return variant_space(variant)
 
 
 @app.command()

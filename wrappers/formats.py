@@ -13,7 +13,7 @@ from typing import Any
 
 from wrappers.files import write_whole
 from wrappers.scenario import PROGRAM, Scenario, locate, read, read_instances
-from wrappers.space import Condition, Config, Parameter, Space, number_text, variant_space
+from wrappers.space import Condition, Config, Parameter, Space, number_text
 
 DIGITS = 12
 """Decimal places irace 4 keeps of a real (3.5 keeps 15 in its `aclib` mode, whatever is set).
@@ -161,7 +161,7 @@ def export(folder: str | Path) -> dict[Path, str]:
     Raises BadInput for whatever is wrong in the scenario.
     """
     scenario = read(folder, check_paramfile=False)
-    space = variant_space(scenario.variant)
+    space = scenario.space
     default = irace_configurations(space, [space.default])
     parameters, forbidden = irace_parameters(space), irace_forbidden(space)
     sections = f"\n[forbidden]\n{forbidden}" if forbidden else ""

@@ -58,6 +58,20 @@ class Options:
         return tuple(words)
 
     @property
+    def fixed(self) -> dict[str, str | int]:
+        """Parameters that these options leave no choice of, with their values.
+
+        Without a peak there is no way to hold more weights than the budget; a convolutional
+        network has the depth that its name says.
+        """
+        values: dict[str, str | int] = {}
+        if self.peak_weights is None:
+            values["density_path"] = "constant"
+        if self.network is not None:
+            values["depth_change"] = 0
+        return values
+
+    @property
     def request(self) -> dict[str, object]:
         """What a trial is told of them: JSON values, only those that are set."""
         told: dict[str, object] = {

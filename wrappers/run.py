@@ -30,7 +30,7 @@ from target_algorithms.instances import DATA_SETS, parse
 from wrappers.evaluator import ROOT, Workers, request
 from wrappers.files import append_line, now, read_lines, write_whole
 from wrappers.scenario import Scenario
-from wrappers.space import Config, Space, config_id, variant_space
+from wrappers.space import Config, Space, config_id
 from wrappers.worker import Result
 
 Pair = tuple[str, int]
@@ -153,7 +153,7 @@ class Run:
     ) -> None:
         self.folder = folder
         self.scenario = scenario
-        self.space: Space = variant_space(scenario.variant)
+        self.space: Space = scenario.space
         self.budget: int = about["trials"]
         """Trials that the run may use."""
         self.workers: int = about["workers"]
@@ -299,7 +299,7 @@ def tested(scenario: Scenario) -> dict[str, Any]:
     return {
         "scenario": scenario.hash,
         "instances": _sha256(repr(instances).encode()),
-        "space": _sha256(repr(variant_space(scenario.variant)).encode()),
+        "space": _sha256(repr(scenario.space).encode()),
         "target_algorithms": _sha256(*(file.read_bytes() for file in code)),
         "data": {"/".join(name): DATA_SETS[name].sha256 for name in data},
     }
@@ -371,6 +371,7 @@ def describe(
         "state": "running",
         "trials_used": 0,
         "settings": {},
+        "fixed": scenario.options.fixed,
         "hashes": tested(scenario) | {"configurator": _configurator_sha256(configurator)},
         "versions": _versions(),
         "hardware": {

@@ -79,6 +79,11 @@ class Scenario:
         return self.path.parent
 
     @property
+    def space(self) -> spaces.Space:
+        """The variant's parameters, but for those that the scenario's options fix."""
+        return spaces.variant_space(self.variant).fixed(self.options.fixed)
+
+    @property
     def hash(self) -> str:
         """SHA-256 of scenario.txt."""
         return hashlib.sha256(self.text.encode()).hexdigest()
@@ -155,7 +160,7 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
     if check_paramfile:
         paramfile = _file(values["paramfile"], root, lines["paramfile"])
         written = spaces.read_pcs(_text(paramfile, values["paramfile"]), values["paramfile"])
-        if written != spaces.variant_space(variant):
+        if written != spaces.variant_space(variant).fixed(options.fixed):
             raise BadInput(
                 f"{lines['paramfile']}: {values['paramfile']} differs from the space of {variant}"
                 f" in target_algorithms; write it anew with 'sparse-aclib export {file.parent}'"

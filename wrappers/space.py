@@ -147,6 +147,34 @@ class Space:
         values = {parameter.name: parameter.default for parameter in self.parameters}
         return {name: values[name] for name in self.active(values)}
 
+    def fixed(self, values: Mapping[str, Value]) -> "Space":
+        """The space in which these parameters have a value and can no longer be set.
+
+        What is never active then is gone as well, and so are conditions and forbidden combinations
+        that say nothing any more. Names that are no parameters are ignored.
+        """
+        never: set[str] = set()
+        for name in self._parents_first:
+            for condition in self.conditions_of(name):
+                parent = condition.parent
+                if parent in never or str(values.get(parent, condition.values[0])) not in (
+                    condition.values
+                ):
+                    never.add(name)
+        gone = never | values.keys()
+        clauses = []
+        for clause in self.forbidden:
+            if any(name in never for name, _ in clause) or any(
+                name in values and str(values[name]) != value for name, value in clause
+            ):
+                continue
+            clauses.append(tuple(pair for pair in clause if pair[0] not in values))
+        return Space(
+            tuple(p for p in self.parameters if p.name not in gone),
+            tuple(c for c in self.conditions if c.child not in gone and c.parent not in gone),
+            tuple(clauses),
+        )
+
     def conditions_of(self, name: str) -> tuple[Condition, ...]:
         """The conditions under which the parameter is active; none if it always is."""
         return tuple(condition for condition in self.conditions if condition.child == name)
