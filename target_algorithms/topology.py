@@ -168,13 +168,17 @@ def keep_globally(scores: Sequence[NDArray[np.floating]], count: int) -> list[ND
 
     Of equal scores the first layer and the lowest position win. count: at least one a layer.
     """
-    lengths = [len(layer) for layer in scores]
     everything = np.concatenate([layer.astype(np.float64) for layer in scores])
-    ends = np.cumsum([0, *lengths])
-    for start, end in zip(ends[:-1], ends[1:], strict=True):
-        if end > start:
-            everything[start + int(np.argmax(everything[start:end]))] = np.inf
-    return np.split(keep_largest(everything, count), ends[1:-1])
+    ends = np.cumsum([0, *(len(layer) for layer in scores)])
+    best = [
+        start + int(np.argmax(everything[start:end]))
+        for start, end in zip(ends[:-1], ends[1:], strict=True)
+        if end > start
+    ]
+    everything[best] = -np.inf
+    keep = keep_largest(everything, count - len(best))
+    keep[best] = True
+    return np.split(keep, ends[1:-1])
 
 
 def keep_above(weights: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:

@@ -283,7 +283,7 @@ def _counts(
 ) -> tuple[int, ...]:
     """How many of `total` weights every layer grows, by the redistribution."""
     free = [size - len(left) for size, left in zip(seen.sizes, survivors, strict=True)]
-    if topology.evolve_last_layer == "no":
+    if topology.evolve_last_layer == "no" and total - lost[-1] <= sum(free[:-1]):
         free[-1] = lost[-1]
     if topology.redistribution == "none":
         # What a path adds goes where there is room; without one every layer gets its own back.
