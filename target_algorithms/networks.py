@@ -32,7 +32,7 @@ class Layer:
     shape: Shape
     """(outputs, inputs) or (output channels, input channels, height, width)."""
     uses: int = 1
-    """Multiplications by every weight for one sample: 1, or the pixels of a convolution's output."""
+    """Multiplications by every weight for one sample: 1, or the pixels of the output."""
     inputs_per_neuron: int = 1
     """How many consecutive inputs come from one neuron of the layer before: 1, the pixels of a
     kernel, or those of the channel that a fully connected layer flattens."""
@@ -69,7 +69,7 @@ class Network:
     all_relu_slope: float = 0.6
     norm: str = "none"
     """none, batch or layer: normalisation of hidden layers, between weights and activation, with
-    scale (from 1) and shift (from 0); the layer keeps its bias."""
+    scale (from 1) and shift (from 0)."""
     dropout: float = 0.0
     """Probability that an activation of a hidden layer is set to zero, in [0, 1); those that stay
     are divided by 1 - dropout."""
@@ -90,6 +90,13 @@ class Network:
     def classes(self) -> int:
         """Outputs of the last layer."""
         return self.layers[-1].neurons
+
+    def has_bias(self, layer: int) -> bool:
+        """Hidden layers before a batch normalisation have none: it would do nothing.
+
+        Its gradient would be zero but for rounding, which AdamW blows up to whole steps.
+        """
+        return self.norm != "batch" or layer == len(self.layers) - 1
 
     def negative_slope(self, layer: int) -> float:
         """Slope below zero of hidden layer `layer` (from 0) for relu, leaky_relu and all_relu.

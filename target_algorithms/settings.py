@@ -159,8 +159,9 @@ class Topology:
     density_path: DensityPath = "constant"
     """Number of active weights over time, down to the budget: `cubic` GraNet's schedule, pruned
     over all layers by magnitude; `soft_bound` MEST's EM&S, the initial density for 3/4 of the path,
-    then the mean of both, each update dropping down to the budget and growing up again; `cyclic` back and forth between the two in equal halves (after AC/DC).
-    Never more than the scenario's peak, which is the budget unless it grants another."""
+    then the mean of both, each update dropping down to the budget and growing up again; `cyclic`
+    back and forth between the two in equal halves (after AC/DC). Never more than the scenario's
+    peak, without which there is no path."""
     initial_density: float = 0.5
     """Density at the start of a path, in (0, 1]; or"""
     initial_factor: float | None = None

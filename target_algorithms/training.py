@@ -7,7 +7,7 @@ and growth do not depend on how much another part draws, or on the engine.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +118,7 @@ def multi_layer_perceptron(
     )
 
 
-def network_settings(recipe: Recipe) -> Mapping[str, object]:
+def network_settings(recipe: Recipe) -> Mapping[str, Any]:
     """What a recipe says about any network, as keywords of `Network`."""
     return {
         "activation": recipe.activation,
@@ -327,13 +327,9 @@ class _Run:
         self.dense_step_price = pass_flops(sparse, dense, gradient_of="all")
         self.update_price = self.shared_price = 0.0
         if topology.needs_gradient:
-            self.update_price = pass_flops(
-                sparse, dense, gradient_of=looks, candidates=candidates
-            )
+            self.update_price = pass_flops(sparse, dense, gradient_of=looks, candidates=candidates)
             both = "all" if "all" in (step, looks) else "active"
-            self.shared_price = pass_flops(
-                sparse, dense, gradient_of=both, candidates=candidates
-            )
+            self.shared_price = pass_flops(sparse, dense, gradient_of=both, candidates=candidates)
         self.on_update(self.active)
 
     def _target(self) -> int:
@@ -385,8 +381,8 @@ class _Run:
                 peak = self.budget.peak_weights
                 if peak is None:
                     raise BadInput(
-                        f"density_path = {topology.density_path} holds more weights on its way than "
-                        "at its end: expected --peak-weights, which says how many"
+                        f"density_path = {topology.density_path} holds more weights on its way "
+                        "than at its end: expected --peak-weights, which says how many"
                     )
                 asked = round(topology.initial_density * self.total)
                 if topology.initial_factor is not None:

@@ -159,13 +159,14 @@ shapes_strategy = st.lists(
 )
 
 
-@given(shapes_strategy, st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+@given(shapes_strategy, st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.booleans(), st.booleans())
 def test_counts_sum_to_any_budget_and_fit_every_layer(
-    shapes: list[tuple[int, int]], share: float, power: float
+    shapes: list[tuple[int, int]], share: float, power: float, first: bool, last: bool
 ) -> None:
     sizes = [math.prod(shape) for shape in shapes]
     budget = len(shapes) + int(share * (sum(sizes) - len(shapes)))
-    counts = layer_counts(shapes, budget, power)
+    dense = [layer for layer, asked in ((0, first), (len(shapes) - 1, last)) if asked]
+    counts = layer_counts(shapes, budget, power, dense=sorted(set(dense)))
     assert sum(counts) == budget
     assert all(1 <= count <= size for count, size in zip(counts, sizes, strict=True))
 
@@ -351,12 +352,13 @@ def test_equal_scores_are_won_by_the_lowest_positions() -> None:
     assert positions_of_largest(np.array([1.0, 2, 1, 2, 1]), 3) == [0, 1, 3]
 
 
-def test_growth_scores_that_differ_in_the_last_digits_are_equal() -> None:
+def test_scores_that_differ_in_the_last_digits_are_equal() -> None:
     scores = np.array([1.0, 3.0, 1.000001, 1.000002, 0.9], dtype=np.float32)
     nothing = np.zeros(0, dtype=np.int64)
     assert grow_by_score(scores, nothing, 2).tolist() == [0, 1]
     assert grow_by_score(scores * [1, 1, 1.001, 1, 1], nothing, 2).tolist() == [1, 2]
-    assert positions_of_largest(scores, 2) == [1, 3]
+    assert positions_of_largest(scores, 2) == [0, 1]
+    assert positions_of_largest(scores, 4) == [0, 1, 2, 3]
 
 
 def test_a_taken_position_never_beats_a_free_one_whose_score_is_zero() -> None:
