@@ -91,6 +91,7 @@ _F32, _F64, _I32, _I64 = (
 )
 _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "panel_size": (c_int64, []),
+    "size_of": (c_int64, [c_int32]),
     "train": (c_int, [POINTER(_Net), _F32, _I32, _I64, _I64, _F64, c_int64]),
     "backward": (c_int, [POINTER(_Net), _F32, _I32, _I64, c_int64]),
     "evaluate": (None, [POINTER(_Net), _F32, _I64, c_int64]),
@@ -110,6 +111,8 @@ def _kernels() -> ctypes.CDLL:
     for name, (result, arguments) in _PROTOTYPES.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
+    for number, structure in enumerate((_Layer, _Net, _Best)):
+        assert library.size_of(number) == ctypes.sizeof(structure), structure
     return library
 
 
