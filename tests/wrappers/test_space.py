@@ -253,3 +253,40 @@ def test_the_name_of_a_configuration_depends_on_its_values_only() -> None:
 def test_a_number_written_out_reads_back(number: float) -> None:
     text = number_text(number)
     assert float(text) == float(number) and "e" not in text
+
+
+# Parameters that a scenario fixes ----------------------------------------------------------------
+
+FIXABLE = read_pcs(
+    """path {constant, cubic} [constant]
+start {density, factor} [density]
+density [0.1, 1.0] [0.5]
+fraction [0.1, 0.9] [0.3]
+mask {random, snip} [random]
+depth [-1, 1] [0]i
+start | path in {cubic}
+density | start in {density}
+fraction | path in {constant}
+{mask=snip, path=cubic}
+{mask=snip, start=factor}
+""",
+    "t",
+)
+
+
+def test_a_fixed_parameter_is_gone_with_what_is_never_active_then() -> None:
+    constant = FIXABLE.fixed({"path": "constant", "unknown": "x"})
+    assert list(constant.by_name) == ["fraction", "mask", "depth"]
+    assert constant.conditions == () == constant.forbidden
+    assert constant.check({"fraction": 0.5, "mask": "snip", "depth": 1})
+
+
+def test_what_a_fixed_parameter_makes_active_stays_and_so_do_its_clauses() -> None:
+    cubic = FIXABLE.fixed({"path": "cubic", "depth": 0})
+    assert list(cubic.by_name) == ["start", "density", "mask"]
+    assert [str(condition) for condition in cubic.conditions] == ["start in {density}"]
+    assert cubic.forbidden == ((("mask", "snip"),), (("mask", "snip"), ("start", "factor")))
+
+
+def test_fixing_nothing_changes_nothing() -> None:
+    assert FIXABLE.fixed({}) == FIXABLE
