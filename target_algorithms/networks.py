@@ -124,14 +124,14 @@ def initial_weights(
     network: Network,
     active: Sequence[Positions],
     init: str,
-    scaling: str,
+    scaling: str | None,
     rng: np.random.Generator,
 ) -> list[NDArray[np.float32]]:
     """Values of the active weights of every layer.
 
     init: he_normal N(0, 2 / fan-in), he_uniform (the same variance), xavier (uniform, variance
-    2 / (fan-in + fan-out)) or normal_0.1 N(0, 0.1^2). scaling: `none` counts all inputs of a
-    neuron (and all outputs of an input) as its fans; `layer` multiplies them by the layer's
+    2 / (fan-in + fan-out)) or normal_0.1 N(0, 0.1^2). scaling: `none` (or None) counts all inputs
+    of a neuron (and all outputs of an input) as its fans; `layer` multiplies them by the layer's
     density; `neuron` takes every neuron's own number of active inputs (Evci et al.) and the
     density for the outputs. Only active weights are drawn, in ascending position.
     """
@@ -149,13 +149,13 @@ def initial_weights(
 
 
 def weight_scale(
-    layer: Layer, positions: Positions, init: str, scaling: str
+    layer: Layer, positions: Positions, init: str, scaling: str | None
 ) -> NDArray[np.float64]:
     """Standard deviation of the initial weights at the positions (all active ones), one each."""
     count = len(positions)
     if init == "normal_0.1":
         return np.full(count, 0.1)
-    density = 1.0 if scaling == "none" else count / layer.size
+    density = 1.0 if scaling in ("none", None) else count / layer.size
     fan_in = np.full(count, layer.fan_in * density)
     if scaling == "neuron":
         neurons = positions // layer.fan_in

@@ -271,8 +271,9 @@ class Recipe:
     """In [0, 1)."""
     weight_init: Literal["he_normal", "he_uniform", "xavier", "normal_0.1"] = "he_normal"
     """Distribution of the initial weights."""
-    init_scaling: Literal["none", "layer", "neuron"] = "layer"
-    """Is the variance of the initial weights divided by the density of the layer or neuron?"""
+    init_scaling: Literal["none", "layer", "neuron"] | None = "layer"
+    """Is the variance of the initial weights divided by the density of the layer or neuron?
+    None, for a mask by saliency and for normal_0.1: no."""
     width_factor: float = 1.0
     """Multiplies every hidden width, > 0; the budget of active weights stays."""
     depth_change: int = 0

@@ -426,7 +426,7 @@ class _Run:
             )
 
     def _salient(self, empty: Setup) -> tuple[list[Positions], list[NDArray[np.float32]]]:
-        """The mask of the largest saliencies, and what the dense initial weights become in it.
+        """The mask of the largest saliencies, and the dense initial weights in it as they are.
 
         Charged to the budget: the rows of the batch as samples, the passes as FLOPs.
         """
@@ -443,11 +443,7 @@ class _Run:
         scores = saliency.scores(rule, setup, rows, keep=self.start)
         keep = keep_globally(scores, self.start)
         active = [np.flatnonzero(mask).astype(np.int64) for mask in keep]
-        values = []
-        for layer, positions, drawn in zip(network.layers, active, dense, strict=True):
-            wanted = weight_scale(layer, positions, init, self.recipe.init_scaling)
-            before = weight_scale(layer, positions, init, "none")
-            values.append(drawn[positions] * (wanted / before).astype(np.float32))
+        values = [drawn[positions] for drawn, positions in zip(dense, active, strict=True)]
         self.samples += 0 if rule == "synflow" else len(rows)
         self.flops += saliency.passes(rule, len(rows)) * forward_flops(network, network.sizes)
         return active, values

@@ -7,7 +7,7 @@ import pytest
 
 from wrappers import formats
 from wrappers.scenario import KEYS, PROGRAM, read, scenarios
-from wrappers.space import ROOT, variant_space, variants
+from wrappers.space import ROOT, variants
 
 FOLDERS = scenarios()
 SETS = sorted({folder.parent for folder in FOLDERS})
@@ -18,8 +18,13 @@ every_scenario = pytest.mark.parametrize(
 every_set = pytest.mark.parametrize("folder", SETS, ids=[folder.name for folder in SETS])
 
 
-def test_every_variant_can_be_configured_on_digits() -> None:
-    assert {folder.name for folder in FOLDERS if folder.parent.name == "digits"} == set(variants())
+def test_every_variant_can_be_configured_and_on_digits_all_that_need_no_peak() -> None:
+    named = {
+        kind: {folder.name for folder in FOLDERS if folder.parent.name == kind}
+        for kind in ("digits", "digits_flops")
+    }
+    assert named["digits_flops"] == set(variants())
+    assert named["digits"] == set(variants()) - {"granet"}
 
 
 @every_scenario
@@ -59,7 +64,7 @@ def test_the_default_configuration_is_in_irace_s_table(folder: Path) -> None:
     names, values = (folder / "irace-3.5" / "default.txt").read_text().splitlines()
     table = zip(names.split(), values.split(), strict=True)
     given = {name: value for name, value in table if value != "NA"}
-    space = variant_space(folder.name)
+    space = read(folder).space
     assert space.check(given) == space.default
 
 
@@ -74,7 +79,10 @@ def test_a_set_says_where_its_data_come_from(folder: Path) -> None:
 def test_the_scenarios_of_a_set_differ_in_the_variant_only(folder: Path) -> None:
     texts = set()
     for scenario in map(read, (f for f in FOLDERS if f.parent == folder)):
-        budget = f" --active-weights {scenario.options.active_weights}"
+        options = scenario.options
+        budget = f" --active-weights {options.active_weights}"
+        if options.peak_weights is not None:
+            budget += f" --peak-weights {options.peak_weights}"
         text = scenario.text.replace(f"/{scenario.variant}/params", "/VARIANT/params")
         text = text.replace(" ".join((*PROGRAM, scenario.variant)), " ".join((*PROGRAM, "VARIANT")))
         texts.add(text.replace(budget, ""))
@@ -85,11 +93,18 @@ def test_the_scenarios_of_a_set_differ_in_the_variant_only(folder: Path) -> None
 def test_the_numbers_in_the_set_s_readme_are_those_of_the_scenario(folder: Path) -> None:
     scenario, text = read(folder), (folder.parent / "README.md").read_text()
     options = scenario.options
-    for number in (options.active_weights, options.training_samples, scenario.runcount_limit):
+    for number in (
+        options.active_weights,
+        options.peak_weights,
+        options.training_samples,
+        options.training_flops,
+        scenario.runcount_limit,
+    ):
         assert number is None or f"{number:,}" in text
     assert f"{scenario.cutoff:g} seconds" in text
-    for width in options.hidden:
+    for width in options.hidden or ():
         assert str(width) in text
+    assert options.network is None or f"`{options.network}`" in text
 
 
 @every_set

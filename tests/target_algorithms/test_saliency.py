@@ -6,9 +6,10 @@ import pytest
 from target_algorithms import saliency
 from target_algorithms.engine import Optimizer, Setup
 from target_algorithms.networks import Network, initial_weights, perceptron_layers
-from target_algorithms.settings import Topology
+from target_algorithms.settings import Recipe, Topology
 from target_algorithms.topology import keep_globally
-from tests.target_algorithms.cases import toy_run, toy_split
+from target_algorithms.training import random_streams
+from tests.target_algorithms.cases import toy_network, toy_run, toy_split
 
 SPLIT = toy_split()
 NETWORK = Network(layers=perceptron_layers((7, 5, 4, 3)))
@@ -127,6 +128,26 @@ def test_a_mask_by_saliency_meets_the_budget_and_is_paid_for(rule: str) -> None:
     assert outcome.training_flops == pytest.approx(expected)
     again, _, _ = toy_run(topology, training_samples=500)
     assert all((a == b).all() for a, b in zip(outcome.active, again.active, strict=True))
+
+
+@pytest.mark.parametrize("rule", ["snip", "grasp", "synflow"])
+@pytest.mark.parametrize("scaling", [None, "layer"])
+def test_the_weights_that_were_chosen_are_those_that_were_scored(
+    rule: str, scaling: str | None
+) -> None:
+    still = Recipe(
+        batch_size=16,
+        learning_rate_sgd=1e-9,
+        weight_decay=1e-9,
+        init_scaling=scaling,  # type: ignore[arg-type]
+    )
+    outcome, _, _ = toy_run(Topology(kind="static", init_mask=rule), still, seed=3)  # type: ignore[arg-type]
+    network = toy_network(still)
+    everything = [np.arange(size) for size in network.sizes]
+    streams = random_streams(3)
+    drawn = initial_weights(network, everything, "he_normal", "none", streams["weights"])
+    for positions, dense, weights in zip(outcome.active, drawn, outcome.weights, strict=True):
+        assert weights == pytest.approx(dense[positions], abs=1e-6)
 
 
 def test_a_convolutional_network_can_be_scored() -> None:

