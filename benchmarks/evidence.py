@@ -15,7 +15,9 @@ The recipe: 1600 batches of 100, SGD 0.1 falling to 0 by a cosine, Nesterov mome
 decay 0.0005, every variant at its defaults but for the intervals of METHODS, which keep the number
 of updates near the published one in a run that is 60 times shorter. `set_2018` is SET at the
 settings of its authors' SciPy code: 30 % replaced after every epoch to the very end, by weights
-from N(0, 0.1^2), which a learning rate that falls to zero has no time to repay.
+from N(0, 0.1^2), which a learning rate that falls to zero has no time to repay. All have
+Erdos-Renyi densities; SNFS and MEST were published with the same density in every layer, which at
+density .01 leaves ten weights to the ten outputs: `..._uniform`, beside a static mask of that kind.
 
     python -m benchmarks.evidence --set-tutorial /usr/share/datasets/fashion-mnist
 
@@ -68,12 +70,15 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {
         },
     ),
     "rigl": ("rigl", {"update_interval_steps": 40}),
-    "snfs": ("snfs", {}),
+    "snfs": ("snfs", {"layer_density_power": 1.0}),
     "itop": ("itop", {"update_interval_steps": 40}),
-    "mest": ("mest", {}),
+    "mest": ("mest", {"layer_density_power": 1.0}),
     "granet": ("granet", {"update_interval_steps": 40}),
     "dsr": ("dsr", {}),
     "gse": ("gse", {}),
+    "static_uniform": ("static", {"layer_density_power": 0.0}),
+    "snfs_uniform": ("snfs", {}),
+    "mest_uniform": ("mest", {}),
     "dense": ("dense", {}),
 }
 """Variant and changes to its defaults."""
@@ -208,7 +213,10 @@ def _idx(file: Path) -> NDArray[np.uint8]:
 
 
 def table(runs: pd.DataFrame) -> str:
-    """Mean accuracy with a 95 % t interval, margin over static by seed with its interval."""
+    """Mean accuracy with a 95 % t interval, margin over static by seed with its interval.
+
+    The margin of a `..._uniform` is that over `static_uniform`.
+    """
     lines = [
         "| density | method | n | accuracy (95 % interval) | over static (95 % interval) "
         "| training, GFLOPs |",
@@ -216,11 +224,12 @@ def table(runs: pd.DataFrame) -> str:
     ]
     order = {name: number for number, name in enumerate(METHODS)}
     for density, level in sorted(runs.groupby("density"), reverse=True):
-        static = level[level.method == "static"].set_index("seed").accuracy
         for method, group in sorted(level.groupby("method"), key=lambda pair: order[pair[0]]):
             own = group.set_index("seed").accuracy
+            baseline = "static_uniform" if method.endswith("_uniform") else "static"
+            static = level[level.method == baseline].set_index("seed").accuracy
             margin = (own - static).dropna()
-            over = "" if method == "static" or len(margin) < 2 else _interval(margin, "+.4f")
+            over = "" if method == baseline or len(margin) < 2 else _interval(margin, "+.4f")
             lines.append(
                 f"| {density:.4g} | {method} | {len(own)} | {_interval(own, '.4f')} | {over} "
                 f"| {group.training_flops.mean() / 1e9:.1f} |"
@@ -245,47 +254,45 @@ def figure(runs: pd.DataFrame, file: Path) -> None:
     import seaborn as sns
 
     sns.set_theme(style="whitegrid", context="notebook")
-    means = runs.groupby(["method", "density"], as_index=False)[
+    shown = runs[~runs.method.str.endswith("_uniform")]
+    means = shown.groupby(["method", "density"], as_index=False)[
         ["accuracy", "training_flops"]
     ].mean()
-    sparse = means[means.method != "dense"]
-    fig, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
-    names = [name for name in METHODS if name in set(sparse.method)]
+    names = [name for name in METHODS if name in set(means.method)]
+    # static, which all others are measured by, in black; dense, a single point, in grey.
+    colours = dict(zip(names, sns.color_palette("tab20", len(names)), strict=True))
+    colours |= {"static": "black", "dense": "dimgrey"}
+    fig, axes = plt.subplots(figsize=(10, 6), layout="constrained")
     sns.lineplot(
-        sparse,
+        means,
         x="training_flops",
         y="accuracy",
         hue="method",
         hue_order=names,
         style="method",
         style_order=names,
+        palette=colours,
         markers=True,
         dashes=False,
-        palette="tab20" if len(names) > 10 else "tab10",
-        markersize=8,
+        markersize=9,
         ax=axes,
     )
-    dense = means[means.method == "dense"]
-    if len(dense):
-        axes.axhline(dense.accuracy.iloc[0], color="0.4", linestyle=":", linewidth=1.5)
-        cost = dense.training_flops.iloc[0]
-        axes.text(
-            axes.get_xlim()[0] * 1.05,
-            dense.accuracy.iloc[0],
-            f"dense ({cost:.1e} FLOPs)",
-            va="bottom",
-            color="0.3",
+    for density, level in means[means.method == "static"].groupby("density"):
+        point = level.iloc[0]
+        axes.annotate(
+            f"S = {1 - density:.2g}",
+            (point.training_flops, point.accuracy),
+            xytext=(4, -14),
+            textcoords="offset points",
+            fontsize=9,
         )
     axes.set_xscale("log")
-    axes.set_xlabel("training FLOPs (ledger)")
+    axes.set_xlabel("training FLOPs by the ledger")
     axes.set_ylabel("balanced test accuracy")
     seeds = runs.groupby(["method", "density"]).size()
-    axes.set_title(
-        f"5000 MNIST digits, 784-300-100-10, mean of {seeds.min()} to {seeds.max()} seeds"
-        if seeds.min() != seeds.max()
-        else f"5000 MNIST digits, 784-300-100-10, mean of {seeds.min()} seeds"
-    )
-    axes.legend(title=None, ncols=2, loc="lower right")
+    number = f"{seeds.min()} to {seeds.max()}" if seeds.min() != seeds.max() else seeds.min()
+    axes.set_title(f"5,000 MNIST digits, 784-300-100-10, mean of {number} seeds")
+    axes.legend(title=None, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     fig.savefig(file, dpi=150)
 
 

@@ -3,11 +3,12 @@
    Weights, gradients and optimiser state exist for active weights only, in the order of their input
    neurons (CSC), so that one walk over the deltas gives the gradient by the activations and that by
    the weights; the forward pass reads a copy in the order of the output neurons (CSR). The first
-   layer, through which nothing is propagated, has that order alone. Activations and deltas lie in panels of some samples, [panel][neuron][sample], so that each weight touches contiguous
-   samples and a panel stays in the cache while all weights of a layer pass by. Batches are padded
-   to a multiple of 16; padded deltas are zero, so padding enters no gradient. Formulas: cross
-   entropy of a softmax, backpropagation; the optimisers are those that masked.py writes out, the
-   dropout hash is networks.dropout_keep. */
+   layer, through which nothing is propagated, has that order alone. Activations and deltas lie in
+   panels of some samples, [panel][neuron][sample], so that each weight touches contiguous samples
+   and a panel stays in the cache while all weights of a layer pass by. Batches are padded to a
+   multiple of 16; padded deltas are zero, so padding enters no gradient. Formulas: cross entropy of
+   a softmax, backpropagation; the optimisers are those that masked.py writes out, the dropout hash
+   is networks.dropout_keep. */
 
 #include <math.h>
 #include <stdint.h>
@@ -858,6 +859,16 @@ void carry(const int64_t *from, int64_t n_from, const float *old, const int64_t 
     }
 }
 
+/* Where positions are in a set that holds them; both ascending. */
+void locate(const int64_t *positions, int64_t count, const int64_t *set, int64_t n_set,
+            int64_t *place) {
+    int64_t j = 0;
+    for (int64_t k = 0; k < count; k++) {
+        while (j < n_set && set[j] < positions[k]) j++;
+        place[k] = j;
+    }
+}
+
 /* The best free positions so far, ascending; sparse._Best mirrors it. */
 typedef struct {
     int64_t wanted, held, room, n_taken;
@@ -923,13 +934,13 @@ void shrink(Best *best, int32_t at_the_end) {
 /* Offers |values| of the consecutive positions from `first`. */
 void scan(Best *best, const float *values, int64_t count, int64_t first) {
     typedef int32_t mask __attribute__((vector_size(4 * WIDE)));
-    enum { BLOCK = 4 * WIDE };
+    enum { BLOCK = 2 * WIDE };
     for (int64_t block = 0; block < count; block += BLOCK) {
         int64_t end = block + BLOCK < count ? block + BLOCK : count;
         if (end == block + BLOCK) {
             mask any = {};
             int64_t parts[WIDE / 2], all = 0;
-            for (int t = 0; t < 4; t++) {
+            for (int t = 0; t < BLOCK / WIDE; t++) {
                 vec value;
                 memcpy(&value, values + block + WIDE * t, sizeof value);
                 any |= value > best->threshold;

@@ -99,6 +99,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "pattern": (None, [_I64, c_int64, c_int64, c_int64, _I64, _I32]),
     "transposed": (None, [c_int64, c_int64, _I64, _I32, _I64, _I32, _I32]),
     "carry": (None, [_I64, c_int64, _F32, _I64, c_int64, _F32]),
+    "locate": (None, [_I64, c_int64, _I64, c_int64, _I64]),
     "scan": (None, [POINTER(_Best), _F32, c_int64, c_int64]),
     "shrink": (None, [POINTER(_Best), c_int32]),
 }
@@ -309,7 +310,10 @@ class SparseEngine:
         for layer, change in enumerate(changes):
             before = self._active[layer]
             names = ["weight", "first", "second"][: 1 + len(self._fresh_state(0))]
-            place = np.searchsorted(change.active, change.new)
+            place = np.empty(len(change.new), dtype=np.int64)
+            self._kernels.locate(
+                change.new, len(change.new), change.active, len(change.active), place
+            )
             carried = []
             for power, name in enumerate(names):
                 values = np.empty(len(change.active), dtype=np.float32)
