@@ -28,6 +28,8 @@ JUDGED_AT_ONCE = 128
 """Rows of one evaluation pass."""
 CHUNK = 1 << 18
 """Gradients of so many positions are computed at a time."""
+SAMPLED = 64
+"""Outputs, and inputs, whose gradients tell beforehand how large the largest may be."""
 LANES = 16
 """Batches are padded to a multiple of this; buffers are aligned to as many floats."""
 SPARE = 8
@@ -403,13 +405,29 @@ class ChunkedGradients:
     def _largest(self, layer: int, count: int, taken: Positions) -> Positions:
         if count == 0:
             return np.zeros(0, dtype=np.int64)
+        found = self._above(self._floor(layer, count), layer, count, taken)
+        if found is None:  # the guess was too high
+            found = self._above(-1.0, layer, count, taken)
+        assert found is not None, "scores must be finite and enough positions free"
+        return found
+
+    def _floor(self, layer: int, count: int) -> float:
+        """A size that about twice as many values exceed as are wanted, by a sample of them."""
+        inputs, delta = self._inputs[layer], self._deltas[layer]
+        rows, columns = (part[:: len(part) // SAMPLED + 1] for part in (delta, inputs))
+        sample = np.abs(rows @ columns.T).reshape(-1)
+        rank = round(2 * count * len(sample) / (len(delta) * len(inputs))) + 16
+        return -1.0 if rank >= len(sample) else float(np.partition(sample, -rank)[-rank])
+
+    def _above(self, floor: float, layer: int, count: int, taken: Positions) -> Positions | None:
+        """The largest values, None if they or what ties with them are not all above the floor."""
         inputs, delta = self._inputs[layer], self._deltas[layer]
         room = 4 * count + 4096
         size, scratch = np.empty((2, room), dtype=np.float32)
         position = np.empty(room, dtype=np.int64)
         arrays = (size, scratch, position, taken)
         best = _Best(
-            count, 0, room, len(taken), -1.0, TIE, *(array.ctypes.data for array in arrays)
+            count, 0, room, len(taken), floor, TIE, *(array.ctypes.data for array in arrays)
         )
         at_once = max(1, CHUNK // len(inputs))
         buffer = np.empty((min(at_once, len(delta)), len(inputs)), dtype=np.float32)
@@ -418,8 +436,8 @@ class ChunkedGradients:
             product = np.matmul(part, inputs.T, out=buffer[: len(part)])
             _kernels().scan(byref(best), product, product.size, first * len(inputs))
         _kernels().shrink(byref(best), True)
-        assert best.held == count, "scores must be finite and enough positions free"
-        return position[:count].copy()
+        complete = best.held == count and (floor < 0.0 or best.threshold > floor)
+        return position[:count].copy() if complete else None
 
 
 def _pattern(

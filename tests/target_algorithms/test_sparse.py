@@ -80,6 +80,7 @@ def test_the_largest_are_found_in_chunks_as_in_one_array(
     scores = np.abs(gradients.dense(0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sparse, "CHUNK", data.draw(st.integers(1, 2 * size)))
+        patch.setattr(sparse, "SAMPLED", data.draw(st.integers(1, 80)))
         assert (gradients.largest(0, count, taken) == grow_by_score(scores, taken, count)).all()
         found = gradients.largest(0, count, taken, fired)
         assert (found == grow_by_score(scores, taken, count, fired)).all()
@@ -193,6 +194,19 @@ def test_training_releases_the_interpreters_lock() -> None:
 
 
 # What it holds and what it needs -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("looked_at", [1e-3, 1.0, 1e3])
+def test_what_the_sample_makes_believe_changes_nothing(looked_at: float) -> None:
+    """The outputs that the first guess looks at are larger or smaller than all others."""
+    rng = np.random.default_rng(2)
+    inputs, deltas = (rng.standard_normal((400, 16), dtype=np.float32) for _ in range(2))
+    deltas[:: 400 // sparse.SAMPLED + 1] *= np.float32(looked_at)
+    gradients = sparse.ChunkedGradients([inputs], [deltas])
+    scores, taken = np.abs(gradients.dense(0)), random_positions(160_000, 9_000, rng)
+    for count in (10, 3_000, 40_000):
+        found = gradients.largest(0, count, taken)
+        assert (found == grow_by_score(scores, taken, count)).all()
 
 
 def test_no_array_is_as_large_as_the_dense_matrix() -> None:
