@@ -6,10 +6,11 @@
 
 The peer is masked training written as well as PyTorch allows on a CPU: nn.Linear, fused
 torch.optim.SGD, one in-place multiplication of the weights by the mask a layer after the step (what
-the momentum holds elsewhere changes nothing, so it is not masked). Same network, same initial weights, same batches, same learning rate, one thread, CPU
-time, both in turn in one process; the ratio is the median over the rounds of paired ratios. After
-all steps the losses must agree to 3 decimals, or the benchmark fails. With `sparselab` (PyPI)
-installed its SparseLinear layers are timed in the same rounds.
+the momentum holds elsewhere changes nothing, so it is not masked). Same network, same initial
+weights, same batches, same learning rate, one thread, CPU time, both in turn in one process; the
+ratio is the median over the rounds of paired ratios. After all steps the losses must agree to 3
+decimals, or the benchmark fails. With `sparselab` (PyPI) installed its SparseLinear layers are
+timed in the same rounds.
 """
 
 import argparse
