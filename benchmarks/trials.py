@@ -1,9 +1,9 @@
 """What does evaluating a trial cost beside its training, warm and cold?
 
 The default RigL configuration of `scenarios/digits/rigl`, with its training budget and with a
-budget of one batch, so that the difference is the training: in a warm worker (how
+budget of one batch, so that the difference is the training: on both engines, in a warm worker (how
 `sparse-aclib run` evaluates) and as the command `./wrappers/target` (how a foreign configurator
-does, loading torch each time).
+does, which loads torch each time for the masked engine and not at all for the sparse one).
 
     python -m benchmarks.trials --repeats 10
 """
@@ -20,10 +20,9 @@ from dataclasses import replace
 from wrappers.evaluator import ROOT, Worker, environment, request
 from wrappers.options import Options
 from wrappers.scenario import read
-from wrappers.space import variant_space
 
 SCENARIO = read(ROOT / "scenarios/digits/rigl")
-CONFIG = variant_space("rigl").default
+CONFIG = SCENARIO.space.default
 
 
 def seconds(action: Callable[[], object], repeats: int) -> list[float]:
@@ -53,12 +52,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=10)
     repeats = parser.parse_args().repeats
-    print("| trial | how | median s | min s | max s |\n|---|---|---|---|---|")
+    print("| trial | engine | how | median s | min s | max s |\n|---|---|---|---|---|---|")
+    trials = {
+        (name, engine): replace(SCENARIO.options, engine=engine, training_samples=samples)
+        for name, samples in (("whole", SCENARIO.options.training_samples), ("one batch", 64))
+        for engine in ("sparse", "masked")
+    }
     with contextlib.closing(Worker()) as worker:
-        for name, options in {
-            "whole": SCENARIO.options,
-            "one batch": replace(SCENARIO.options, training_samples=64),
-        }.items():
+        for (name, engine), options in trials.items():
             trial = request("rigl", options, SCENARIO.training[0], 1, CONFIG, 60.0)
             ways: dict[str, Callable[[], object]] = {
                 "warm": lambda trial=trial: worker.run(trial),  # type: ignore[misc]
@@ -67,8 +68,8 @@ def main() -> None:
             for way, action in ways.items():
                 found = seconds(action, repeats)
                 print(
-                    f"| {name} | {way} | {statistics.median(found):.3f} | {min(found):.3f} |"
-                    f" {max(found):.3f} |",
+                    f"| {name} | {engine} | {way} | {statistics.median(found):.3f} |"
+                    f" {min(found):.3f} | {max(found):.3f} |",
                     flush=True,
                 )
 
