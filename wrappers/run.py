@@ -26,7 +26,8 @@ from typing import Any
 import psutil
 
 from target_algorithms.errors import BadInput
-from target_algorithms.instances import DATA_SETS, parse
+from target_algorithms.instances import parse
+from target_algorithms.instances import sha256 as data_sha256
 from wrappers.evaluator import ROOT, Workers, request
 from wrappers.files import append_line, now, read_lines, write_whole
 from wrappers.scenario import Scenario
@@ -292,7 +293,10 @@ def _sha256(*parts: bytes) -> str:
 
 
 def tested(scenario: Scenario) -> dict[str, Any]:
-    """Hashes of all that a trial's result depends on beside configuration, instance and seed."""
+    """Hashes of all that a trial's result depends on beside configuration, instance and seed.
+
+    Raises BadInput for data sets that have not been fetched.
+    """
     data = sorted({parse(name)[:2] for name in (*scenario.training, *scenario.test)})
     code = sorted((ROOT / "target_algorithms").rglob("*.py"))
     instances = (scenario.training, scenario.test, sorted(scenario.features.items()))
@@ -301,7 +305,7 @@ def tested(scenario: Scenario) -> dict[str, Any]:
         "instances": _sha256(repr(instances).encode()),
         "space": _sha256(repr(scenario.space).encode()),
         "target_algorithms": _sha256(*(file.read_bytes() for file in code)),
-        "data": {"/".join(name): DATA_SETS[name].sha256 for name in data},
+        "data": {"/".join(name): data_sha256(*name) for name in data},
     }
 
 
