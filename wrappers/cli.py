@@ -27,6 +27,7 @@ from rich.progress import (
 from rich.table import Table
 
 from target_algorithms.errors import BadInput
+from target_algorithms.stored import data_directory
 from wrappers.evaluator import environment
 from wrappers.options import Options
 
@@ -65,8 +66,10 @@ def bar(label: str, total: int | None) -> Iterator[Update]:
     with Progress(*columns, console=errors) as shown:
         task = shown.add_task(label, total=total)
 
-        def update(done: int, total: int | None = total) -> None:
-            shown.update(task, completed=done, total=total)
+        def update(
+            done: int | None = None, total: int | None = total, description: str | None = None
+        ) -> None:
+            shown.update(task, completed=done, total=total, description=description)
 
         yield update
 
@@ -253,6 +256,107 @@ def _training_budget(options: Options) -> str:
     if options.training_flops is None:
         return f"{options.training_samples} samples"
     return f"{options.training_flops:.3g} FLOPs"
+
+
+@app.command()
+def fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Instance sets, or instances such as openml/31/0.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="Show what is there, and end.")] = False,
+    local: Annotated[
+        Path | None,
+        typer.Option(help="Folder with files of vision data sets: idx, npz, CIFAR-10's batches."),
+    ] = None,
+    openml_server: Annotated[
+        str | None, typer.Option(help="Address of an OpenML server; OpenML's own if left out.")
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="OPENML_APIKEY", help="OpenML key; the variable keeps it out of process lists."
+        ),
+    ] = None,
+    openml_cache: Annotated[
+        Path | None,
+        typer.Option(help="An openml cache to copy from; OpenML's settings if left out."),
+    ] = None,
+    retries: Annotated[int, typer.Option(min=1, help="Attempts at every request.")] = 5,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also what is there; nothing from caches.")
+    ] = False,
+) -> None:
+    """Fetch the data of instance sets into the data directory, once, before the first run.
+
+    What is there and whole stays. Interrupted, the same command goes on.
+    """
+    from target_algorithms.sources import Access
+    from wrappers import fetch as fetching
+
+    if show:
+        _show_data()
+        return
+    if not names:
+        raise BadInput(
+            f"nothing to fetch, expected sets ({', '.join(fetching.sets())}) or instances such as "
+            "openml/31/0"
+        )
+    wanted = fetching.named(names)
+    with bar("fetching", len(wanted)) as update:
+        outcomes = fetching.fetch(
+            wanted,
+            Access(
+                server=openml_server,
+                api_key=api_key,
+                cache=openml_cache,
+                local=local,
+                retries=retries,
+                refresh=again,
+                report=lambda step: update(description=step),
+            ),
+            progress=lambda done: update(done),
+        )
+    here = [outcome for outcome in outcomes if outcome.problem is None]
+    fetched = sum(outcome.state == "fetched" for outcome in here)
+    state = f"{len(here)} of {len(outcomes)} data sets are in {data_directory()}"
+    console.print(f"{state}, {fetched} fetched now", soft_wrap=True)
+    problems = [outcome.problem for outcome in outcomes if outcome.problem is not None]
+    for problem in problems[:-1]:
+        errors.print(f"sparse-aclib: error: {problem}", soft_wrap=True, markup=False)
+    if problems:
+        raise BadInput(problems[-1])
+
+
+def _show_data() -> None:
+    """The data sets that are there, and what the sets lack."""
+    from wrappers import fetch as fetching
+
+    table = Table(box=None)
+    for heading, side in (
+        *(("data set", "left"), ("MB", "right"), ("content", "left"), ("source", "left")),
+        *(("licence", "left"), ("sha256", "left")),
+    ):
+        table.add_column(heading, justify="left" if side == "left" else "right", overflow="fold")
+    found = fetching.entries()
+    for entry in found:
+        size = f"{entry.size / 1e6:.2f}"
+        if entry.about is None:
+            table.add_row(entry.name, size, "[red]damaged: fetch it again", "", "", "")
+        else:
+            about = entry.about
+            table.add_row(
+                entry.name, size, about.title, about.origin, about.licence, about.sha256[:12]
+            )
+    console.print(f"{data_directory()}: {len(found)} data sets", soft_wrap=True)
+    if found:
+        console.print(table)
+    there = {entry.name for entry in found if entry.about is not None}
+    for name, data_sets in fetching.sets().items():
+        lacking = [data_set for data_set in data_sets if data_set not in there]
+        state = f"{len(data_sets) - len(lacking)} of {len(data_sets)} data sets are here"
+        if lacking:
+            state += f"; 'sparse-aclib fetch {name}' gets the others"
+        console.print(f"set {name:18} {state}", soft_wrap=True)
 
 
 @app.command()

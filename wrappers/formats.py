@@ -7,10 +7,11 @@ sources).
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from target_algorithms.errors import BadInput
 from wrappers.files import write_whole
 from wrappers.scenario import PROGRAM, Scenario, locate, read, read_instances
 from wrappers.space import Condition, Config, Parameter, Space, number_text
@@ -210,7 +211,11 @@ def _write(files: Mapping[Path, str]) -> tuple[Path, ...]:
 
 
 def features_csv(set_folder: str | Path) -> str:
-    """The text of features.csv for all instances of a set, computed from their training rows."""
+    """The text of features.csv for all instances of a set, computed from their data.
+
+    Its header says which features describe the set; a set without the file gets those that tell its
+    instances apart. Raises BadInput for an unknown feature and for data that have not been fetched.
+    """
     from target_algorithms.instances import features
 
     folder = Path(set_folder)
@@ -220,9 +225,21 @@ def features_csv(set_folder: str | Path) -> str:
         for instance in read_instances(folder / name, folder.parent)
     ]
     of_instance = {instance: features(instance) for instance in instances}
-    rows = [",".join(("instance", *of_instance[instances[0]]))]
+    known = tuple(of_instance[instances[0]])
+    names: Sequence[str] = [
+        name for name in known if len({values[name] for values in of_instance.values()}) > 1
+    ]
+    file = folder / "features.csv"
+    if file.exists():
+        names = file.read_text(encoding="utf-8").partition("\n")[0].split(",")[1:]
+        for name in names:
+            if name not in known:
+                raise BadInput(
+                    f"{file}, line 1: unknown feature {name!r}, expected some of {', '.join(known)}"
+                )
+    rows = [",".join(("instance", *names))]
     for instance, values in of_instance.items():
-        rows.append(",".join((instance, *map(number_text, values.values()))))
+        rows.append(",".join((instance, *(number_text(values[name]) for name in names))))
     return _text(rows)
 
 
