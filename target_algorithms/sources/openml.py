@@ -14,8 +14,9 @@ import logging
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,11 +187,12 @@ class Session:
     def folds(self, task: Any) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]:
         """(training, test) rows of the folds of a task's first repeat."""
         self._access.report(f"{self._name}: downloading the splits")
+        from arff import ArffException
         from openml.exceptions import OpenMLServerException
 
         try:
             folds = task.download_split().split[0]
-        except (OpenMLServerException, KeyError, ValueError) as error:
+        except (OpenMLServerException, ArffException, KeyError, ValueError) as error:
             raise BadInput(
                 f"{self._name} has no splits that can be read ({_line(error)}): {_OTHER_TASK}"
             ) from None
@@ -202,11 +204,11 @@ class Session:
 
     def data(self, number: int, target: str | None = None) -> Found:
         """A data set; its target is the default one if none is named."""
-        self._access.report(f"{self._name}: downloading the data")
         self._cache.bring("datasets", number)
-        dataset = self._openml.datasets.get_dataset(
-            number, download_data=True, download_features_meta_data=True
-        )
+        with _watched(self._cache.work, f"{self._name}: downloading the data", self._access):
+            dataset = self._openml.datasets.get_dataset(
+                number, download_data=True, download_features_meta_data=True
+            )
         self._check_sum(dataset)
         self._cache.keep()
         self._access.report(f"{self._name}: reading the data")
@@ -277,6 +279,8 @@ def session(name: str, access: Access) -> Iterator[Session]:
                 cache = _Cache(place, kept, () if access.refresh else (kept, theirs))
                 yield Session(openml, cache, name, access)
     finally:
+        with suppress(OSError):  # something was kept, or it was never made
+            downloads.rmdir()
         for key, value in before.items():
             setattr(config, key, value)
         config.set_retry_policy(*retries)
@@ -320,6 +324,27 @@ class _Cache:
 
 
 @contextmanager
+def _watched(folder: Path, step: str, access: Access) -> Iterator[None]:
+    """Reports a step, twice a second with the megabytes that have come to a folder meanwhile."""
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.5):
+            with suppress(OSError):  # a file that was renamed between listing and looking
+                size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                access.report(f"{step}, {size / 1e6:.1f} MB")
+
+    access.report(step)
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+@contextmanager
 def _patience(seconds: float) -> Iterator[None]:
     """Gives every request of this process a limit of silence, which openml-python does not."""
     import requests
@@ -357,6 +382,8 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
 
     again = "what is here stays as it is; the same command tries again"
     match error:
+        case KeyError() if "oml:error" in str(error):
+            return BadInput, f"{name}: {server} answered with a page of an error; {again}"
         case exceptions.OpenMLHashException():
             return (
                 BadInput,
@@ -397,7 +424,7 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
     found = f"{type(error).__name__}: {_line(error)}"
     return (
         BadInput,
-        f"{name}: what came is not as OpenML's files are ({found}); --again downloads anew",
+        f"{name}: cannot make sense of what came ({found}); --again downloads anew",
     )
 
 
