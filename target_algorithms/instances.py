@@ -84,6 +84,16 @@ def parse(instance: str) -> tuple[str, str, int, int | None]:
     return source, dataset, int(outer), None if inner is None else int(inner)
 
 
+def at_hand(instance: str) -> bool:
+    """Whether the data of an instance are here, or come with a package: whether `load` can load it.
+
+    Raises BadInput for an id that is malformed or names something unknown.
+    """
+    source, dataset, *_ = parse(instance)
+    installed = sources.known(source, dataset).INSTALLED
+    return installed or stored.path(source, dataset).is_file()
+
+
 def sha256(source: str, dataset: str) -> str:
     """The sum of a data set's content as its file states it; prepared first as `load` does."""
     return _ready(source, dataset, lambda: stored.read_about(stored.path(source, dataset))).sha256
@@ -133,6 +143,28 @@ def _shape_of(data: Stored) -> dict[str, float]:
 
 
 def _moments_of(values: NDArray[np.generic], labels: NDArray[np.integer]) -> dict[str, float]:
+    # A few columns at a time: images in double precision would not fit into every memory.
+    parts = [
+        _column_moments(values[:, first : first + 64]) for first in range(0, values.shape[1], 64)
+    ]
+    mean = {
+        name: np.concatenate([part[name] for part in parts]).mean() if parts else 0.0
+        for name in _MOMENTS
+    }
+    share = np.bincount(labels) / len(labels)
+    share = share[share > 0]
+    return {**mean, "ClassEntropy": -(share * np.log2(share)).sum()}
+
+
+_MOMENTS = (
+    "MeanMeansOfNumericAtts",
+    "MeanStdDevOfNumericAtts",
+    "MeanSkewnessOfNumericAtts",
+    "MeanKurtosisOfNumericAtts",
+)
+
+
+def _column_moments(values: NDArray[np.generic]) -> dict[str, NDArray[np.float64]]:
     wide = values.astype(np.float64)
     there = ~np.isnan(wide)
     counts = np.maximum(there.sum(axis=0), 1)
@@ -141,17 +173,9 @@ def _moments_of(values: NDArray[np.generic], labels: NDArray[np.integer]) -> dic
     deviation = np.sqrt((centred**2).sum(axis=0) / counts)
     varied = deviation > 0
     scaled = np.divide(centred, deviation, out=np.zeros_like(centred), where=varied)
+    skewness = (scaled**3).sum(axis=0) / counts
     kurtosis = np.where(varied, (scaled**4).sum(axis=0) / counts - 3.0, 0.0)
-    share = np.bincount(labels) / len(labels)
-    share = share[share > 0]
-    of_columns = {
-        "MeanMeansOfNumericAtts": mean,
-        "MeanStdDevOfNumericAtts": deviation,
-        "MeanSkewnessOfNumericAtts": (scaled**3).sum(axis=0) / counts,
-        "MeanKurtosisOfNumericAtts": kurtosis,
-    }
-    averages = {name: column.mean() if column.size else 0.0 for name, column in of_columns.items()}
-    return {**averages, "ClassEntropy": -(share * np.log2(share)).sum()}
+    return dict(zip(_MOMENTS, (mean, deviation, skewness, kurtosis), strict=True))
 
 
 # Reading -----------------------------------------------------------------------------------------

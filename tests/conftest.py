@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
     """A root folder with the digits scenarios, their training budget cut to 600 samples."""
-    shutil.copytree(ROOT / "scenarios", tmp_path / "suite" / "scenarios")
+    shutil.copytree(ROOT / "scenarios" / "digits", tmp_path / "suite" / "scenarios" / "digits")
     for file in (tmp_path / "suite" / "scenarios").glob("*/*/scenario.txt"):
         words = file.read_text().split(" ")
         words[words.index("--training-samples") + 1] = "600"

@@ -331,25 +331,17 @@ def _show_data() -> None:
     """The data sets that are there, and what the sets lack."""
     from wrappers import fetch as fetching
 
-    table = Table(box=None)
-    for heading, side in (
-        *(("data set", "left"), ("MB", "right"), ("content", "left"), ("source", "left")),
-        *(("licence", "left"), ("sha256", "left")),
-    ):
-        table.add_column(heading, justify="left" if side == "left" else "right", overflow="fold")
     found = fetching.entries()
+    console.print(f"{data_directory()}: {len(found)} data sets", soft_wrap=True)
+    width = max((len(entry.name) for entry in found), default=0)
     for entry in found:
-        size = f"{entry.size / 1e6:.2f}"
+        line = f"{entry.name:{width}} {entry.size / 1e6:8.2f} MB  "
         if entry.about is None:
-            table.add_row(entry.name, size, "[red]damaged: fetch it again", "", "", "")
+            line += "damaged: fetch it again"
         else:
             about = entry.about
-            table.add_row(
-                entry.name, size, about.title, about.origin, about.licence, about.sha256[:12]
-            )
-    console.print(f"{data_directory()}: {len(found)} data sets", soft_wrap=True)
-    if found:
-        console.print(table)
+            line += f"{about.sha256[:12]}  {about.title}; {about.licence}; {about.origin}"
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     there = {entry.name for entry in found if entry.about is not None}
     for name, data_sets in fetching.sets().items():
         lacking = [data_set for data_set in data_sets if data_set not in there]
@@ -421,8 +413,19 @@ def export(
     from wrappers import formats
     from wrappers import scenario as reader
 
-    for folder in scenarios or reader.scenarios():
-        for path in (*formats.write_features(folder), *formats.write(folder)):
+    folders = [reader.locate(folder).parent for folder in scenarios or reader.scenarios()]
+    for set_folder in dict.fromkeys(folder.parent for folder in folders):
+        for path in formats.write_features(set_folder):
+            console.print(os.path.relpath(path))
+        if kept := len(formats.unfetched(set_folder)):
+            name = set_folder.name
+            console.print(
+                f"{kept} rows of {name}'s features.csv stay as they are: their data are not here; "
+                f"'sparse-aclib fetch {name}' gets them",
+                soft_wrap=True,
+            )
+    for folder in folders:
+        for path in formats.write(folder):
             console.print(os.path.relpath(path))
 
 

@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 
 from target_algorithms.errors import BadInput
-from target_algorithms.instances import parse
+from target_algorithms.instances import at_hand, data_directory, parse
 from target_algorithms.instances import sha256 as data_sha256
 from wrappers.evaluator import ROOT, Workers, request
 from wrappers.files import append_line, now, read_lines, write_whole
@@ -297,7 +297,15 @@ def tested(scenario: Scenario) -> dict[str, Any]:
 
     Raises BadInput for data sets that have not been fetched.
     """
-    data = sorted({parse(name)[:2] for name in (*scenario.training, *scenario.test)})
+    lists = (*scenario.training, *scenario.test)
+    data = sorted({parse(name)[:2] for name in lists})
+    missing = sorted({"/".join(parse(name)[:2]) for name in lists if not at_hand(name)})
+    if missing:
+        raise BadInput(
+            f"{scenario.name}: {len(missing)} of its {len(data)} data sets are not in "
+            f"{data_directory()} ({', '.join(missing)}): fetch them with "
+            f"'sparse-aclib fetch {scenario.set}'"
+        )
     code = sorted((ROOT / "target_algorithms").rglob("*.py"))
     instances = (scenario.training, scenario.test, sorted(scenario.features.items()))
     return {

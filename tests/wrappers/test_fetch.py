@@ -22,6 +22,7 @@ from target_algorithms.instances import INNER_FOLDS, features, load
 from target_algorithms.sources import Access
 from tests.openml import documents, server
 from tests.openml.server import Server
+from wrappers import formats
 from wrappers.fetch import entries, fetch, named
 from wrappers.space import ROOT
 
@@ -134,6 +135,25 @@ def test_features_are_openml_s_own_qualities(openml: Server) -> None:
     assert found["Dimensionality"] == round(0.043429844097995544, 6)
     assert found["MajorityClassPercentage"] == round(100 * 684 / 898, 6)
     assert all(np.isfinite(value) for value in found.values())
+
+
+def test_the_features_of_cc18_are_those_of_the_data(openml: Server) -> None:
+    """Of the one task whose rows are in OpenML's order here; fetched data: see test_contract.py."""
+    files = documents.published(3, 3, "kr-vs-kp", documents.kr_vs_kp(), "class")
+    openml.files |= files
+    get(openml, "openml/3")
+    folder = ROOT / "scenarios" / "cc18"
+    before = (folder / "features.csv").read_text()
+    assert "openml/3/0/0" not in formats.unfetched(folder)
+    assert formats.features_csv(folder) == before
+    frame = documents.kr_vs_kp()
+    frame["class"] = frame["class"].cat.rename_categories({"won": "nowin", "nowin": "won"})
+    frame.loc[0, "bkblk"] = None
+    openml.files |= documents.published(3, 3, "kr-vs-kp", frame, "class")
+    get(openml, "openml/3", refresh=True)
+    changed = formats.features_csv(folder)
+    lines = list(zip(before.splitlines(), changed.splitlines(), strict=True))
+    assert [old.partition(",")[0] for old, new in lines if old != new] == ["openml/3/0/0"]
 
 
 def test_gaps_and_categories_of_real_data_are_as_scikit_learn_treats_them(openml: Server) -> None:

@@ -18,6 +18,7 @@ from target_algorithms.instances import features, load, prepare
 from target_algorithms.sources import Access, known, vision
 from tests.openml import documents
 from tests.openml.server import Server
+from wrappers.space import ROOT
 
 TRAIN, TEST = (30, 20, 25), (6, 4, 5)
 PACKAGE = vision.DEBIAN
@@ -331,6 +332,43 @@ def test_names_say_data_set_and_size() -> None:
     for name in ("mnist_31", "mnist_", "_30", "cifar", "fashion_mnist_2000"):
         with pytest.raises(BadInput, match="unknown data set .* alone or with _30"):
             known("vision", name)
+
+
+@pytest.mark.parametrize("name", ["vision", "vision_2000", "vision_conv"])
+def test_the_features_of_the_vision_sets_follow_from_the_published_numbers(name: str) -> None:
+    lines = (ROOT / "scenarios" / name / "features.csv").read_text().splitlines()
+    header, *rows = (line.split(",") for line in lines)
+    for instance, *cells in rows:
+        found = dict(zip(header[1:], map(float, cells), strict=True))
+        base, size = vision._subset(instance.split("/")[1])
+        facts = vision.DATA_SETS[base]
+        most = size // 10 if size else 10**9
+        classes = np.minimum(facts.train, most) + np.minimum(facts.test, most)
+        expected = {
+            "NumberOfInstances": classes.sum(),
+            "NumberOfFeatures": np.prod(facts.shape) + 1,
+            "MajorityClassPercentage": 100 * classes.max() / classes.sum(),
+            "MinorityClassPercentage": 100 * classes.min() / classes.sum(),
+            "Dimensionality": (np.prod(facts.shape) + 1) / classes.sum(),
+        }
+        for feature in found.keys() & expected.keys():
+            assert found[feature] == round(float(expected[feature]), 6), (instance, feature)
+        assert 0 < found["MeanMeansOfNumericAtts"] < 255
+
+
+@pytest.mark.skipif(not PACKAGE.is_dir(), reason="needs Debian's dataset-fashion-mnist")
+def test_what_is_stored_of_fashion_mnist_has_the_committed_sum_and_features(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vision, "DEBIAN", PACKAGE)
+    monkeypatch.setattr(vision, "SUBSETS", (2000,))
+    prepare("vision", "fashion_mnist_2000")
+    lines = (ROOT / "scenarios" / "vision_2000" / "features.csv").read_text().splitlines()
+    header, *rows = (line.split(",") for line in lines)
+    for instance, *cells in rows:
+        if instance.startswith("vision/fashion_mnist_2000"):
+            found = features(instance)
+            assert [found[feature] for feature in header[1:]] == list(map(float, cells))
 
 
 def test_an_image_set_has_features() -> None:
