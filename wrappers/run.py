@@ -301,10 +301,10 @@ def tested(scenario: Scenario) -> dict[str, Any]:
     data = sorted({parse(name)[:2] for name in lists})
     missing = sorted({"/".join(parse(name)[:2]) for name in lists if not at_hand(name)})
     if missing:
+        some = ", ".join(missing[:3]) + ", ..." * (len(missing) > 3)
         raise BadInput(
             f"{scenario.name}: {len(missing)} of its {len(data)} data sets are not in "
-            f"{data_directory()} ({', '.join(missing)}): fetch them with "
-            f"'sparse-aclib fetch {scenario.set}'"
+            f"{data_directory()} ({some}): fetch them with 'sparse-aclib fetch {scenario.set}'"
         )
     code = sorted((ROOT / "target_algorithms").rglob("*.py"))
     instances = (scenario.training, scenario.test, sorted(scenario.features.items()))

@@ -211,6 +211,11 @@ class Session:
             )
         self._check_sum(dataset)
         self._cache.keep()
+        if dataset.parquet_file is None and str(dataset.format).lower() == "sparse_arff":
+            raise BadInput(
+                f"{self._name}: its data are a sparse ARFF file, which openml-python cannot read "
+                "with pandas 3: expected ARFF or Parquet"
+            )
         self._access.report(f"{self._name}: reading the data")
         target = target or dataset.default_target_attribute
         frame, labels, _, _ = dataset.get_data(target=target)

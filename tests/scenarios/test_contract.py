@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from target_algorithms.instances import at_hand, load
 from target_algorithms.sources import known
 from wrappers import formats
 from wrappers.fetch import sets
@@ -113,16 +114,39 @@ def test_instance_files_have_one_column_and_no_blank_last_line(folder: Path) -> 
         assert all(line.split() == [line] for line in text.splitlines())
 
 
-@every_set
-def test_features_are_those_of_the_data_as_far_as_the_data_are_here(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def data_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What packages bring is always here. Fetched data are, if SPARSE_ACLIB_TEST_DATA names them.
 
-    test_fetch.py compares rows of cc18 and of the vision sets with data of the tests' server.
+    For cc18 and the vision sets test_fetch.py and test_fetch_vision.py have data of their own.
     """
     fetched = os.environ.get("SPARSE_ACLIB_TEST_DATA")
     monkeypatch.setenv("SPARSE_ACLIB_DATA", fetched or str(tmp_path))
+
+
+@every_set
+@pytest.mark.usefixtures("data_at_hand")
+def test_no_row_trains_and_judges_and_none_that_judges_a_test_instance_is_ever_trained_on(
+    folder: Path,
+) -> None:
+    tested: dict[str, set[int]] = {}
+    for name in ("test", "training"):
+        for instance in (folder / f"{name}.txt").read_text().split():
+            if not at_hand(instance):
+                continue
+            split = load(instance)
+            trained, judged = set(split.train_rows.tolist()), set(split.judge_rows.tolist())
+            assert trained and judged and not trained & judged, instance
+            data_set = "/".join(instance.split("/")[:2])
+            if name == "test":
+                tested.setdefault(data_set, set()).update(judged)
+            else:
+                assert not (trained | judged) & tested.get(data_set, set()), instance
+
+
+@every_set
+@pytest.mark.usefixtures("data_at_hand")
+def test_features_are_those_of_the_data_as_far_as_the_data_are_here(folder: Path) -> None:
     text = (folder / "features.csv").read_text()
     assert text == formats.features_csv(folder)
     instances = [line.partition(",")[0] for line in text.splitlines()[1:]]

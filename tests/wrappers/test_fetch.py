@@ -1,10 +1,12 @@
 """Fetching: openml-python for real against a server on the loopback address, well and ill."""
 
 import hashlib
+import io
 import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +26,8 @@ from tests.openml import documents, server
 from tests.openml.server import Server
 from wrappers import formats
 from wrappers.fetch import entries, fetch, named
+from wrappers.run import tested
+from wrappers.scenario import read
 from wrappers.space import ROOT
 
 FILES = documents.iris() | documents.anneal()
@@ -199,8 +203,21 @@ def test_arff_and_parquet_hold_the_same_data(openml: Server) -> None:
     get(openml, "openml/71", "openml/72")
     assert any(line == "GET /bucket/172" for line in openml.asked)
     assert not any("arff/172" in line for line in openml.asked)
-    first, second = (stored.read_about(stored.path("openml", name)) for name in ("71", "72"))
-    assert first.sha256 == second.sha256
+    # A Parquet file may hold texts and truths where the ARFF file has categories.
+    plain = frame.astype(object).assign(flag=frame["flag"] == "TRUE")
+    buffer = io.BytesIO()
+    plain.to_parquet(buffer)
+    openml.files |= documents.published(74, 174, "chess", frame, "class", parquet=True)
+    openml.files["bucket/174"] = buffer.getvalue()
+    get(openml, "openml/74")
+    sums = {stored.read_about(stored.path("openml", name)).sha256 for name in ("71", "72", "74")}
+    assert len(sums) == 1
+
+
+def test_a_sparse_arff_file_is_refused_by_name(openml: Server) -> None:
+    openml.files["data/61"] = openml.files["data/61"].replace(b">ARFF<", b">Sparse_ARFF<")
+    line = problem(IRIS, Access(server=openml.address, retries=1))
+    assert "its data are a sparse ARFF file" in line
 
 
 def test_a_bucket_without_the_file_falls_back_on_arff(openml: Server) -> None:
@@ -617,6 +634,54 @@ def test_a_trial_on_data_that_are_not_here_aborts_with_the_command_that_fetches_
     answer = json.loads(done.stdout.splitlines()[0].removeprefix("Result of this algorithm run: "))
     assert answer["status"] == "ABORT" and answer["runtime"] < 2
     assert "fetch it with 'sparse-aclib fetch openml/31'" in done.stderr
+
+
+def test_a_run_asks_for_all_its_data_before_its_first_trial_and_records_their_sums(
+    openml: Server, tmp_path: Path
+) -> None:
+    scenario = read("cc18/static")
+    with pytest.raises(BadInput) as error:
+        tested(scenario)
+    assert "25 of its 25 data sets are not in" in str(error.value)
+    assert "(openml/12, openml/146195, openml/146817, ...)" in str(error.value)
+    assert "fetch them with 'sparse-aclib fetch cc18'" in str(error.value)
+    get(openml, IRIS)
+    shutil.copytree(ROOT / "scenarios" / "embedded", tmp_path / "s" / "scenarios" / "embedded")
+    test = tmp_path / "s" / "scenarios" / "embedded" / "test.txt"
+    test.write_text("openml/59/0\n")
+    (test.parent / "features.csv").unlink()
+    formats.write_features(test.parent)
+    sums = tested(read(tmp_path / "s" / "scenarios" / "embedded" / "static"))["data"]
+    assert sums.keys() == {"sklearn/digits", "sklearn/iris", "sklearn/wine", IRIS}
+    for name, sha256 in sums.items():
+        assert stored.digest_of(stored.read(stored.path(*name.split("/")))) == sha256
+
+
+def test_export_writes_what_the_data_say_and_keeps_the_rows_of_data_that_are_not_here(
+    openml: Server, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scenarios" / "own"
+    folder.mkdir(parents=True)
+    (folder / "training.txt").write_text("openml/59/0/0\nopenml/59/0/1\n")
+    (folder / "test.txt").write_text("openml/2867/0\n")
+    with pytest.raises(BadInput, match="fetch it with 'sparse-aclib fetch openml/59'"):
+        formats.features_csv(folder)
+    get(openml, IRIS, ANNEAL)
+    whole = formats.features_csv(folder)
+    assert whole.startswith("instance,NumberOfInstances,NumberOfFeatures,")
+    (folder / "features.csv").write_text("instance,NumberOfClasses,ClassEntropy\n")
+    formats.write_features(folder)
+    lines = (folder / "features.csv").read_text().splitlines()
+    assert lines[0] == "instance,NumberOfClasses,ClassEntropy"
+    assert lines[3].startswith("openml/2867/0,5,1.19")
+    stored.path("openml", "2867").unlink()
+    (folder / "features.csv").write_text("\n".join([*lines[:3], "openml/2867/0,7,7"]) + "\n")
+    assert formats.unfetched(folder) == ("openml/2867/0",)
+    assert formats.features_csv(folder).splitlines() == [*lines[:3], "openml/2867/0,7,7"]
+    (folder / "features.csv").write_text("instance,Colour\n")
+    get(openml, ANNEAL)
+    with pytest.raises(BadInput, match="line 1: unknown feature 'Colour', expected some of Number"):
+        formats.features_csv(folder)
 
 
 def _without_density_path(pairs: list[str]) -> list[str]:
