@@ -23,7 +23,9 @@ from target_algorithms import sources, stored
 from target_algorithms.errors import BadInput
 from target_algorithms.preparation import OUTER_FOLDS as OUTER_FOLDS
 from target_algorithms.preparation import check_memory, prepare
-from target_algorithms.stored import INNER_FOLDS, Stored, data_directory, split_number
+from target_algorithms.stored import INNER_FOLDS as INNER_FOLDS
+from target_algorithms.stored import Stored, split_number
+from target_algorithms.stored import data_directory as data_directory
 
 _T = TypeVar("_T")
 

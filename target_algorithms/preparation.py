@@ -16,6 +16,7 @@ folds; the tests compare them.
 """
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,16 @@ from numpy.typing import NDArray
 
 from target_algorithms.errors import BadInput
 from target_algorithms.sources import Access, DataSet, committed_sha256, known
-from target_algorithms.stored import INNER_FOLDS, JUDGED, UNUSED, About, digest, path, write
+from target_algorithms.stored import (
+    INNER_FOLDS,
+    JUDGED,
+    UNUSED,
+    About,
+    digest,
+    downloads,
+    path,
+    write,
+)
 from target_algorithms.stored import rows_of as rows_of
 
 OUTER_FOLDS = 3
@@ -63,6 +73,7 @@ def prepare(source: str, dataset: str, access: Access | None = None) -> Path:
     about = About(sha256, raw.title, raw.origin, raw.licence, raw.classes, raw.channels)
     file = path(source, dataset)
     write(file, about, tensors)
+    shutil.rmtree(downloads(source, dataset), ignore_errors=True)
     return file
 
 

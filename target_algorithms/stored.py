@@ -120,6 +120,11 @@ def path(source: str, dataset: str) -> Path:
     return data_directory() / source / f"{dataset}.safetensors"
 
 
+def downloads(source: str, dataset: str) -> Path:
+    """Where what was downloaded of a data set lies until it is stored."""
+    return data_directory() / "downloads" / f"{source}-{dataset}"
+
+
 def read(file: Path) -> Stored:
     """Maps a file into memory. Raises OSError where that fails, Damaged for a wrong content."""
     with open(file, "rb") as stream:

@@ -114,15 +114,13 @@ def entries() -> list[Entry]:
 
 def _provide(name: str, access: Access) -> str:
     source, dataset = _parts(name)
-    downloads = stored.data_directory() / "downloads"
-    with _alone(downloads, name, access):
+    place = stored.downloads(source, dataset)
+    with _alone(place, name, access):
         if not access.refresh and _whole(name):
             return "here"
-        rest = downloads / name.replace("/", "-")
-        for work in rest.glob("work-*"):  # of a fetch that was killed
+        for work in place.glob("work-*"):  # of a fetch that was killed
             shutil.rmtree(work, ignore_errors=True)
         prepare(source, dataset, access)
-        shutil.rmtree(rest, ignore_errors=True)
         return "fetched"
 
 
@@ -138,15 +136,15 @@ def _whole(name: str) -> bool:
 
 
 @contextmanager
-def _alone(downloads: Path, name: str, access: Access) -> Iterator[None]:
+def _alone(place: Path, name: str, access: Access) -> Iterator[None]:
     """Keeps other fetches of a data set waiting; the lock goes with the process."""
     try:
-        downloads.mkdir(parents=True, exist_ok=True)
-        lock = open(downloads / f"{name.replace('/', '-')}.lock", "w")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(place.with_name(f"{place.name}.lock"), "w")
     except OSError as error:
         raise BadInput(
-            f"cannot write in {downloads.parent} ({error.strerror}): set SPARSE_ACLIB_DATA to a "
-            "directory that can be written"
+            f"cannot write in {stored.data_directory()} ({error.strerror}): set SPARSE_ACLIB_DATA "
+            "to a directory that can be written"
         ) from None
     with lock:
         try:

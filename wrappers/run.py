@@ -26,8 +26,9 @@ from typing import Any
 import psutil
 
 from target_algorithms.errors import BadInput
-from target_algorithms.instances import at_hand, data_directory, parse
+from target_algorithms.instances import at_hand, parse
 from target_algorithms.instances import sha256 as data_sha256
+from target_algorithms.stored import data_directory
 from wrappers.evaluator import ROOT, Workers, request
 from wrappers.files import append_line, now, read_lines, write_whole
 from wrappers.scenario import Scenario

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from target_algorithms.errors import BadInput
 from target_algorithms.preparation import check_memory
 from target_algorithms.sources import Access, DataSet, Unreachable
-from target_algorithms.stored import data_directory
+from target_algorithms.stored import data_directory, downloads
 
 INSTALLED = False
 
@@ -154,11 +154,14 @@ def _by_size(text: str) -> tuple[float, str]:
 # Talking to OpenML -------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
 class Session:
     """openml-python at work on one data set. Made by `session`."""
 
-    def __init__(self, openml: Any, cache: "_Cache", name: str, access: Access) -> None:
-        self._openml, self._cache, self._name, self._access = openml, cache, name, access
+    _openml: Any
+    _cache: "_Cache"
+    _name: str
+    _access: Access
 
     def task(self, number: int) -> Any:
         """A classification task, as openml-python describes it."""
@@ -167,7 +170,7 @@ class Session:
         if (described := self._cache.work / "tasks" / str(number) / "task.xml").exists():
             root = ElementTree.parse(described).getroot()
             for element in root.iter("{http://openml.org/openml}data_set_id"):
-                self._cache.bring("datasets", element.text)
+                self._cache.bring("datasets", int(element.text or 0))
         try:
             task = self._openml.tasks.get_task(number, download_features_meta_data=True)
         except NotImplementedError:
@@ -263,7 +266,7 @@ def session(name: str, access: Access) -> Iterator[Session]:
     before = {key: getattr(config, key) for key in ("server", "apikey", "_root_cache_directory")}
     retries = config.retry_policy, config.connection_n_retries
     level = logging.root.manager.disable
-    downloads = data_directory() / "downloads" / name.replace("/", "-")
+    place = downloads(*name.split("/"))
     try:
         config.server = _address(access.server) if access.server else config.server
         config.apikey = access.api_key or config.apikey
@@ -276,16 +279,16 @@ def session(name: str, access: Access) -> Iterator[Session]:
         # It warns of every answer that is not compressed.
         logging.disable(logging.WARNING)
         with _explained(name, config.server, config.apikey), _patience(access.patience):
-            downloads.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=downloads, prefix="work-") as work:
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=place, prefix="work-") as work:
                 config.set_root_cache_directory(work)
-                place = Path(config.get_cache_directory())
-                kept = downloads / "complete" / place.relative_to(work)
-                cache = _Cache(place, kept, () if access.refresh else (kept, theirs))
+                ours = Path(config.get_cache_directory())
+                complete = place / "complete" / ours.relative_to(work)
+                cache = _Cache(ours, complete, () if access.refresh else (complete, theirs))
                 yield Session(openml, cache, name, access)
     finally:
         with suppress(OSError):  # something was kept, or it was never made
-            downloads.rmdir()
+            place.rmdir()
         for key, value in before.items():
             setattr(config, key, value)
         config.set_retry_policy(*retries)
@@ -308,7 +311,7 @@ class _Cache:
     """What was downloaded completely by a fetch that did not come to its end."""
     sources: tuple[Path, ...]
 
-    def bring(self, kind: str, number: object) -> None:
+    def bring(self, kind: str, number: int) -> None:
         """Copies what caches hold of a task or a data set."""
         for source in self.sources:
             for file in sorted((source / kind / str(number)).glob("*")):

@@ -75,6 +75,8 @@ class Server:
     def __enter__(self) -> Self:
         self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._httpd.openml = self  # type: ignore[attr-defined]
+        # A client that was killed, and a server that was told to die, are no news.
+        self._httpd.handle_error = lambda request, address: None  # type: ignore[method-assign]
         self.base = f"http://127.0.0.1:{self._httpd.server_address[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
         return self

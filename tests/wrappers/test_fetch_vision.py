@@ -316,13 +316,16 @@ def test_a_subset_is_balanced_seeded_and_part_of_the_parts(
         assert len(set(chosen)) == len(chosen) and set(chosen) <= of_part
 
 
-def test_the_whole_is_downloaded_once_for_all_its_subsets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_is_downloaded_once_for_all_its_subsets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(vision, "SUBSETS", (30, 60))
     with Server(published("grey")) as openml:
         access = Access(server=openml.address, retries=1)
         prepare("vision", "grey_30", access)
         prepare("vision", "grey_60", access)
         assert openml.asked.count("GET /arff/900") == 1
+    assert not list((tmp_path / "data" / "downloads").rglob("*.arff"))  # stored, so not kept
     check("grey", images("grey"))
 
 
