@@ -26,7 +26,7 @@ from tests.openml import documents, server
 from tests.openml.server import Server
 from wrappers import formats
 from wrappers.fetch import entries, fetch, named
-from wrappers.run import tested
+from wrappers.run import tested as hashes_of
 from wrappers.scenario import read
 from wrappers.space import ROOT
 
@@ -641,7 +641,7 @@ def test_a_run_asks_for_all_its_data_before_its_first_trial_and_records_their_su
 ) -> None:
     scenario = read("cc18/static")
     with pytest.raises(BadInput) as error:
-        tested(scenario)
+        hashes_of(scenario)
     assert "25 of its 25 data sets are not in" in str(error.value)
     assert "(openml/12, openml/146195, openml/146817, ...)" in str(error.value)
     assert "fetch them with 'sparse-aclib fetch cc18'" in str(error.value)
@@ -651,7 +651,7 @@ def test_a_run_asks_for_all_its_data_before_its_first_trial_and_records_their_su
     test.write_text("openml/59/0\n")
     (test.parent / "features.csv").unlink()
     formats.write_features(test.parent)
-    sums = tested(read(tmp_path / "s" / "scenarios" / "embedded" / "static"))["data"]
+    sums = hashes_of(read(tmp_path / "s" / "scenarios" / "embedded" / "static"))["data"]
     assert sums.keys() == {"sklearn/digits", "sklearn/iris", "sklearn/wine", IRIS}
     for name, sha256 in sums.items():
         assert stored.digest_of(stored.read(stored.path(*name.split("/")))) == sha256
