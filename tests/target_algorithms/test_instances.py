@@ -414,7 +414,7 @@ def test_a_large_table_is_ready_in_milliseconds(shelf: Shelf) -> None:
     )
     name = shelf.put("large", data)
     times = []
-    for _ in range(9):
+    for _ in range(25):  # on a machine that does other things too
         start = time.perf_counter()
         split = load(f"{name}/0")
         times.append(time.perf_counter() - start)
