@@ -72,7 +72,7 @@ def cache_directory() -> Path:
 
 def _processor() -> str:
     """What -march=native looks at: the architecture and the processor's features."""
-    lines = {}
+    lines: dict[str, str] = {}
     try:
         with open("/proc/cpuinfo") as cpuinfo:
             for line in cpuinfo:

@@ -75,8 +75,8 @@ def _check_memory(network: Network, density: float, *, sparse: bool) -> None:
         largest = max(range(len(sizes)), key=lambda layer: sizes[layer])
         shape = "x".join(map(str, network.layers[largest].shape))
         raise BadInput(
-            f"layer {largest + 1} of {shape} weights needs {sizes[largest] / 2**30:,.0f} GiB on the "
-            f"{name} engine: this machine has {memory / 2**30:,.0f} GiB; expected fewer neurons"
+            f"layer {largest + 1} of {shape} weights needs {sizes[largest] / 2**30:,.0f} GiB on "
+            f"the {name} engine: this machine has {memory / 2**30:,.0f} GiB; expected fewer neurons"
             + ("" if sparse else ", or --engine sparse")
         )
 

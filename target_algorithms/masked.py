@@ -74,6 +74,11 @@ class MaskedEngine:
         for start, positions, drawn in zip(self._starts, setup.active, setup.values, strict=True):
             self._write(self._mask, start, positions, 1.0)
             self._write(self._flat, start, positions, drawn)
+        place = self._count
+        for number, layer in enumerate(network.layers):
+            if not network.has_bias(number):
+                self._mask[place : place + layer.neurons] = 0.0
+            place += layer.neurons
         place = 0
 
         def leaf(*shape: int) -> Tensor:
@@ -99,7 +104,7 @@ class MaskedEngine:
                 values.copy_(torch.tensor(SRELU_START).view(4, 1))
         self._check_topology()
 
-    # Buffers: numpy sees the CPU's memory, where counting and indexing are several times faster ----
+    # Buffers: on the CPU numpy sees them, and counts and indexes several times faster -----------
 
     def _zeros(self, count: int) -> Tensor:
         return torch.zeros(count, device=self._device)

@@ -32,7 +32,7 @@ class Layer:
     shape: Shape
     """(outputs, inputs) or (output channels, input channels, height, width)."""
     uses: int = 1
-    """Multiplications by every weight for one sample: 1, or the pixels of a convolution's output."""
+    """Multiplications by every weight for one sample: 1, or the pixels of the output."""
     inputs_per_neuron: int = 1
     """How many consecutive inputs come from one neuron of the layer before: 1, the pixels of a
     kernel, or those of the channel that a fully connected layer flattens."""
@@ -69,7 +69,7 @@ class Network:
     all_relu_slope: float = 0.6
     norm: str = "none"
     """none, batch or layer: normalisation of hidden layers, between weights and activation, with
-    scale (from 1) and shift (from 0); the layer keeps its bias."""
+    scale (from 1) and shift (from 0)."""
     dropout: float = 0.0
     """Probability that an activation of a hidden layer is set to zero, in [0, 1); those that stay
     are divided by 1 - dropout."""
@@ -90,6 +90,13 @@ class Network:
     def classes(self) -> int:
         """Outputs of the last layer."""
         return self.layers[-1].neurons
+
+    def has_bias(self, layer: int) -> bool:
+        """Hidden layers before a batch normalisation have none: it would do nothing.
+
+        Its gradient would be zero but for rounding, which AdamW blows up to whole steps.
+        """
+        return self.norm != "batch" or layer == len(self.layers) - 1
 
     def negative_slope(self, layer: int) -> float:
         """Slope below zero of hidden layer `layer` (from 0) for relu, leaky_relu and all_relu.
@@ -117,14 +124,14 @@ def initial_weights(
     network: Network,
     active: Sequence[Positions],
     init: str,
-    scaling: str,
+    scaling: str | None,
     rng: np.random.Generator,
 ) -> list[NDArray[np.float32]]:
     """Values of the active weights of every layer.
 
     init: he_normal N(0, 2 / fan-in), he_uniform (the same variance), xavier (uniform, variance
-    2 / (fan-in + fan-out)) or normal_0.1 N(0, 0.1^2). scaling: `none` counts all inputs of a
-    neuron (and all outputs of an input) as its fans; `layer` multiplies them by the layer's
+    2 / (fan-in + fan-out)) or normal_0.1 N(0, 0.1^2). scaling: `none` (or None) counts all inputs
+    of a neuron (and all outputs of an input) as its fans; `layer` multiplies them by the layer's
     density; `neuron` takes every neuron's own number of active inputs (Evci et al.) and the
     density for the outputs. Only active weights are drawn, in ascending position.
     """
@@ -142,13 +149,13 @@ def initial_weights(
 
 
 def weight_scale(
-    layer: Layer, positions: Positions, init: str, scaling: str
+    layer: Layer, positions: Positions, init: str, scaling: str | None
 ) -> NDArray[np.float64]:
     """Standard deviation of the initial weights at the positions (all active ones), one each."""
     count = len(positions)
     if init == "normal_0.1":
         return np.full(count, 0.1)
-    density = 1.0 if scaling == "none" else count / layer.size
+    density = 1.0 if scaling in ("none", None) else count / layer.size
     fan_in = np.full(count, layer.fan_in * density)
     if scaling == "neuron":
         neurons = positions // layer.fan_in

@@ -35,8 +35,8 @@ def scores(
 
     setup: the dense network; rows: the batch that snip and grasp look at; keep: the number of
     weights that synflow's rounds lead to. snip |w g|; grasp w (H g), signed: weights whose removal
-    would most reduce the flow of gradients are kept; synflow |w dR/dw| with R the sum of the outputs
-    for an input of ones through |w|.
+    would most reduce the flow of gradients are kept; synflow |w dR/dw| with R the sum of the
+    outputs for an input of ones through |w|.
     """
     engine = MaskedEngine(setup)
     weights = [
@@ -78,13 +78,12 @@ def _grasp(
     flow = torch.stack([(part * part.detach()).sum() for part in gradient]).sum()
     curvature = torch.autograd.grad(flow, leaves)
     return [
-        (weight * part).numpy().reshape(-1)
-        for weight, part in zip(weights, curvature, strict=True)
+        (weight * part).numpy().reshape(-1) for weight, part in zip(weights, curvature, strict=True)
     ]
 
 
 def _synflow(network: Network, weights: Sequence[Tensor], keep: int) -> list[NDArray[np.float32]]:
-    """In rounds that prune to density^(round / rounds); double precision, for products of layers."""
+    """In rounds that prune to density^(round / rounds); in double precision, for the products."""
     linear = replace(network, activation="linear", norm="none", dropout=0.0)
     sizes = [weight.numel() for weight in weights]
     masks = [np.ones(size, dtype=np.bool_) for size in sizes]

@@ -159,8 +159,9 @@ class Topology:
     density_path: DensityPath = "constant"
     """Number of active weights over time, down to the budget: `cubic` GraNet's schedule, pruned
     over all layers by magnitude; `soft_bound` MEST's EM&S, the initial density for 3/4 of the path,
-    then the mean of both, each update dropping down to the budget and growing up again; `cyclic` back and forth between the two in equal halves (after AC/DC).
-    Never more than the scenario's peak, which is the budget unless it grants another."""
+    then the mean of both, each update dropping down to the budget and growing up again; `cyclic`
+    back and forth between the two in equal halves (after AC/DC). Never more than the scenario's
+    peak, without which there is no path."""
     initial_density: float = 0.5
     """Density at the start of a path, in (0, 1]; or"""
     initial_factor: float | None = None
@@ -270,8 +271,9 @@ class Recipe:
     """In [0, 1)."""
     weight_init: Literal["he_normal", "he_uniform", "xavier", "normal_0.1"] = "he_normal"
     """Distribution of the initial weights."""
-    init_scaling: Literal["none", "layer", "neuron"] = "layer"
-    """Is the variance of the initial weights divided by the density of the layer or neuron?"""
+    init_scaling: Literal["none", "layer", "neuron"] | None = "layer"
+    """Is the variance of the initial weights divided by the density of the layer or neuron?
+    None, for a mask by saliency and for normal_0.1: no."""
     width_factor: float = 1.0
     """Multiplies every hidden width, > 0; the budget of active weights stays."""
     depth_change: int = 0

@@ -698,10 +698,12 @@ static void through_layer_norm(const Net *net, Layer *l) {
 static void layer_gradients(const Net *net, int64_t i, int64_t batch) {
     Layer *l = net->layers + i, *before = l - 1;
     int bent = i > 0 && bends(net, before);
+    int has_bias = net->norm != BATCH_NORM || i + 1 == net->depth; /* networks.has_bias */
     memset(l->gradient, 0, (size_t)l->count * sizeof(float));
     EACH_PANEL(net, p, w) {
         const float *delta = l->delta + p * l->outputs, *in = l->input + p * l->inputs;
-        for (int64_t o = 0; o < l->outputs; o++) l->bias_gradient[o] += total(delta + o * w, w);
+        for (int64_t o = 0; has_bias && o < l->outputs; o++)
+            l->bias_gradient[o] += total(delta + o * w, w);
         if (i == 0) sampled(l->outputs, l->start, l->column, delta, in, l->gradient, w);
         else backward_products(l->inputs, l->in_start, l->in_row, l->weight, in, delta, l->gradient,
                                before->delta + p * l->inputs, w, bent ? before->slope : 1.0f);
@@ -948,4 +950,9 @@ void scan(Best *best, const float *values, int64_t count, int64_t first) {
         }
         best->held = held;
     }
+}
+
+/* Of Layer, Net and Best, for who mirrors them. */
+int64_t size_of(int32_t structure) {
+    return structure == 0 ? sizeof(Layer) : structure == 1 ? sizeof(Net) : sizeof(Best);
 }

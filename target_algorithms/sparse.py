@@ -1,16 +1,19 @@
-"""The truly sparse engine: multi-layer perceptrons on the CPU, stored and computed by active weights.
+"""The truly sparse engine: multi-layer perceptrons on the CPU, of which only active weights exist.
 
 Weights, gradients and optimiser state have one entry for every active weight; the gradient of all
-weights is never held, growth scans it in chunks. All steps of a segment are one call of the compiled
-kernels (sparse.c), which releases the interpreter's lock and uses one thread. Needs no torch.
+weights is never held, growth scans it in chunks. All steps of a segment are one call of the
+compiled kernels (sparse.c), which releases the interpreter's lock and uses one thread. Needs no
+torch.
 
 **Source**: the idea is that of Mocanu et al. (2018) and Curci et al. (2021),
 https://arxiv.org/abs/2102.01732; of the kernels none is theirs.
 """
 
 import ctypes
+import functools
 from collections.abc import Sequence
-from ctypes import POINTER, byref, c_double, c_float, c_int32, c_int64, c_uint32, c_void_p
+from ctypes import POINTER, byref, c_double, c_float, c_int, c_int32, c_int64, c_uint32, c_void_p
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +22,7 @@ from target_algorithms import compiled
 from target_algorithms.engine import Diverged, LayerChange, Segment, Setup
 from target_algorithms.errors import BadInput
 from target_algorithms.networks import SRELU_START
-from target_algorithms.topology import GROWTH_TIE, Positions, merged, union
+from target_algorithms.topology import TIE, Positions, merged, union
 
 JUDGED_AT_ONCE = 128
 """Rows of one evaluation pass."""
@@ -82,6 +85,37 @@ class _Best(ctypes.Structure):
     ]
 
 
+_F32, _F64, _I32, _I64 = (
+    np.ctypeslib.ndpointer(kind, flags="C_CONTIGUOUS")
+    for kind in (np.float32, np.float64, np.int32, np.int64)
+)
+_PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
+    "panel_size": (c_int64, []),
+    "size_of": (c_int64, [c_int32]),
+    "train": (c_int, [POINTER(_Net), _F32, _I32, _I64, _I64, _F64, c_int64]),
+    "backward": (c_int, [POINTER(_Net), _F32, _I32, _I64, c_int64]),
+    "evaluate": (None, [POINTER(_Net), _F32, _I64, c_int64]),
+    "sampled": (None, [c_int64, _I64, _I32, _F32, _F32, _F32, c_int64]),
+    "pattern": (None, [_I64, c_int64, c_int64, c_int64, _I64, _I32]),
+    "transposed": (None, [c_int64, c_int64, _I64, _I32, _I64, _I32, _I32]),
+    "carry": (None, [_I64, c_int64, _F32, _I64, c_int64, _F32]),
+    "scan": (None, [POINTER(_Best), _F32, c_int64, c_int64]),
+    "shrink": (None, [POINTER(_Best), c_int32]),
+}
+
+
+@functools.cache
+def _kernels() -> ctypes.CDLL:
+    """The compiled library; its functions check the types of the arrays they are given."""
+    library = compiled.library()
+    for name, (result, arguments) in _PROTOTYPES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    for number, structure in enumerate((_Layer, _Net, _Best)):
+        assert library.size_of(number) == ctypes.sizeof(structure), structure
+    return library
+
+
 class SparseEngine:
     """A truly sparse multi-layer perceptron; see `engine.Engine` for what it does.
 
@@ -94,7 +128,7 @@ class SparseEngine:
         network, optimizer = setup.network, setup.optimizer
         if optimizer.dense_state:
             raise BadInput("the sparse engine has no inactive_state = dense: use --engine masked")
-        self._kernels = compiled.library()
+        self._kernels = _kernels()
         self._network = network
         self._budget = setup.budget
         self._corrects = optimizer.gradient_correction and network.norm != "none"
@@ -149,21 +183,20 @@ class SparseEngine:
         """Biases, then scales, shifts and SReLU parameters, as views of the flat buffers."""
         place = 0
 
-        def take(layer: int, name: str, count: int, start: NDArray[np.float32]) -> None:
+        def take(layer: int, name: str, count: int, start: NDArray[np.float32] | float) -> None:
             nonlocal place
             values, gradient = (array[place : place + count] for array in self._extra[:2])
             values[:] = start
             self._show(layer, **{name: values, f"{name}_gradient": gradient})
             place += count
 
-        zero, one = np.float32(0.0), np.float32(1.0)
         layers = list(enumerate(self._network.layers))
         for number, layer in layers:
-            take(number, "bias", layer.neurons, zero)
+            take(number, "bias", layer.neurons, 0.0)
         for number, layer in layers[:-1]:
             if self._network.norm != "none":
-                take(number, "scale", layer.neurons, one)
-                take(number, "shift", layer.neurons, zero)
+                take(number, "scale", layer.neurons, 1.0)
+                take(number, "shift", layer.neurons, 0.0)
                 self._show(
                     number,
                     mean=np.zeros(layer.neurons, dtype=np.float32),
@@ -209,12 +242,8 @@ class SparseEngine:
         sizes = np.array(segment.sizes, dtype=np.int64)
         rates = np.array(segment.learning_rates, dtype=np.float64)
         self._reserve(int(sizes.max()))
-        diverged = self._kernels.train(
-            byref(self._net),
-            *map(_pointer, (self._x, self._y, rows, sizes, rates)),
-            c_int64(len(sizes)),
-        )
-        if diverged:
+        net, count = byref(self._net), len(sizes)
+        if self._kernels.train(net, self._x, self._y, rows, sizes, rates, count):
             raise Diverged
 
     def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -224,9 +253,7 @@ class SparseEngine:
         for start in range(0, len(rows), JUDGED_AT_ONCE):
             part = rows[start : start + JUDGED_AT_ONCE]
             order = np.arange(len(part), dtype=np.int64)
-            self._kernels.evaluate(
-                byref(self._net), _pointer(part), _pointer(order), c_int64(len(part))
-            )
+            self._kernels.evaluate(byref(self._net), part, order, len(part))
             found[start : start + len(part)] = self._buffer(-1, "value")[:, : len(part)].T
         if not np.isfinite(found).all():
             raise Diverged
@@ -249,7 +276,7 @@ class SparseEngine:
     def _values(self, layer: int, name: str) -> NDArray[np.float32]:
         """A copy of what belongs to the active weights, in ascending position."""
         values, place = self._arrays[layer][name], self._arrays[layer].get("place")
-        ordered: NDArray[np.float32] = values.copy() if place is None else values[place]  # type: ignore[assignment,index]
+        ordered: NDArray[np.float32] = values.copy() if place is None else values[place]  # type: ignore[assignment]
         return ordered
 
     def weights(self, layer: int) -> NDArray[np.float32]:
@@ -265,17 +292,13 @@ class SparseEngine:
     def gradients(self, rows: NDArray[np.int64]) -> "ChunkedGradients":
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         self._reserve(len(rows))
-        diverged = self._kernels.backward(
-            byref(self._net),
-            *map(_pointer, (self._x, self._y, rows)),
-            c_int64(len(rows)),
-        )
+        diverged = self._kernels.backward(byref(self._net), self._x, self._y, rows, len(rows))
         depth = len(self._network.layers)
         inputs = [self._buffer(layer, "input") for layer in range(depth)]
         deltas = [self._buffer(layer, "delta") for layer in range(depth)]
         if diverged or not all(np.isfinite(array).all() for array in (*inputs, *deltas)):
             raise Diverged
-        return ChunkedGradients(self._kernels, inputs, deltas)
+        return ChunkedGradients(inputs, deltas)
 
     def dense_momenta(self) -> "ChunkedGradients":
         raise BadInput("the sparse engine has no inactive_state = dense: use --engine masked")
@@ -291,12 +314,12 @@ class SparseEngine:
             for power, name in enumerate(names):
                 values = np.empty(len(change.active), dtype=np.float32)
                 self._kernels.carry(
-                    _pointer(before),
-                    c_int64(len(before)),
-                    _pointer(self._values(layer, name)),
-                    _pointer(change.active),
-                    c_int64(len(change.active)),
-                    _pointer(values),
+                    before,
+                    len(before),
+                    self._values(layer, name),
+                    change.active,
+                    len(change.active),
+                    values,
                 )
                 given: NDArray[np.float32] | float = change.values
                 if name != "weight":
@@ -318,21 +341,15 @@ class SparseEngine:
         outputs, inputs = int(struct.outputs), int(struct.inputs)
         assert len(weights) == count and all(len(state) == count for state in states)
         self._active[layer] = positions
-        start, column = _pattern(self._kernels, positions, outputs, inputs)
+        start, column = _pattern(positions, outputs, inputs)
         struct.count = count
         values = dict(zip(("weight", "first", "second"), (weights, *states), strict=False))
         if layer > 0:  # nothing is propagated to the features
             in_start = np.empty(inputs + 1, dtype=np.int64)
             in_row, place = (np.empty(count, dtype=np.int32) for _ in range(2))
-            self._kernels.transposed(
-                c_int64(outputs),
-                c_int64(inputs),
-                *map(_pointer, (start, column, in_start, in_row, place)),
-            )
+            self._kernels.transposed(outputs, inputs, start, column, in_start, in_row, place)
             by_output = np.empty(count, dtype=np.float32)
-            self._show(
-                layer, in_start=in_start, in_row=in_row, place=place, by_output=by_output
-            )
+            self._show(layer, in_start=in_start, in_row=in_row, place=place, by_output=by_output)
             for name, array in values.items():
                 values[name] = np.empty_like(array)
                 values[name][place] = array
@@ -352,23 +369,16 @@ class ChunkedGradients:
     """The gradient of all weights as what it is the product of; see `engine.Gradients`."""
 
     def __init__(
-        self,
-        kernels: ctypes.CDLL,
-        inputs: Sequence[NDArray[np.float32]],
-        deltas: Sequence[NDArray[np.float32]],
+        self, inputs: Sequence[NDArray[np.float32]], deltas: Sequence[NDArray[np.float32]]
     ) -> None:
         """inputs, deltas: of every layer, (neurons, padded batch)."""
-        self._kernels, self._inputs, self._deltas = kernels, inputs, deltas
+        self._inputs, self._deltas = inputs, deltas
 
     def at(self, layer: int, positions: Positions) -> NDArray[np.float32]:
         inputs, delta = self._inputs[layer], self._deltas[layer]
-        start, column = _pattern(self._kernels, positions, len(delta), len(inputs))
+        start, column = _pattern(positions, len(delta), len(inputs))
         values = np.zeros(len(positions) + SPARE, dtype=np.float32)
-        self._kernels.sampled(
-            c_int64(len(delta)),
-            *map(_pointer, (start, column, delta, inputs, values)),
-            c_int64(delta.shape[1]),
-        )
+        _kernels().sampled(len(delta), start, column, delta, inputs, values, delta.shape[1])
         return values[: len(positions)]
 
     def dense(self, layer: int) -> NDArray[np.float32]:
@@ -395,44 +405,27 @@ class ChunkedGradients:
         position = np.empty(room, dtype=np.int64)
         arrays = (size, scratch, position, taken)
         best = _Best(
-            count, 0, room, len(taken), -1.0, GROWTH_TIE, *(array.ctypes.data for array in arrays)
+            count, 0, room, len(taken), -1.0, TIE, *(array.ctypes.data for array in arrays)
         )
         at_once = max(1, CHUNK // len(inputs))
         buffer = np.empty((min(at_once, len(delta)), len(inputs)), dtype=np.float32)
         for first in range(0, len(delta), at_once):
             part = delta[first : first + at_once]
             product = np.matmul(part, inputs.T, out=buffer[: len(part)])
-            self._kernels.scan(
-                byref(best),
-                _pointer(product),
-                c_int64(product.size),
-                c_int64(first * len(inputs)),
-            )
-        self._kernels.shrink(byref(best), c_int32(True))
+            _kernels().scan(byref(best), product, product.size, first * len(inputs))
+        _kernels().shrink(byref(best), True)
         assert best.held == count, "scores must be finite and enough positions free"
         return position[:count].copy()
 
 
 def _pattern(
-    kernels: ctypes.CDLL, positions: Positions, outputs: int, inputs: int
+    positions: Positions, outputs: int, inputs: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """CSR of ascending flat positions: where every output's weights begin, and their inputs."""
     start = np.empty(outputs + 1, dtype=np.int64)
     column = np.empty(len(positions), dtype=np.int32)
-    kernels.pattern(
-        _pointer(positions),
-        c_int64(len(positions)),
-        c_int64(outputs),
-        c_int64(inputs),
-        _pointer(start),
-        _pointer(column),
-    )
+    _kernels().pattern(positions, len(positions), outputs, inputs, start, column)
     return start, column
-
-
-def _pointer(array: NDArray[np.generic]) -> c_void_p:
-    assert array.flags.c_contiguous
-    return array.ctypes.data_as(c_void_p)  # keeps the array alive as long as the pointer
 
 
 def _aligned(count: int) -> NDArray[np.float32]:

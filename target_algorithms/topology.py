@@ -64,6 +64,12 @@ def layer_counts(
         others = [layer for layer in range(len(shapes)) if layer not in dense]
         most = max(1, (budget - len(others)) // (len(dense) + 1))
         fixed = {layer: min(math.prod(shapes[layer]), most) for layer in dense}
+        # What the others have no room for is theirs after all.
+        spare = budget - sum(fixed.values()) - sum(math.prod(shapes[i]) for i in others)
+        for layer in dense:
+            more = min(max(0, spare), math.prod(shapes[layer]) - fixed[layer])
+            fixed[layer] += more
+            spare -= more
         rest = layer_counts([shapes[i] for i in others], budget - sum(fixed.values()), power)
         free = dict(zip(others, rest, strict=True))
         return tuple(fixed.get(layer, free.get(layer, 0)) for layer in range(len(shapes)))
@@ -147,34 +153,44 @@ def keep_scores(
 ) -> NDArray[np.float32]:
     """Importance of the active weights of a layer, the smallest are dropped; shape as weights.
 
-    gradient: at the active weights. `mest`: |w| + lambda |g| (Yuan et al. 2021); `snip`: |w g|;
-    `reciprocal`: |w| / |g| (Nowak et al. 2023), largest where the gradient is zero.
+    gradient: at the active weights; below a millionth of the layer's largest it is a sum that
+    cancels but for rounding, and counts as zero. `mest`: |w| + lambda |g| (Yuan et al. 2021);
+    `snip`: |w g|; `reciprocal`: |w| / |g| (Nowak et al. 2023), largest where the gradient is zero.
     """
     size = np.abs(weights)
     if rule in ("magnitude", "magnitude_ema", "threshold"):
         return size
     assert gradient is not None, rule
     slope = np.abs(gradient)
+    slope = np.where(slope < np.float32(1e-6) * slope.max(initial=0.0), np.float32(0.0), slope)
+    scores: NDArray[np.floating]
     if rule == "mest":
-        return size + np.float32(mest_lambda) * slope
-    if rule == "snip":
-        return size * slope
-    assert rule == "reciprocal", rule
-    return size / np.maximum(slope, np.finfo(np.float32).tiny)
+        scores = size + np.float32(mest_lambda) * slope
+    elif rule == "snip":
+        scores = size * slope
+    else:
+        assert rule == "reciprocal", rule
+        scores = size / np.maximum(slope, np.finfo(np.float32).tiny)
+    return scores.astype(np.float32, copy=False)
 
 
 def keep_globally(scores: Sequence[NDArray[np.floating]], count: int) -> list[NDArray[np.bool_]]:
     """True for the `count` largest of all layers' scores, but at least one in every layer.
 
-    Of equal scores the first layer and the lowest position win. count: at least one a layer.
+    Of equal scores (`TIE`) the first layer and the lowest position win. count: at least one a
+    layer.
     """
-    lengths = [len(layer) for layer in scores]
     everything = np.concatenate([layer.astype(np.float64) for layer in scores])
-    ends = np.cumsum([0, *lengths])
-    for start, end in zip(ends[:-1], ends[1:], strict=True):
-        if end > start:
-            everything[start + int(np.argmax(everything[start:end]))] = np.inf
-    return np.split(keep_largest(everything, count), ends[1:-1])
+    ends = np.cumsum([0, *(len(layer) for layer in scores)])
+    best = [
+        start + int(np.argmax(everything[start:end]))
+        for start, end in zip(ends[:-1], ends[1:], strict=True)
+        if end > start
+    ]
+    everything[best] = -np.inf
+    keep = keep_largest(everything, count - len(best))
+    keep[best] = True
+    return np.split(keep, ends[1:-1])
 
 
 def keep_above(weights: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
@@ -191,17 +207,18 @@ def next_threshold(threshold: float, dropped: int, wanted: float) -> float:
     return threshold * 2.0 if dropped < 0.9 * wanted else threshold
 
 
-def keep_largest(
-    scores: NDArray[np.floating], count: int, tie: float = 0.0
-) -> NDArray[np.bool_]:
-    """True for the `count` largest scores; of equal scores the first ones win.
+TIE = 1e-5
+"""Scores this close to the cut, relatively, count as equal. Equal or constant features give equal
+gradients and AdamW first steps of equal size, but for the last digits, which depend on the order of
+sums: without this, engines would settle such ties each in its own way."""
 
-    tie: scores that differ from the smallest one kept by less than this share of it count as equal.
-    """
+
+def keep_largest(scores: NDArray[np.floating], count: int) -> NDArray[np.bool_]:
+    """True for the `count` largest scores; of those equal to the smallest (`TIE`) the first win."""
     if count == 0:
         return np.zeros(len(scores), dtype=np.bool_)
     least = np.partition(scores, len(scores) - count)[len(scores) - count]
-    margin = abs(least) * scores.dtype.type(tie)
+    margin = abs(least) * scores.dtype.type(TIE)
     keep: NDArray[np.bool_] = scores > least + margin
     ties = np.flatnonzero((scores >= least - margin) & ~keep)
     keep[ties[: count - np.count_nonzero(keep)]] = True
@@ -241,12 +258,6 @@ def keep_by_sign_counts(weights: NDArray[np.float32], zeta: float) -> NDArray[np
 # Growing -----------------------------------------------------------------------------------------
 
 
-GROWTH_TIE = 1e-5
-"""Growth scores this close to the cut, relatively, are equal. Equal or constant features give equal
-gradients, and sums in another order differ in the last digits: without this, engines would settle
-such ties each in its own way."""
-
-
 def grow_by_score(
     scores: NDArray[np.floating],
     taken: Positions,
@@ -265,11 +276,9 @@ def grow_by_score(
     if fired is not None:
         fresh = ranked.copy()
         fresh[fired] = -np.inf
-        first = keep_largest(
-            fresh, min(count, int(np.count_nonzero(fresh > -np.inf))), GROWTH_TIE
-        )
+        first = keep_largest(fresh, min(count, int(np.count_nonzero(fresh > -np.inf))))
         ranked[first] = -np.inf
-    rest = keep_largest(ranked, count - int(np.count_nonzero(first)), GROWTH_TIE)
+    rest = keep_largest(ranked, count - int(np.count_nonzero(first)))
     return np.flatnonzero(first | rest)
 
 

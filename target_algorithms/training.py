@@ -7,7 +7,7 @@ and growth do not depend on how much another part draws, or on the engine.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +118,7 @@ def multi_layer_perceptron(
     )
 
 
-def network_settings(recipe: Recipe) -> Mapping[str, object]:
+def network_settings(recipe: Recipe) -> Mapping[str, Any]:
     """What a recipe says about any network, as keywords of `Network`."""
     return {
         "activation": recipe.activation,
@@ -327,13 +327,9 @@ class _Run:
         self.dense_step_price = pass_flops(sparse, dense, gradient_of="all")
         self.update_price = self.shared_price = 0.0
         if topology.needs_gradient:
-            self.update_price = pass_flops(
-                sparse, dense, gradient_of=looks, candidates=candidates
-            )
+            self.update_price = pass_flops(sparse, dense, gradient_of=looks, candidates=candidates)
             both = "all" if "all" in (step, looks) else "active"
-            self.shared_price = pass_flops(
-                sparse, dense, gradient_of=both, candidates=candidates
-            )
+            self.shared_price = pass_flops(sparse, dense, gradient_of=both, candidates=candidates)
         self.on_update(self.active)
 
     def _target(self) -> int:
@@ -385,8 +381,8 @@ class _Run:
                 peak = self.budget.peak_weights
                 if peak is None:
                     raise BadInput(
-                        f"density_path = {topology.density_path} holds more weights on its way than "
-                        "at its end: expected --peak-weights, which says how many"
+                        f"density_path = {topology.density_path} holds more weights on its way "
+                        "than at its end: expected --peak-weights, which says how many"
                     )
                 asked = round(topology.initial_density * self.total)
                 if topology.initial_factor is not None:
@@ -430,7 +426,7 @@ class _Run:
             )
 
     def _salient(self, empty: Setup) -> tuple[list[Positions], list[NDArray[np.float32]]]:
-        """The mask of the largest saliencies, and what the dense initial weights become in it.
+        """The mask of the largest saliencies, and the dense initial weights in it as they are.
 
         Charged to the budget: the rows of the batch as samples, the passes as FLOPs.
         """
@@ -447,11 +443,7 @@ class _Run:
         scores = saliency.scores(rule, setup, rows, keep=self.start)
         keep = keep_globally(scores, self.start)
         active = [np.flatnonzero(mask).astype(np.int64) for mask in keep]
-        values = []
-        for layer, positions, drawn in zip(network.layers, active, dense, strict=True):
-            wanted = weight_scale(layer, positions, init, self.recipe.init_scaling)
-            before = weight_scale(layer, positions, init, "none")
-            values.append(drawn[positions] * (wanted / before).astype(np.float32))
+        values = [drawn[positions] for drawn, positions in zip(dense, active, strict=True)]
         self.samples += 0 if rule == "synflow" else len(rows)
         self.flops += saliency.passes(rule, len(rows)) * forward_flops(network, network.sizes)
         return active, values

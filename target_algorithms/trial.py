@@ -158,6 +158,7 @@ CONDITIONAL = (
     "beta2",
     "all_relu_slope",
     "sparse_gradient_correction",
+    "init_scaling",
 )
 """Shared parameters that are active for some values of others only."""
 

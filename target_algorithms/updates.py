@@ -133,7 +133,8 @@ def prune_neurons(seen: Seen, fan_ins: Sequence[int], share: float) -> Update:
     for layer, fan_in in enumerate(fan_ins[:-1]):
         neurons = seen.active[layer] // fan_in
         count = seen.sizes[layer] // fan_in
-        importance = np.bincount(neurons, weights=np.abs(seen.weights[layer]), minlength=count)
+        sizes = np.abs(seen.weights[layer]).astype(np.float64)
+        importance = np.bincount(neurons, weights=sizes, minlength=count).astype(np.float64)
         alive = np.flatnonzero(np.bincount(neurons, minlength=count))
         stay = len(alive) - min(number_to_drop(share, len(alive), "floor"), len(alive) - 1)
         keep[layer] = np.isin(neurons, alive[keep_largest(importance[alive], stay)])
@@ -283,7 +284,7 @@ def _counts(
 ) -> tuple[int, ...]:
     """How many of `total` weights every layer grows, by the redistribution."""
     free = [size - len(left) for size, left in zip(seen.sizes, survivors, strict=True)]
-    if topology.evolve_last_layer == "no":
+    if topology.evolve_last_layer == "no" and total - lost[-1] <= sum(free[:-1]):
         free[-1] = lost[-1]
     if topology.redistribution == "none":
         # What a path adds goes where there is room; without one every layer gets its own back.

@@ -12,7 +12,7 @@ from target_algorithms.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_algorithms.topology import Topology
+    from target_algorithms.settings import Topology
 
 FOLDER = Path(__file__).resolve().parent
 

@@ -1,6 +1,7 @@
 """What all tests share: the marker for irace, and a scenario small enough for a test."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -23,10 +24,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
-    """A root folder with the digits scenarios, their training budget cut to 600 samples."""
-    shutil.copytree(ROOT / "scenarios" / "digits", tmp_path / "suite" / "scenarios" / "digits")
+    """A root folder with the digits scenarios, their training budgets cut to those of a test."""
+    for folder in (ROOT / "scenarios").glob("digits*"):
+        shutil.copytree(folder, tmp_path / "suite" / "scenarios" / folder.name)
     for file in (tmp_path / "suite" / "scenarios").glob("*/*/scenario.txt"):
-        words = file.read_text().split(" ")
-        words[words.index("--training-samples") + 1] = "600"
-        file.write_text(" ".join(words))
+        text = re.sub("--training-samples [0-9]+", "--training-samples 600", file.read_text())
+        file.write_text(re.sub("--training-flops [0-9]+", "--training-flops 3000000", text))
     return tmp_path / "suite"

@@ -4,18 +4,21 @@ Each command is a thin layer over one function; what takes seconds to import is 
 command that needs it.
 """
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.columns import Columns
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -30,6 +33,9 @@ from target_algorithms.errors import BadInput
 from target_algorithms.stored import data_directory
 from wrappers.evaluator import environment
 from wrappers.options import Options
+
+if TYPE_CHECKING:
+    from wrappers.scenario import Scenario
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -231,31 +237,34 @@ def list_(
             )
         )
         return
-    table = Table(box=None)
-    table.add_column("scenario", min_width=max(len(s.name) for s in found))
-    headings = ("parameters", "instances (test)", "trials", "active weights", "budget", "network")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for s in found:
-        table.add_row(
-            s.name,
-            str(len(s.space.parameters)),
-            f"{len(s.training)} ({len(s.test)})",
-            str(s.runcount_limit),
-            str(s.options.active_weights or "all"),
-            _training_budget(s.options),
-            s.options.network or "-".join(map(str, s.options.hidden or ())),
-        )
-    console.print(table)
-    console.print()
+    for set_, of_set in itertools.groupby(found, key=lambda s: s.set):
+        members = list(of_set)
+        console.print(f"[bold]{set_}[/bold]: {_terms(members)}")
+        named = (f"{s.name} [dim]{len(s.space.parameters)}[/dim]" for s in members)
+        console.print(Padding(Columns(named, padding=(0, 3)), (0, 0, 1, 2)))
+    console.print("[dim]Behind a scenario: how many parameters it has.[/dim]\n")
     for name in configurators.names():
         console.print(f"configurator {name:15} {missing.get(name, 'available')}", soft_wrap=True)
 
 
+def _terms(members: "Sequence[Scenario]") -> str:
+    """What the scenarios of a set have in common, in words."""
+    shown = max(members, key=lambda s: s.options.active_weights or 0)
+    options = shown.options
+    weights = f"{options.active_weights:,}" if options.active_weights else "all"
+    peak = f" (at most {options.peak_weights:,} on the way)" if options.peak_weights else ""
+    network = options.network or "network " + "-".join(map(str, options.hidden or ()))
+    return (
+        f"{len(shown.training)} training and {len(shown.test)} test instances, "
+        f"{shown.runcount_limit} trials of {_training_budget(options)} each, "
+        f"{weights} active weights{peak}, {network}"
+    )
+
+
 def _training_budget(options: Options) -> str:
     if options.training_flops is None:
-        return f"{options.training_samples} samples"
-    return f"{options.training_flops:.3g} FLOPs"
+        return f"{options.training_samples:,} samples"
+    return f"{options.training_flops / 1e6:,.6g} MFLOPs"
 
 
 @app.command()

@@ -88,8 +88,8 @@ class Worker:
         _, answers = self._pipes()
         if not answers.readline():
             raise BadInput(
-                "the worker process ended while it was loading its libraries (its messages are above); "
-                "try './run_all.sh setup'"
+                "the worker process ended while it was loading its libraries (its messages are "
+                "above); try './run_all.sh setup'"
             )
 
     def run(self, request: Mapping[str, Any]) -> Result:

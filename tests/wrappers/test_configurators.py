@@ -9,7 +9,6 @@ from wrappers import configurators
 from wrappers.files import read_lines
 from wrappers.run import training_pairs
 from wrappers.scenario import read
-from wrappers.space import variant_space
 
 TRIALS = 26
 NAMES = [
@@ -24,7 +23,7 @@ def test_a_configurator_keeps_to_the_rules(
     name: str, variant: str, suite: Path, tmp_path: Path
 ) -> None:
     scenario = read(suite / "scenarios/digits" / variant)
-    space = variant_space(variant)
+    space = scenario.space
     first, again = (
         configurators.execute(scenario, name, 3, TRIALS, 1, tmp_path / folder)
         for folder in ("first", "again")

@@ -1,6 +1,7 @@
 """The parameter space: reading PCS, checking, sampling and naming configurations."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -242,6 +243,19 @@ def test_the_space_of_a_variant_is_its_own_and_then_the_shared_one() -> None:
             variant_space(unknown)
 
 
+def test_a_shared_parameter_defined_again_with_one_choice_is_not_in_the_space(
+    checkout: Path,
+) -> None:
+    file = checkout / "target_algorithms/toy/params.pcs"
+    file.write_text(OWN_PCS + "momentum_kind {nesterov} [nesterov]\nalone {a} [a]\n")
+    space, whole = variant_space("toy"), read_pcs(OWN_PCS + TRAINING_PCS, "t")
+    assert set(space.by_name) == set(whole.by_name) - {"momentum_kind"} | {"alone"}
+    assert set(space.conditions) < set(whole.conditions)
+    file.write_text(OWN_PCS + "momentum_kind {nesterov, heavy_ball} [nesterov]\n")
+    with pytest.raises(BadInput, match="momentum_kind is defined twice"):
+        variant_space("toy")
+
+
 def test_the_name_of_a_configuration_depends_on_its_values_only() -> None:
     assert canonical({"b": 1, "a": 0.1}) == '{"a":0.1,"b":1}'
     assert config_id({"b": 1, "a": 0.1}) == config_id({"a": 0.1, "b": 1})
@@ -253,3 +267,40 @@ def test_the_name_of_a_configuration_depends_on_its_values_only() -> None:
 def test_a_number_written_out_reads_back(number: float) -> None:
     text = number_text(number)
     assert float(text) == float(number) and "e" not in text
+
+
+# Parameters that a scenario fixes ----------------------------------------------------------------
+
+FIXABLE = read_pcs(
+    """path {constant, cubic} [constant]
+start {density, factor} [density]
+density [0.1, 1.0] [0.5]
+fraction [0.1, 0.9] [0.3]
+mask {random, snip} [random]
+depth [-1, 1] [0]i
+start | path in {cubic}
+density | start in {density}
+fraction | path in {constant}
+{mask=snip, path=cubic}
+{mask=snip, start=factor}
+""",
+    "t",
+)
+
+
+def test_a_fixed_parameter_is_gone_with_what_is_never_active_then() -> None:
+    constant = FIXABLE.fixed({"path": "constant", "unknown": "x"})
+    assert list(constant.by_name) == ["fraction", "mask", "depth"]
+    assert constant.conditions == () == constant.forbidden
+    assert constant.check({"fraction": 0.5, "mask": "snip", "depth": 1})
+
+
+def test_what_a_fixed_parameter_makes_active_stays_and_so_do_its_clauses() -> None:
+    cubic = FIXABLE.fixed({"path": "cubic", "depth": 0})
+    assert list(cubic.by_name) == ["start", "density", "mask"]
+    assert [str(condition) for condition in cubic.conditions] == ["start in {density}"]
+    assert cubic.forbidden == ((("mask", "snip"),), (("mask", "snip"), ("start", "factor")))
+
+
+def test_fixing_nothing_changes_nothing() -> None:
+    assert FIXABLE.fixed({}) == FIXABLE

@@ -1,0 +1,213 @@
+"""Networks as data: initial weights, dropout masks, connectivity, architectures."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from target_algorithms import architectures, forward
+from target_algorithms.errors import BadInput
+from target_algorithms.networks import (
+    Layer,
+    Network,
+    dead_neurons,
+    disconnected,
+    dropout_keep,
+    initial_weights,
+    perceptron_layers,
+    scaled_widths,
+    weight_scale,
+)
+from target_algorithms.settings import Recipe
+from target_algorithms.training import multi_layer_perceptron
+
+PERCEPTRON = Network(layers=perceptron_layers((200, 100, 10)))
+
+
+def every_fourth(network: Network) -> list[np.ndarray]:
+    return [np.arange(0, size, 4) for size in network.sizes]
+
+
+# Initial weights ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("init", "scaling", "deviation"),
+    [
+        ("he_normal", "none", (2 / 200) ** 0.5),
+        ("he_normal", "layer", (2 / 50) ** 0.5),
+        ("he_uniform", "layer", (2 / 50) ** 0.5),
+        ("xavier", "none", (2 / 300) ** 0.5),
+        ("xavier", "layer", (2 / 75) ** 0.5),
+        ("normal_0.1", "layer", 0.1),
+    ],
+)
+def test_initial_weights_have_the_published_deviation(
+    init: str, scaling: str, deviation: float
+) -> None:
+    rng = np.random.default_rng(0)
+    drawn = initial_weights(PERCEPTRON, every_fourth(PERCEPTRON), init, scaling, rng)[0]
+    assert drawn.std() == pytest.approx(deviation, rel=0.05)
+    if init in ("he_uniform", "xavier"):
+        assert np.abs(drawn).max() <= deviation * 3**0.5
+
+
+def test_a_neurons_own_fan_in_counts_where_asked_for() -> None:
+    layer = Layer((2, 8))
+    positions = np.array([0, 1, 8, 9, 10, 11, 12, 13])  # two inputs of one neuron, six of the other
+    scale = weight_scale(layer, positions, "he_normal", "neuron")
+    assert scale[:2] == pytest.approx(1.0) and scale[2:] == pytest.approx((2 / 6) ** 0.5)
+
+
+def test_the_fans_of_a_convolution_include_its_kernel() -> None:
+    layer = Layer((6, 4, 3, 3), 100, 9)
+    everything = np.arange(layer.size)
+    assert weight_scale(layer, everything, "he_normal", "none")[0] == pytest.approx((2 / 36) ** 0.5)
+    assert weight_scale(layer, everything, "xavier", "none")[0] == pytest.approx(
+        (2 / (36 + 54)) ** 0.5
+    )
+
+
+def test_widths_scale_and_never_vanish() -> None:
+    assert scaled_widths((256, 10), 0.25) == (64, 2)
+    assert scaled_widths((1, 3), 0.25) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "hidden"), [(-1, (8,)), (0, (8, 6)), (1, (8, 6, 6)), (-5, (8,))]
+)
+def test_depth_changes_at_the_end_and_one_hidden_layer_stays(
+    change: int, hidden: tuple[int, ...]
+) -> None:
+    network = multi_layer_perceptron(Recipe(depth_change=change), 4, (8, 6), 3)
+    assert tuple(layer.neurons for layer in network.layers[:-1]) == hidden
+
+
+# Dropout -----------------------------------------------------------------------------------------
+
+
+def test_dropout_drops_its_rate_and_never_twice_the_same() -> None:
+    masks = [dropout_keep(7, step, layer, 50, 40, 0.3) for step in (0, 1) for layer in (0, 1)]
+    for mask in masks:
+        assert mask.mean() == pytest.approx(0.7, abs=0.05)
+    for one in range(4):
+        for other in range(one):
+            agree = (masks[one] == masks[other]).mean()
+            assert agree == pytest.approx(0.7**2 + 0.3**2, abs=0.06)  # as independent ones do
+    assert (masks[0] == dropout_keep(7, 0, 0, 50, 40, 0.3)).all()
+
+
+def test_the_dropout_hash_is_lowbias32() -> None:
+    """The first values of the published finaliser, from its C source: 0 and 1."""
+    from target_algorithms.networks import _hash
+
+    def lowbias32(x: int) -> int:
+        x ^= x >> 16
+        x = x * 0x7FEB352D & 0xFFFFFFFF
+        x ^= x >> 15
+        x = x * 0x846CA68B & 0xFFFFFFFF
+        return x ^ x >> 16
+
+    for value in (0, 1, 12345, 2**32 - 1):
+        assert int(_hash(np.uint32(value))) == lowbias32(value)
+
+
+# Connectivity ------------------------------------------------------------------------------------
+
+SMALL = Network(layers=perceptron_layers((2, 4, 2)))
+
+
+def test_a_neuron_is_dead_without_an_input_or_without_an_output() -> None:
+    # Inputs reach neurons 0, 1 and 2; neurons 0 and 3 reach the outputs: only 0 does both.
+    assert dead_neurons(SMALL, [np.array([0, 3, 5]), np.array([0, 3, 4])]) == 3
+
+
+def test_paths_are_followed_from_inputs_to_outputs() -> None:
+    deep = Network(layers=perceptron_layers((1, 2, 2, 2)))
+    # Neuron 0 leads to 0, which leads to output 0; neuron 1 is fed and leads nowhere; the second
+    # layer's neuron 1 leads to output 1 and nothing leads to it.
+    active = [np.array([0, 1]), np.array([0]), np.array([0, 3])]
+    assert dead_neurons(deep, active) == 2
+    assert disconnected(deep, active) == (2, 1)
+    whole = [np.arange(size) for size in deep.sizes]
+    assert disconnected(deep, whole) == (0, 0)
+
+
+def test_paths_through_a_flattened_channel_belong_to_the_channel() -> None:
+    network = Network(
+        architecture="lenet5",
+        layers=(Layer((2, 1, 1, 1), 4, 1), Layer((3, 8), 1, 4), Layer((2, 3))),
+    )
+    # Channel 1 feeds inputs 4 to 7 of the fully connected layer, and only channel 1 has a weight:
+    # neuron 0 is reached, neuron 1 looks at channel 0, neuron 2 at nothing.
+    active = [np.array([1]), np.array([5, 8]), np.array([0, 4])]
+    assert disconnected(network, active) == (3, 1)
+
+
+# Architectures -----------------------------------------------------------------------------------
+
+
+def test_lenet_5_is_that_of_caffe() -> None:
+    network = architectures.network("lenet5", 784, 10, 1.0)
+    assert network.shapes == ((20, 1, 5, 5), (50, 20, 5, 5), (500, 800), (10, 500))
+    assert [layer.uses for layer in network.layers] == [24 * 24, 8 * 8, 1, 1]
+
+
+def test_a_wide_resnet_has_the_published_size() -> None:
+    """WRN-22-2 on 32x32x3: 1.07 million weights of convolutions and classifier."""
+    network = architectures.network("wrn-22-2", 3072, 10, 1.0)
+    convolutions = [s for s in network.shapes if len(s) == 4]
+    assert len([s for s in convolutions if s[2:] == (3, 3)]) == 1 + 3 * 3 * 2
+    assert len([s for s in convolutions if s[2:] == (1, 1)]) == 3  # widening shortcuts
+    assert sum(network.sizes) == pytest.approx(1.08e6, rel=0.02)
+    assert architectures.network("wrn-16-2", 3072, 10, 1.0).shapes[-1] == (10, 128)
+
+
+@pytest.mark.parametrize("name", architectures.NAMES)
+@pytest.mark.parametrize("features", [784, 3072])
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+def test_an_architecture_counts_the_uses_that_its_forward_pass_has(
+    name: str, features: int, norm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = architectures.network(name, features, 10, 0.5, norm=norm, activation="srelu")
+    used: list[int] = []
+    convolve, multiply = torch.nn.functional.conv2d, torch.nn.functional.linear
+
+    def conv2d(*args: object) -> torch.Tensor:
+        out = convolve(*args)  # type: ignore[arg-type]
+        used.append(out.shape[2] * out.shape[3])
+        return out
+
+    def linear(*args: object) -> torch.Tensor:
+        used.append(1)
+        return multiply(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", conv2d)
+    monkeypatch.setattr(torch.nn.functional, "linear", linear)
+    weights = [torch.randn(shape) * 0.1 for shape in network.shapes]
+    mode = forward.Mode(training=True)
+    rows = torch.randn(2, features)
+    out = forward.logits(network, forward.fresh(network, weights), rows, mode, 0)
+    assert out.shape == (2, 10) and bool(torch.isfinite(out).all())
+    assert sorted(used) == sorted(layer.uses for layer in network.layers)
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "message"),
+    [
+        ("vgg", 784, "unknown network 'vgg': expected one of lenet5, wrn-16-2, wrn-22-2"),
+        ("lenet5", 30, "30 features are no image"),
+        ("lenet5", 64, "lenet5 needs images of at least 16x16 pixels: found 8x8"),
+        ("wrn-16-2", 49, "wrn-16-2 needs images of at least 8x8 pixels: found 7x7"),
+    ],
+)
+def test_an_architecture_says_what_it_cannot_take(name: str, features: int, message: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(message)):
+        architectures.network(name, features, 10, 1.0)
+
+
+def test_a_layer_knows_its_size() -> None:
+    layer = Layer((6, 4, 3, 3), 100, 9)
+    assert (layer.size, layer.neurons, layer.fan_in) == (math.prod((6, 4, 3, 3)), 6, 36)

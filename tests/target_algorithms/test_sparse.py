@@ -1,0 +1,365 @@
+"""The truly sparse engine by itself: kernels, growth in chunks, what it holds and what it needs."""
+
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from target_algorithms import compiled, engines, sparse
+from target_algorithms.engine import Diverged, LayerChange, Optimizer, Segment, Setup
+from target_algorithms.errors import BadInput
+from target_algorithms.instances import load
+from target_algorithms.networks import Network, initial_weights, perceptron_layers
+from target_algorithms.settings import Topology
+from target_algorithms.sparse import SparseEngine
+from target_algorithms.topology import grow_by_score, layer_counts, random_positions
+
+
+def setup_of(
+    widths: tuple[int, ...] = (30, 40, 20, 5),
+    density: float = 0.2,
+    rows: int = 200,
+    optimizer: Optimizer | None = None,
+) -> Setup:
+    rng = np.random.default_rng(2)
+    network = Network(layers=perceptron_layers(widths))
+    counts = layer_counts(network.shapes, round(density * sum(network.sizes)), 1.0)
+    active = [random_positions(n, k, rng) for n, k in zip(network.sizes, counts, strict=True)]
+    return Setup(
+        network=network,
+        optimizer=optimizer or Optimizer(),
+        active=active,
+        values=initial_weights(network, active, "he_normal", "layer", rng),
+        budget=sum(counts),
+        train_x=rng.standard_normal((rows, widths[0]), dtype=np.float32),
+        train_y=rng.integers(widths[-1], size=rows),
+    )
+
+
+# Gradients ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 7, 16, 33, 100, 128, 200])
+def test_gradients_of_any_batch_size_agree_in_chunks_at_positions_and_whole(batch: int) -> None:
+    engine = SparseEngine(setup_of())
+    engine.train(Segment(np.arange(100), [50, 50], [0.1, 0.1]))
+    gradients = engine.gradients(np.arange(batch))
+    for layer, (size, active) in enumerate(zip(engine._network.sizes, engine._active, strict=True)):
+        whole = gradients.dense(layer)
+        assert whole.shape == (size,)
+        positions = random_positions(size, size // 2, np.random.default_rng(batch))
+        np.testing.assert_allclose(
+            gradients.at(layer, positions), whole[positions], rtol=1e-3, atol=1e-6
+        )
+        found = gradients.largest(layer, size // 10, active)
+        assert (found == grow_by_score(np.abs(whole), active, size // 10)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 30), st.integers(0, 2**32), st.booleans(), st.data())
+def test_the_largest_are_found_in_chunks_as_in_one_array(
+    outputs: int, inputs: int, seed: int, whole_numbers: bool, data: st.DataObject
+) -> None:
+    """Whole numbers make many ties, which the lowest positions win."""
+    rng = np.random.default_rng(seed)
+    if whole_numbers:
+        rows = [rng.integers(-1, 2, (n, 16)).astype(np.float32) for n in (inputs, outputs)]
+    else:
+        rows = [rng.standard_normal((n, 16), dtype=np.float32) for n in (inputs, outputs)]
+    gradients = sparse.ChunkedGradients([rows[0]], [rows[1]])
+    size = inputs * outputs
+    taken = random_positions(size, data.draw(st.integers(0, size)), rng)
+    fired = random_positions(size, data.draw(st.integers(0, size)), rng)
+    count = data.draw(st.integers(0, size - len(taken)))
+    scores = np.abs(gradients.dense(0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sparse, "CHUNK", data.draw(st.integers(1, 2 * size)))
+        assert (gradients.largest(0, count, taken) == grow_by_score(scores, taken, count)).all()
+        found = gradients.largest(0, count, taken, fired)
+        assert (found == grow_by_score(scores, taken, count, fired)).all()
+
+
+def test_many_positions_are_ranked_as_in_one_array() -> None:
+    """More than the buffer holds at once, so that it is shrunk again and again."""
+    rng = np.random.default_rng(0)
+    inputs, deltas = (rng.standard_normal((500, 32), dtype=np.float32) for _ in range(2))
+    gradients = sparse.ChunkedGradients([inputs], [deltas])
+    taken = random_positions(250_000, 20_000, rng)
+    for count in (1, 1000, 30_000):
+        expected = grow_by_score(np.abs(gradients.dense(0)), taken, count)
+        assert (gradients.largest(0, count, taken) == expected).all()
+
+
+# Steps and changes -------------------------------------------------------------------------------
+
+
+def test_training_does_not_write_into_the_arrays_it_was_given() -> None:
+    """SET's SciPy code overwrites its weights by a gradient that shares their memory."""
+    setup = setup_of()
+    before = [array.copy() for array in (*setup.values, *setup.active, setup.train_x)]
+    engine = SparseEngine(setup)
+    engine.train(Segment(np.arange(200), [100, 100], [0.1, 0.1]))
+    after = [*setup.values, *setup.active, setup.train_x]
+    assert all((a == b).all() for a, b in zip(before, after, strict=True))
+    handed_out = engine.weights(1)
+    handed_out[:] = 7.0
+    assert not (engine.weights(1) == 7.0).any()
+
+
+@pytest.mark.parametrize("optimizer", [Optimizer(), Optimizer(kind="adamw")], ids=["sgd", "adamw"])
+def test_weights_that_stay_keep_value_and_state_when_others_change(optimizer: Optimizer) -> None:
+    setup = setup_of(optimizer=optimizer)
+    engine = SparseEngine(setup)
+    engine.train(Segment(np.arange(200), [50] * 4, [0.05] * 4))
+    rng = np.random.default_rng(0)
+    changes, expected = [], []
+    for layer, (size, active) in enumerate(zip(setup.network.sizes, setup.active, strict=True)):
+        dropped = np.sort(rng.choice(active, len(active) // 3, replace=False))
+        kept = np.setdiff1d(active, dropped)
+        new = np.sort(rng.choice(np.setdiff1d(np.arange(size), active), min(9, len(dropped))))
+        new = np.unique(new)
+        after = np.sort(np.concatenate([kept, new]))
+        values = rng.standard_normal(len(new), dtype=np.float32)
+        state = rng.standard_normal(len(new), dtype=np.float32) if layer == 1 else None
+        changes.append(LayerChange(after, dropped, new, values, state))
+        weights, momenta = (
+            dict(zip(active.tolist(), found.tolist(), strict=True))
+            for found in (engine.weights(layer), engine.momenta(layer))
+        )
+        weights |= dict(zip(new.tolist(), values.tolist(), strict=True))
+        momenta |= dict.fromkeys(new.tolist(), 0.0)
+        if state is not None:
+            momenta |= dict(zip(new.tolist(), state.tolist(), strict=True))
+        expected.append(([weights[p] for p in after], [momenta[p] for p in after]))
+    engine.apply(changes)
+    for layer, (weights_after, momenta_after) in enumerate(expected):
+        assert engine.weights(layer).tolist() == weights_after
+        assert engine.momenta(layer).tolist() == momenta_after
+    engine.train(Segment(np.arange(50), [50], [0.05]))  # and training goes on
+
+
+def test_a_layer_may_lose_all_its_weights() -> None:
+    setup = setup_of()
+    engine = SparseEngine(setup)
+    nothing = np.zeros(0, dtype=np.int64)
+    values = np.zeros(0, dtype=np.float32)
+    changes = [LayerChange(active, nothing, nothing, values) for active in setup.active]
+    changes[1] = LayerChange(nothing, setup.active[1], nothing, values)
+    engine.apply(changes)
+    engine.train(Segment(np.arange(100), [50, 50], [0.1, 0.1]))
+    assert len(engine.weights(1)) == 0
+    logits = engine.logits(setup.train_x[:9])
+    assert np.allclose(logits, logits[0])  # the same for every row
+
+
+def test_more_weights_than_the_budget_are_a_fault() -> None:
+    setup = setup_of()
+    engine = SparseEngine(setup)
+    nothing, values = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+    changes = [LayerChange(active, nothing, nothing, values) for active in setup.active]
+    grown = np.setdiff1d(np.arange(setup.network.sizes[0]), setup.active[0])[:1]
+    more = np.union1d(setup.active[0], grown)
+    changes[0] = LayerChange(more, nothing, grown, np.ones(1, dtype=np.float32))
+    with pytest.raises(AssertionError, match="the budget is"):
+        engine.apply(changes)
+
+
+def test_a_loss_that_is_not_finite_is_divergence() -> None:
+    engine = SparseEngine(setup_of())
+    with pytest.raises(Diverged):
+        engine.train(Segment(np.arange(200), [20] * 10, [1e30] * 10))
+
+
+def test_training_releases_the_interpreters_lock() -> None:
+    """Two threads of training make progress side by side: a counter runs meanwhile."""
+    import threading
+
+    engine = SparseEngine(setup_of((200, 400, 400, 5), 0.3, rows=1000))
+    steps = 200
+    segment = Segment(np.tile(np.arange(100), steps), [100] * steps, [1e-3] * steps)
+    worker = threading.Thread(target=engine.train, args=(segment,))
+    counted = 0
+    worker.start()
+    while worker.is_alive():
+        counted += 1
+    worker.join()
+    assert counted > 1000
+
+
+# What it holds and what it needs -----------------------------------------------------------------
+
+
+def test_no_array_is_as_large_as_the_dense_matrix() -> None:
+    """A layer of 20,000 x 10,000 positions with 5,000 weights, updated by gradient."""
+    rng = np.random.default_rng(0)
+    network = Network(layers=perceptron_layers((10_000, 20_000, 3)))
+    active = [random_positions(n, k, rng) for n, k in zip(network.sizes, (5000, 900), strict=True)]
+    tracemalloc.start()
+    engine = SparseEngine(
+        Setup(
+            network=network,
+            optimizer=Optimizer(),
+            active=active,
+            values=initial_weights(network, active, "he_normal", "layer", rng),
+            budget=6000,
+            train_x=rng.standard_normal((32, 10_000), dtype=np.float32),
+            train_y=np.arange(32) % 3,
+        )
+    )
+    engine.train(Segment(np.arange(32), [16, 16], [0.1, 0.1]))
+    grown = engine.gradients(np.arange(16)).largest(0, 100, active[0])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(grown) == 100
+    assert peak < 40e6  # one dense float32 array would be 800 MB
+
+
+def run(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+    )
+    return done.stdout.strip()
+
+
+def test_a_trial_on_it_imports_no_torch() -> None:
+    load(
+        "sklearn/digits/0/3"
+    )  # prepares the data set, for which libraries may import what they like
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from target_algorithms.sparse import SparseEngine\n"
+        "from target_algorithms import training, trial, engines, instances\n"
+        "from target_algorithms.settings import Recipe, Topology\n"
+        "split = instances.load('sklearn/digits/0/3')\n"
+        "network = training.multi_layer_perceptron(Recipe(), 64, (24, 16), 10)\n"
+        "outcome = training.train(engines.factory('auto', network, Topology(), density=.1,"
+        " device='cpu'), Recipe(), Topology(), network, split, seed=1,"
+        " budget=training.Budget(active_weights=200, training_samples=2000))\n"
+        "print(outcome.engine, outcome.samples)"
+    )
+    assert run(code) == "sparse 2000"
+
+
+@pytest.mark.parametrize(
+    ("compiler", "message"),
+    [("false", "false failed: without a word"), ("no-such-compiler", "no-such-compiler: No such")],
+)
+def test_without_a_compiler_the_masked_engine_is_used_and_the_reason_named(
+    compiler: str, message: str, tmp_path: Path
+) -> None:
+    code = (
+        "from target_algorithms import compiled, engines\n"
+        "from target_algorithms.networks import Network, perceptron_layers\n"
+        "from target_algorithms.settings import Topology\n"
+        "compiled.COMPILERS = ()\n"
+        "import importlib.util; importlib.util.find_spec = lambda name: None\n"
+        "network = Network(layers=perceptron_layers((4, 3, 2)))\n"
+        "print(engines.missing(network, Topology(), 'cpu'))\n"
+        "print(engines.factory('auto', network, Topology(), density=.1, device='cpu').__name__)"
+    )
+    found = run(code, CC=compiler, XDG_CACHE_HOME=str(tmp_path))
+    reason, used = found.splitlines()
+    assert message in reason and used == "MaskedEngine"
+
+
+def test_the_kernels_are_built_once_and_again_for_another_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for cached in (compiled.library, compiled.available, compiled.cached_file):
+        cached.cache_clear()
+    try:
+        assert compiled.available() is None
+        first = compiled.cached_file()
+        stamp = first.stat().st_mtime_ns
+        compiled.library.cache_clear()
+        compiled.library()
+        assert first.stat().st_mtime_ns == stamp
+        assert [path.name for path in first.parent.iterdir()] == [first.name]
+        changed = tmp_path / "sparse.c"
+        changed.write_text(compiled.SOURCE.read_text() + "\n")
+        monkeypatch.setattr(compiled, "SOURCE", changed)
+        compiled.cached_file.cache_clear()
+        assert compiled.cached_file() != first
+    finally:
+        monkeypatch.undo()
+        for cached in (compiled.library, compiled.available, compiled.cached_file):
+            cached.cache_clear()
+
+
+# Choice ------------------------------------------------------------------------------------------
+
+PERCEPTRON = Network(layers=perceptron_layers((64, 24, 16, 10)))
+LENET = Network(architecture="lenet5", layers=PERCEPTRON.layers)
+
+
+@pytest.mark.parametrize(
+    ("network", "topology", "device", "message"),
+    [
+        (LENET, Topology(), "cpu", "the sparse engine has no convolutions (lenet5)"),
+        (PERCEPTRON, Topology(), "cuda", "the sparse engine has no device cuda"),
+        (PERCEPTRON, Topology(inactive_state="dense"), "cpu", "no inactive_state = dense"),
+        (PERCEPTRON, Topology(grow_score="gradient_ema"), "cpu", "no grow_score = gradient_ema"),
+        (PERCEPTRON, Topology(gradient_accumulation=4), "cpu", "no gradient_accumulation = 4"),
+        (PERCEPTRON, Topology(kind="static", init_mask="snip"), "cpu", "no init_mask = snip"),
+    ],
+)
+def test_what_it_lacks_is_named_with_the_engine_that_has_it(
+    network: Network, topology: Topology, device: str, message: str
+) -> None:
+    with pytest.raises(BadInput) as error:
+        engines.factory("sparse", network, topology, density=0.1, device=device)
+    assert message in str(error.value) and "use --engine masked" in str(error.value)
+    chosen = engines.factory("auto", network, topology, density=0.1, device=device)
+    assert chosen.__name__ == "MaskedEngine"  # type: ignore[attr-defined]
+
+
+def test_the_engine_is_chosen_by_the_density_measured_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "cached_file", lambda: tmp_path / "kernels.so")
+
+    def name(density: float) -> str:
+        made = engines.factory("auto", PERCEPTRON, Topology(), density=density, device="cpu")
+        return made.__name__  # type: ignore[attr-defined,no-any-return]
+
+    assert engines.crossover() == engines.DEFAULT_CROSSOVER
+    engines.remember_crossover(0.2)
+    assert engines.crossover() == 0.2
+    assert (name(0.19), name(0.21)) == ("SparseEngine", "MaskedEngine")
+    (tmp_path / "kernels.crossover.json").write_text("not JSON")
+    assert engines.crossover() == engines.DEFAULT_CROSSOVER
+
+
+def test_the_crossing_is_interpolated_between_the_densities_measured() -> None:
+    from target_algorithms.crossover import crossing
+
+    assert crossing([(0.1, 4.0), (0.2, 2.0), (0.4, 0.5)]) == pytest.approx(0.2 * 2**0.5)
+    assert crossing([(0.1, 4.0), (1.0, 1.5)]) == 1.0
+    assert crossing([(0.1, 0.5), (1.0, 0.1)]) == 0.1
+
+
+def test_unknown_engines_and_devices_are_named() -> None:
+    for name, device in (("fast", "cpu"), ("auto", "tpu")):
+        with pytest.raises(BadInput, match="unknown (engine 'fast'|device 'tpu'): expected one of"):
+            engines.factory(name, PERCEPTRON, Topology(), density=0.1, device=device)
+
+
+def test_a_layer_that_no_memory_holds_is_refused_before_it_is_made() -> None:
+    huge = Network(layers=perceptron_layers((10**6, 10**7, 10)))
+    with pytest.raises(BadInput, match=r"layer 1 of 10000000x1000000 weights needs [\d,]+ GiB"):
+        engines.factory("masked", huge, Topology(), density=1e-6, device="cpu")
+    # The truly sparse engine holds active weights and activations only.
+    small = Network(layers=perceptron_layers((10**6, 10**6, 10)))
+    made = engines.factory("auto", small, Topology(), density=1e-6, device="cpu")
+    assert made is SparseEngine
