@@ -120,13 +120,14 @@ def test_instance_files_have_one_column_and_no_blank_last_line(folder: Path) -> 
 
 
 @pytest.fixture
-def data_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def data_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """What packages bring is always here. Fetched data are, if SPARSE_ACLIB_TEST_DATA names them.
 
     For cc18 and the vision sets test_fetch.py and test_fetch_vision.py have data of their own.
     """
     fetched = os.environ.get("SPARSE_ACLIB_TEST_DATA")
-    monkeypatch.setenv("SPARSE_ACLIB_DATA", fetched or str(tmp_path))
+    prepared = tmp_path_factory.getbasetemp() / "data-at-hand"
+    monkeypatch.setenv("SPARSE_ACLIB_DATA", fetched or str(prepared))
 
 
 @every_set
