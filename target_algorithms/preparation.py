@@ -34,9 +34,9 @@ from target_algorithms.stored import (
     digest,
     downloads,
     path,
+    rows_of,
     write,
 )
-from target_algorithms.stored import rows_of as rows_of
 
 OUTER_FOLDS = 3
 """Outer folds of a data set without official ones."""
@@ -93,18 +93,13 @@ def stratified_folds(labels: NDArray[np.integer], folds: int, seed: int) -> NDAr
     return assigned
 
 
-def inputs_bytes(rows: int, inputs: int) -> int:
-    """Bytes of a trial's inputs: single precision."""
-    return 4 * rows * inputs
-
-
 def check_memory(name: str, rows: int, inputs: int) -> None:
     """Raises BadInput for a data set that this machine cannot hold ready for training."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return
-    needed = inputs_bytes(rows, inputs)
+    needed = 4 * rows * inputs  # in single precision
     if needed > memory:
         raise BadInput(
             f"{name} has {rows:,} rows of {inputs:,} inputs, {needed / 2**30:,.1f} GiB when it is "
