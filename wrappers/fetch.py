@@ -1,0 +1,169 @@
+"""Fetch data sets: from OpenML, from files, from installed packages, into the data directory.
+
+What is there and whole is left alone; what is missing or damaged is prepared. One process at a time
+works on a data set, a second one waits and then finds it there. A file is replaced as a whole, so a
+trial may run meanwhile. Whatever fails leaves everything as it was.
+"""
+
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from target_algorithms import stored
+from target_algorithms.errors import BadInput
+from target_algorithms.instances import parse
+from target_algorithms.preparation import prepare
+from target_algorithms.sources import Access, Unreachable, committed_sha256, known
+from wrappers.scenario import read_instances
+from wrappers.space import ROOT
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set in the data directory."""
+
+    name: str
+    """`source/dataset`"""
+    size: int
+    """Bytes of its file."""
+    about: stored.About | None
+    """None for a file that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one data set."""
+
+    name: str
+    state: str
+    """`here` (it was), `fetched` or `failed`."""
+    problem: str | None = None
+    """One line, for one that failed."""
+
+
+def sets() -> dict[str, tuple[str, ...]]:
+    """The data sets of every instance set, sorted by the sets' names."""
+    folders = sorted(path.parent for path in (ROOT / "scenarios").glob("*/training.txt"))
+    return {folder.name: _data_sets_of(folder) for folder in folders}
+
+
+def named(words: Sequence[str]) -> tuple[str, ...]:
+    """The data sets (`source/dataset`) that sets and instances need, in order, each once.
+
+    Raises BadInput for a word that is neither.
+    """
+    of_set = sets()
+    found: list[str] = []
+    for word in words:
+        plain = word.removesuffix("/").removeprefix("scenarios/")
+        if plain in of_set:
+            found += of_set[plain]
+            continue
+        if plain.count("/") == 0:
+            raise BadInput(
+                f"no instance set {word!r}, expected one of {', '.join(of_set)}, or an instance "
+                "such as openml/31/0"
+            )
+        source, dataset, *_ = parse(plain if plain.count("/") > 1 else f"{plain}/0")
+        known(source, dataset)
+        found.append(f"{source}/{dataset}")
+    return tuple(dict.fromkeys(found))
+
+
+def fetch(
+    names: Sequence[str],
+    access: Access,
+    *,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Outcome]:
+    """Makes data sets available; the outcome of each, in order.
+
+    `progress` is told how many are done. One that fails does not keep the others back, but for a
+    server that cannot be reached: it is not asked again.
+    """
+    outcomes: list[Outcome] = []
+    unreachable: str | None = None
+    for name in names:
+        if unreachable is not None and not known(*_parts(name)).INSTALLED and not _whole(name):
+            outcomes.append(Outcome(name, "failed", f"{name}: not tried"))
+            continue
+        try:
+            outcomes.append(Outcome(name, _provide(name, access)))
+        except BadInput as error:
+            outcomes.append(Outcome(name, "failed", str(error)))
+            if isinstance(error, Unreachable):
+                unreachable = str(error)
+        progress(len(outcomes))
+    return outcomes
+
+
+def entries() -> list[Entry]:
+    """What is in the data directory, sorted by name."""
+    found = []
+    for file in sorted(stored.data_directory().glob("*/[!.]*.safetensors")):
+        try:
+            about = stored.read_about(file)
+        except (OSError, stored.Damaged):
+            about = None
+        found.append(Entry(f"{file.parent.name}/{file.stem}", file.stat().st_size, about))
+    return found
+
+
+def _provide(name: str, access: Access) -> str:
+    source, dataset = _parts(name)
+    place = stored.downloads(source, dataset)
+    with _alone(place, name, access):
+        if not access.refresh and _whole(name):
+            return "here"
+        for work in place.glob("work-*"):  # of a fetch that was killed
+            shutil.rmtree(work, ignore_errors=True)
+        prepare(source, dataset, access)
+        return "fetched"
+
+
+def _whole(name: str) -> bool:
+    """Whether a data set is there, with the content that it was stored with and should have."""
+    source, dataset = _parts(name)
+    try:
+        found = stored.read(stored.path(source, dataset))
+    except (OSError, stored.Damaged):
+        return False
+    sha256 = stored.digest_of(found)
+    return sha256 == found.about.sha256 and committed_sha256(source, dataset) in (None, sha256)
+
+
+@contextmanager
+def _alone(place: Path, name: str, access: Access) -> Iterator[None]:
+    """Keeps other fetches of a data set waiting; the lock goes with the process."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(place.with_name(f"{place.name}.lock"), "w")
+    except OSError as error:
+        raise BadInput(
+            f"cannot write in {stored.data_directory()} ({error.strerror}): set SPARSE_ACLIB_DATA "
+            "to a directory that can be written"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            access.report(f"{name}: another fetch is at it, waiting")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _parts(name: str) -> tuple[str, str]:
+    source, dataset = name.split("/")
+    return source, dataset
+
+
+def _data_sets_of(folder: Path) -> tuple[str, ...]:
+    instances = [
+        instance
+        for name in ("training.txt", "test.txt")
+        for instance in read_instances(folder / name, ROOT)
+    ]
+    return tuple(dict.fromkeys("/".join(parse(instance)[:2]) for instance in instances))
