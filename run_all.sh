@@ -83,7 +83,7 @@ install_packages() {
     # needs neither a compiler nor R's headers.
     if ! RPY2_CFFI_MODE=ABI "${pip[@]}" install --no-deps -r requirements.lock; then
         say "The lock does not fit this Python or machine; installing what pyproject.toml allows"
-        RPY2_CFFI_MODE=ABI "${pip[@]}" install -e '.[irace,test]'
+        RPY2_CFFI_MODE=ABI "${pip[@]}" install -e '.[irace,openml,test]'
     fi
     if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
         say "This machine's index gave a CUDA build of PyTorch; installing what that needs"
