@@ -418,12 +418,16 @@ class _Run:
         )
         power = self.recipe.learning_rate_density_power
         self.learning_rate = self.recipe.learning_rate * (self.ceiling / self.total) ** -power
-        granted = self.budget.training_flops
-        if granted is not None and granted < self.step_price:
-            raise BadInput(
-                f"training_flops = {granted:g} do not pay for one row: "
-                f"expected at least {self.step_price:g}"
-            )
+        if self._affordable(1, self.step_price):
+            return
+        name, granted, least = "training_samples", self.budget.training_samples, self.samples + 1
+        if granted is None:
+            name, granted = "training_flops", math.floor(self.budget.training_flops or 0.0)
+            least = math.ceil(self.flops + self.step_price)
+        taken = f" after init_mask = {topology.init_mask}" if self.flops else ""
+        raise BadInput(
+            f"{name} = {granted} do not pay for one row{taken}: expected at least {least}"
+        )
 
     def _salient(self, empty: Setup) -> tuple[list[Positions], list[NDArray[np.float32]]]:
         """The mask of the largest saliencies, and the dense initial weights in it as they are.

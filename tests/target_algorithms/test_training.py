@@ -176,6 +176,17 @@ def test_a_budget_that_pays_for_no_row_is_refused() -> None:
         toy_run(STATIC, training_flops=100.0)
 
 
+@pytest.mark.parametrize("rule", ["snip", "grasp", "synflow"])
+def test_a_budget_that_the_first_mask_uses_up_is_refused(rule: Any) -> None:
+    """Not overdrawn in silence, and no network is judged that has never made a step."""
+    topology = replace(STATIC, init_mask=rule)
+    with pytest.raises(BadInput, match=f"do not pay for one row after init_mask = {rule}: expect"):
+        toy_run(topology, training_flops=3000.0)
+    if rule != "synflow":  # which looks at no data
+        with pytest.raises(BadInput, match="training_samples = 16 do not pay .* at least 17"):
+            toy_run(topology, training_samples=16)
+
+
 # Paths of the density ----------------------------------------------------------------------------
 
 
