@@ -645,14 +645,20 @@ class _Run:
         self._apply(prune(self._seen(), self.ceiling), None)
 
     def _seen(self) -> Seen:
-        """What is active and what it weighs."""
-        layers = range(len(self.active))
+        """What is active and what it weighs. Raises Diverged for what is not finite."""
         return Seen(
             sizes=self.network.sizes,
             active=self.active,
-            weights=[self.engine.weights(layer) for layer in layers],
+            weights=self._finite(self.engine.weights),
             fired=self.fired,
         )
+
+    def _finite(self, of: Callable[[int], NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Values of all layers; the step before an update may have been the one that diverged."""
+        values = [of(layer) for layer in range(len(self.active))]
+        if not all(np.isfinite(layer).all() for layer in values):
+            raise Diverged
+        return values
 
     def _with_scores(self, seen: Seen, gradient: Gradients | None) -> Seen:
         """The same with all that the settings look at."""
@@ -666,7 +672,7 @@ class _Run:
             ]
         momenta = None
         if topology.redistribution == "momentum":
-            momenta = [self.engine.momenta(layer) for layer in range(len(self.active))]
+            momenta = self._finite(self.engine.momenta)
         return replace(
             seen,
             kept_scores=self.averages,

@@ -177,6 +177,17 @@ def test_a_loss_that_is_not_finite_is_divergence() -> None:
         engine.train(Segment(np.arange(200), [20] * 10, [1e30] * 10))
 
 
+def test_gradients_too_large_for_a_number_are_divergence() -> None:
+    """Though activations and deltas are numbers, each by itself."""
+    large = np.full((5, 16), 1e20, dtype=np.float32)
+    gradients = sparse.ChunkedGradients([large], [large])
+    with np.errstate(over="ignore"):
+        with pytest.raises(Diverged):
+            gradients.largest(0, 3, np.zeros(0, dtype=np.int64))
+        with pytest.raises(Diverged):
+            gradients.at(0, np.arange(3))
+
+
 def test_training_releases_the_interpreters_lock() -> None:
     """Two threads of training make progress side by side: a counter runs meanwhile."""
     import threading

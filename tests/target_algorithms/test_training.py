@@ -17,7 +17,7 @@ from target_algorithms.errors import BadInput
 from target_algorithms.settings import Recipe, Topology
 from target_algorithms.training import Budget, Outcome, batches, check, learning_rate_at
 from target_algorithms.variants import topology_of
-from tests.target_algorithms.cases import same, topology_at, toy_run, toy_split
+from tests.target_algorithms.cases import ENGINES, same, topology_at, toy_run, toy_split
 
 SET_2018: dict[str, Any] = {
     "drop_schedule": "constant",
@@ -448,6 +448,20 @@ def test_a_run_that_diverges_is_an_outcome() -> None:
         outcome, _, _ = toy_run(topology, wild)
         assert outcome.judged is None
         assert 0 < outcome.training_flops
+
+
+@pytest.mark.parametrize("engine", ["masked", "sparse"])
+def test_a_step_that_diverges_just_before_an_update_is_divergence(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No gradient, whose loss would tell, is taken in between."""
+    monkeypatch.setattr(
+        ENGINES[engine],
+        "weights",
+        lambda self, layer: np.full(len(self._active[layer]), np.inf, dtype=np.float32),
+    )
+    topology = replace(SET, drop_rule="magnitude")
+    assert toy_run(topology, engine=engine)[0].judged is None
 
 
 def test_a_budget_below_one_weight_a_layer_is_refused() -> None:
