@@ -564,10 +564,14 @@ class _Run:
         topology = self.topology
         if not topology.grows_by_gradient or topology.gradient_accumulation == 1:
             return False
-        if topology.update_unit == "epochs" or self.progress > topology.update_end:
+        if topology.update_unit == "epochs":
             return False
-        done = self.steps - (self.last_update or 0)
-        return done >= topology.update_interval - topology.gradient_accumulation + 1
+        if not topology.update_start <= self.progress <= topology.update_end:
+            return False
+        left = topology.update_interval - (self.steps - (self.last_update or 0))
+        # The last batch is the update's own, or that of the step before it.
+        own = topology.update_mode != "after_step"
+        return left + own <= topology.gradient_accumulation
 
     def _accumulate(self, batch: NDArray[np.int64]) -> None:
         gradient = self.engine.gradients(batch)

@@ -161,6 +161,22 @@ def test_an_accumulated_gradient_is_the_mean_over_its_batches() -> None:
     assert not all(np.array_equal(a, b) for a, b in zip(seen[1], others[1], strict=True))
 
 
+def test_the_batch_of_the_step_before_an_update_is_one_of_those_accumulated() -> None:
+    topology = replace(
+        RIGL, gradient_accumulation=3, update_at_start="no", update_mode="after_step"
+    )
+    _, _, watched = toy_run(topology, training_samples=945)
+    assert "".join(watched.calls).startswith("1" * 7 + "g1g1g1u" + "1" * 7 + "g1g1g1u")
+
+
+def test_nothing_is_accumulated_long_before_the_first_update() -> None:
+    """Epochs before `update_start` the network is another one, and each gradient is charged."""
+    topology = replace(RIGL, gradient_accumulation=3, update_start=0.5)
+    _, _, watched = toy_run(topology, training_samples=1600)
+    before, _ = "".join(watched.calls).split("u", 1)
+    assert before == "1" * 54 + "g"
+
+
 def test_candidates_cost_their_share_only() -> None:
     gse = topology_at("gse", scope="layer", update_interval_steps=10)
     outcome, _, watched = toy_run(gse, training_samples=945)
