@@ -54,6 +54,17 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+class _NoTorch:
+    """Makes an import of torch fail at once.
+
+    Not by None in sys.modules, where SciPy looks for torch to tell its tensors from numpy's arrays.
+    """
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("no torch here", name="torch")
+
+
 def _child(request: Mapping[str, Any], answer: int) -> NoReturn:
     """Run the trial and write what came of it; never returns into the worker's loop."""
     import target_algorithms.trial as trial
@@ -61,7 +72,7 @@ def _child(request: Mapping[str, Any], answer: int) -> NoReturn:
     outcome: dict[str, Any]
     loaded = "torch" in sys.modules
     if not loaded:
-        sys.modules["torch"] = None  # type: ignore[assignment]  # importing it here fails at once
+        sys.meta_path.insert(0, _NoTorch())
     try:
         outcome = {"result": trial.run(request)}
     except BadInput as error:
@@ -198,11 +209,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
 
     import target_algorithms.trial
+    from target_algorithms import compiled
 
     target_algorithms.trial.warm_up("sparse")
     gc.collect()
     gc.freeze()  # the children share these pages as long as nobody writes to them
-    print(json.dumps({"ready": os.getpid()}), file=answers)
+    print(json.dumps({"ready": os.getpid(), "lost": compiled.available()}), file=answers)
     for line in sys.stdin:
         print(json.dumps(run_limited(json.loads(line), parent=0)), file=answers)
 
