@@ -240,9 +240,12 @@ def list_(
     for set_, of_set in itertools.groupby(found, key=lambda s: s.set):
         members = list(of_set)
         console.print(f"[bold]{set_}[/bold]: {_terms(members)}")
-        named = (f"{s.name} [dim]{len(s.space.parameters)}[/dim]" for s in members)
+        named = (f"{s.variant} [dim]{len(s.space.parameters)}[/dim]" for s in members)
         console.print(Padding(Columns(named, padding=(0, 3)), (0, 0, 1, 2)))
-    console.print("[dim]Behind a scenario: how many parameters it has.[/dim]\n")
+    console.print(
+        "[dim]Behind a variant: how many parameters it has. A scenario is a set and a variant, "
+        "digits/rigl.[/dim]\n"
+    )
     for name in configurators.names():
         console.print(f"configurator {name:15} {missing.get(name, 'available')}", soft_wrap=True)
 

@@ -54,6 +54,18 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+class _NoTorch:
+    """A finder of modules that has no torch: importing it fails at once.
+
+    None in its place in `sys.modules` would do so too, but SciPy looks there for its tensors.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "torch":
+            raise ModuleNotFoundError("torch is loaded by the worker", name=name)
+
+
 def _child(request: Mapping[str, Any], answer: int) -> NoReturn:
     """Run the trial and write what came of it; never returns into the worker's loop."""
     import target_algorithms.trial as trial
@@ -61,7 +73,7 @@ def _child(request: Mapping[str, Any], answer: int) -> NoReturn:
     outcome: dict[str, Any]
     loaded = "torch" in sys.modules
     if not loaded:
-        sys.modules["torch"] = None  # type: ignore[assignment]  # importing it here fails at once
+        sys.meta_path.insert(0, _NoTorch)
     try:
         outcome = {"result": trial.run(request)}
     except BadInput as error:
