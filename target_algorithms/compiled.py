@@ -6,6 +6,7 @@ compiler is `$CC`, the system's, or that of the ziglang package; without any, `a
 and trials use the masked engine.
 """
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -41,8 +42,10 @@ COMPILERS = ("cc", "gcc", "clang")
 def library() -> ctypes.CDLL:
     """The kernels, built first if this machine has none. Raises OSError, one line, if it cannot."""
     file = cached_file()
-    if not file.exists():
-        _build(file)
+    if file.exists():
+        with contextlib.suppress(OSError):  # damaged: it is built anew
+            return ctypes.CDLL(str(file))
+    _build(file)
     return ctypes.CDLL(str(file))
 
 
@@ -67,7 +70,10 @@ def cached_file() -> Path:
 def cache_directory() -> Path:
     """`sparse-aclib` in the user's cache directory; it need not exist."""
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "sparse-aclib"
+    try:
+        return (Path(cache) if cache else Path.home() / ".cache") / "sparse-aclib"
+    except RuntimeError:
+        raise OSError("no home directory: set XDG_CACHE_HOME to one for the kernels") from None
 
 
 def _processor() -> str:
@@ -101,8 +107,15 @@ def _compilers() -> Iterator[list[str]]:
 def _build(file: Path) -> None:
     """Compiles into the cache; atomic, so it may run several times at once."""
     problem = "no C compiler: install gcc or clang, or 'pip install ziglang' into this environment"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".build-") as folder:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(dir=file.parent, prefix=".build-")
+    except OSError as error:
+        raise OSError(
+            f"cannot write to {file.parent} ({error.strerror}): set XDG_CACHE_HOME to a directory "
+            "for the kernels"
+        ) from None
+    with place as folder:
         built = Path(folder) / file.name
         for compiler in _compilers():
             command = [*compiler, *FLAGS, str(SOURCE), "-o", str(built), "-lm"]
@@ -112,6 +125,8 @@ def _build(file: Path) -> None:
                 problem = f"{compiler[0]}: {error.strerror}"
                 continue
             if done.returncode == 0:
+                with built.open("rb") as written:
+                    os.fsync(written.fileno())  # no half file after a power cut
                 os.replace(built, file)
                 return
             lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]

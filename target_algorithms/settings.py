@@ -108,7 +108,8 @@ class Topology:
     """Growth looks at a random subset of the free positions only, so many times the layer's active
     weights, > 0 (GSE's gamma); None: at all."""
     gradient_accumulation: int = 1
-    """The gradient is a mean over so many batches up to the update, >= 1 (rigl-torch)."""
+    """The gradient is a mean over so many batches up to the update, >= 1 (rigl-torch); none of
+    them before `update_start`."""
     regrow_dropped: YesNo = "yes"
     """May an update grow what it has just dropped? `no` is DSR; where a layer has too few other
     free positions they may."""

@@ -138,9 +138,10 @@ static void restore_denormals(unsigned before) {
 #endif
 }
 
-/* e^x to float accuracy, in a form that compilers vectorise; 0 below -87. */
+/* e^x to float accuracy, in a form that compilers vectorise; 0 below -87. What is not a number stays
+   so, but must not become an integer on the way. */
 ALWAYS float exponential(float x) {
-    float bounded = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    float bounded = x > 88.0f ? 88.0f : x > -87.0f ? x : -87.0f;
     float shifted = bounded * 1.44269504f + 12582912.0f; /* rounds to an integer in the mantissa */
     float whole = shifted - 12582912.0f;
     float rest = bounded - whole * 0.693359375f + whole * 2.12194440e-4f;
@@ -152,7 +153,8 @@ ALWAYS float exponential(float x) {
     power = power * rest + 5.0000001201e-1f;
     power = power * rest * rest + rest + 1.0f;
     union { float f; int32_t i; } two = {.i = ((int32_t)whole + 127) << 23};
-    return x < -87.0f ? 0.0f : power * two.f;
+    float value = x < -87.0f ? 0.0f : power * two.f;
+    return x == x ? value : x;
 }
 
 /* Normal distribution function; Abramowitz & Stegun 7.1.26, to 1.5e-7. density: e^(-x^2 / 2). */

@@ -385,6 +385,8 @@ class ChunkedGradients:
         start, column = _pattern(positions, len(delta), len(inputs))
         values = np.zeros(len(positions) + SPARE, dtype=np.float32)
         _kernels().sampled(len(delta), start, column, delta, inputs, values, delta.shape[1])
+        if not np.isfinite(values[: len(positions)]).all():
+            raise Diverged
         return values[: len(positions)]
 
     def dense(self, layer: int) -> NDArray[np.float32]:
@@ -415,10 +417,13 @@ class ChunkedGradients:
     def _largest(self, layer: int, count: int, taken: Positions) -> Positions:
         if count == 0:
             return np.zeros(0, dtype=np.int64)
+        free = len(self._deltas[layer]) * len(self._inputs[layer]) - len(taken)
+        assert count <= free, f"{count} of {free} free positions"
         found = self._above(self._floor(layer, count), layer, count, taken)
         if found is None:  # the guess was too high
             found = self._above(-1.0, layer, count, taken)
-        assert found is not None, "scores must be finite and enough positions free"
+        if found is None:  # finite activations and deltas, but not all of their products
+            raise Diverged
         return found
 
     def _floor(self, layer: int, count: int) -> float:

@@ -164,14 +164,16 @@ def keep_scores(
     slope = np.abs(gradient)
     slope = np.where(slope < np.float32(1e-6) * slope.max(initial=0.0), np.float32(0.0), slope)
     scores: NDArray[np.floating]
-    if rule == "mest":
-        scores = size + np.float32(mest_lambda) * slope
-    elif rule == "snip":
-        scores = size * slope
-    else:
-        assert rule == "reciprocal", rule
-        scores = size / np.maximum(slope, np.finfo(np.float32).tiny)
-    return scores.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        if rule == "mest":
+            scores = size + np.float32(mest_lambda) * slope
+        elif rule == "snip":
+            scores = size * slope
+        else:
+            assert rule == "reciprocal", rule
+            scores = size / np.maximum(slope, np.finfo(np.float32).tiny)
+    # Beyond the largest number all are equal, and still to be compared.
+    return np.minimum(scores, np.finfo(np.float32).max / 2).astype(np.float32, copy=False)
 
 
 def keep_globally(scores: Sequence[NDArray[np.floating]], count: int) -> list[NDArray[np.bool_]]:

@@ -417,12 +417,16 @@ class _Run:
         )
         power = self.recipe.learning_rate_density_power
         self.learning_rate = self.recipe.learning_rate * (self.ceiling / self.total) ** -power
-        granted = self.budget.training_flops
-        if granted is not None and granted < self.step_price:
-            raise BadInput(
-                f"training_flops = {granted:g} do not pay for one row: "
-                f"expected at least {self.step_price:g}"
-            )
+        if self._affordable(1, self.step_price):
+            return
+        name, granted, least = "training_samples", self.budget.training_samples, self.samples + 1
+        if granted is None:
+            name, granted = "training_flops", math.floor(self.budget.training_flops or 0.0)
+            least = math.ceil(self.flops + self.step_price)
+        taken = f" after init_mask = {topology.init_mask}" if self.flops else ""
+        raise BadInput(
+            f"{name} = {granted} do not pay for one row{taken}: expected at least {least}"
+        )
 
     def _salient(
         self, engine_factory: EngineFactory, empty: Setup
@@ -554,10 +558,14 @@ class _Run:
         topology = self.topology
         if not topology.grows_by_gradient or topology.gradient_accumulation == 1:
             return False
-        if topology.update_unit == "epochs" or self.progress > topology.update_end:
+        if topology.update_unit == "epochs":
             return False
-        done = self.steps - (self.last_update or 0)
-        return done >= topology.update_interval - topology.gradient_accumulation + 1
+        if not topology.update_start <= self.progress <= topology.update_end:
+            return False
+        left = topology.update_interval - (self.steps - (self.last_update or 0))
+        # The last batch is the update's own, or that of the step before it.
+        own = topology.update_mode != "after_step"
+        return left + own <= topology.gradient_accumulation
 
     def _grow_scores(self, gradient: Gradients | None) -> Gradients | None:
         topology = self.topology
@@ -624,14 +632,20 @@ class _Run:
         self._apply(prune(self._seen(), self.ceiling), None)
 
     def _seen(self) -> Seen:
-        """What is active and what it weighs."""
-        layers = range(len(self.active))
+        """What is active and what it weighs. Raises Diverged for what is not finite."""
         return Seen(
             sizes=self.network.sizes,
             active=self.active,
-            weights=[self.engine.weights(layer) for layer in layers],
+            weights=self._finite(self.engine.weights),
             fired=self.fired,
         )
+
+    def _finite(self, of: Callable[[int], NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Values of all layers; the step before an update may have been the one that diverged."""
+        values = [of(layer) for layer in range(len(self.active))]
+        if not all(np.isfinite(layer).all() for layer in values):
+            raise Diverged
+        return values
 
     def _with_scores(self, seen: Seen, gradient: Gradients | None) -> Seen:
         """The same with all that the settings look at."""
@@ -645,7 +659,7 @@ class _Run:
             ]
         momenta = None
         if topology.redistribution == "momentum":
-            momenta = [self.engine.momenta(layer) for layer in range(len(self.active))]
+            momenta = self._finite(self.engine.momenta)
         return replace(
             seen,
             kept_scores=self.averages,

@@ -177,6 +177,17 @@ def test_a_loss_that_is_not_finite_is_divergence() -> None:
         engine.train(Segment(np.arange(200), [20] * 10, [1e30] * 10))
 
 
+def test_gradients_too_large_for_a_number_are_divergence() -> None:
+    """Though activations and deltas are numbers, each by itself."""
+    large = np.full((5, 16), 1e20, dtype=np.float32)
+    gradients = sparse.ChunkedGradients([large], [large])
+    with np.errstate(over="ignore"):
+        with pytest.raises(Diverged):
+            gradients.largest(0, 3, np.zeros(0, dtype=np.int64))
+        with pytest.raises(Diverged):
+            gradients.at(0, np.arange(3))
+
+
 def test_training_releases_the_interpreters_lock() -> None:
     """Two threads of training make progress side by side: a counter runs meanwhile."""
     import threading
@@ -309,6 +320,39 @@ def test_the_kernels_are_built_once_and_again_for_another_source(
         monkeypatch.undo()
         for cached in (compiled.library, compiled.available, compiled.cached_file):
             cached.cache_clear()
+
+
+def availability(**environment: str) -> str:
+    return run("from target_algorithms import compiled; print(compiled.available())", **environment)
+
+
+@pytest.mark.parametrize("content", [b"", b"no library"])
+def test_damaged_kernels_are_built_anew(content: bytes, tmp_path: Path) -> None:
+    code = "from target_algorithms import compiled; print(compiled.cached_file())"
+    file = Path(run(code, XDG_CACHE_HOME=str(tmp_path)))
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    assert availability(XDG_CACHE_HOME=str(tmp_path)) == "None"
+    assert file.stat().st_size > 1000
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_what_helps(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    reason = availability(XDG_CACHE_HOME=str(tmp_path / "file"))
+    assert reason.startswith(f"cannot write to {tmp_path}/file/sparse-aclib (Not a directory)")
+    assert reason.endswith("set XDG_CACHE_HOME to a directory for the kernels")
+
+
+def test_a_user_without_a_home_is_told_what_helps() -> None:
+    code = (
+        "import pathlib\n"
+        "def home(): raise RuntimeError('Could not determine home directory.')\n"
+        "pathlib.Path.home = home\n"
+        "from target_algorithms import compiled, engines\n"
+        "print(compiled.available(), engines.crossover())"
+    )
+    found = run(code, XDG_CACHE_HOME="")
+    assert found == "no home directory: set XDG_CACHE_HOME to one for the kernels 0.5"
 
 
 # Choice ------------------------------------------------------------------------------------------

@@ -262,6 +262,17 @@ def test_the_rules_weigh_magnitude_and_gradient_as_published() -> None:
     assert reciprocal[2] > 1e30  # never moved by the loss: kept longest
 
 
+@pytest.mark.parametrize("rule", ["mest", "snip", "reciprocal"])
+def test_scores_too_large_for_a_number_can_still_be_compared(rule: str) -> None:
+    """Large weights without a gradient, as dead neurons have, and gradients about to diverge."""
+    slope = 0.0 if rule == "reciprocal" else 1e38
+    weights = np.array([50.0, 0.1, 60.0, 70.0], dtype=np.float32)
+    gradient = np.array([slope, 1.0, slope, slope], dtype=np.float32)
+    scores = keep_scores(rule, weights, gradient, 100.0)
+    assert keep_largest(scores, 2).sum() == 2
+    assert not keep_largest(scores, 3)[1]
+
+
 def test_the_global_drop_ranks_all_layers_together_and_empties_none() -> None:
     scores = [np.array([9.0, 8, 7]), np.array([1.0, 2]), np.array([6.0])]
     keep = keep_globally(scores, 4)

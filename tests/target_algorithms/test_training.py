@@ -17,7 +17,7 @@ from target_algorithms.errors import BadInput
 from target_algorithms.settings import Recipe, Topology
 from target_algorithms.training import Budget, Outcome, batches, check, learning_rate_at
 from target_algorithms.variants import topology_of
-from tests.target_algorithms.cases import same, topology_at, toy_run, toy_split
+from tests.target_algorithms.cases import ENGINES, same, topology_at, toy_run, toy_split
 
 SET_2018: dict[str, Any] = {
     "drop_schedule": "constant",
@@ -161,6 +161,22 @@ def test_an_accumulated_gradient_is_the_mean_over_its_batches() -> None:
     assert not all(np.array_equal(a, b) for a, b in zip(seen[1], others[1], strict=True))
 
 
+def test_the_batch_of_the_step_before_an_update_is_one_of_those_accumulated() -> None:
+    topology = replace(
+        RIGL, gradient_accumulation=3, update_at_start="no", update_mode="after_step"
+    )
+    _, _, watched = toy_run(topology, training_samples=945)
+    assert "".join(watched.calls).startswith("1" * 7 + "g1g1g1u" + "1" * 7 + "g1g1g1u")
+
+
+def test_nothing_is_accumulated_long_before_the_first_update() -> None:
+    """Epochs before `update_start` the network is another one, and each gradient is charged."""
+    topology = replace(RIGL, gradient_accumulation=3, update_start=0.5)
+    _, _, watched = toy_run(topology, training_samples=1600)
+    before, _ = "".join(watched.calls).split("u", 1)
+    assert before == "1" * 54 + "g"
+
+
 def test_candidates_cost_their_share_only() -> None:
     gse = topology_at("gse", scope="layer", update_interval_steps=10)
     outcome, _, watched = toy_run(gse, training_samples=945)
@@ -174,6 +190,17 @@ def test_candidates_cost_their_share_only() -> None:
 def test_a_budget_that_pays_for_no_row_is_refused() -> None:
     with pytest.raises(BadInput, match="training_flops = 100 do not pay for one row: expected at"):
         toy_run(STATIC, training_flops=100.0)
+
+
+@pytest.mark.parametrize("rule", ["snip", "grasp", "synflow"])
+def test_a_budget_that_the_first_mask_uses_up_is_refused(rule: Any) -> None:
+    """Not overdrawn in silence, and no network is judged that has never made a step."""
+    topology = replace(STATIC, init_mask=rule)
+    with pytest.raises(BadInput, match=f"do not pay for one row after init_mask = {rule}: expect"):
+        toy_run(topology, training_flops=3000.0)
+    if rule != "synflow":  # which looks at no data
+        with pytest.raises(BadInput, match="training_samples = 16 do not pay .* at least 17"):
+            toy_run(topology, training_samples=16)
 
 
 # Paths of the density ----------------------------------------------------------------------------
@@ -437,6 +464,20 @@ def test_a_run_that_diverges_is_an_outcome() -> None:
         outcome, _, _ = toy_run(topology, wild)
         assert outcome.judged is None
         assert 0 < outcome.training_flops
+
+
+@pytest.mark.parametrize("engine", ["masked", "sparse"])
+def test_a_step_that_diverges_just_before_an_update_is_divergence(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No gradient, whose loss would tell, is taken in between."""
+    monkeypatch.setattr(
+        ENGINES[engine],
+        "weights",
+        lambda self, layer: np.full(len(self._active[layer]), np.inf, dtype=np.float32),
+    )
+    topology = replace(SET, drop_rule="magnitude")
+    assert toy_run(topology, engine=engine)[0].judged is None
 
 
 def test_a_budget_below_one_weight_a_layer_is_refused() -> None:
