@@ -7,10 +7,13 @@ usage() {
     cat <<'HELP'
 Usage: ./run_all.sh [COMMAND]
 
-  (nothing)      set up, then the main job: set, rigl and meta configured on digits by every
+  (nothing)      set up, then the main job: every variant configured on digits by every
                  configurator, validated, analysed; ends with the report's path (about 15 minutes
                  on 2 cores). Interrupted, the same command goes on.
-  --full         set up, then every scenario with every configurator and its full budget (hours)
+  --full [SET...]
+                 set up, then every variant with every configurator and its scenario's full budget
+                 (hours), on the sets digits, digits_flops and embedded, which need no download, or
+                 on those named, fetched first
   test [ARGS]    set up, then the tests; ARGS go to pytest
                  ('test -m ""' runs the slow ones too)
   setup          only set up: .venv with the locked packages, R with irace where possible
@@ -130,7 +133,7 @@ setup() {
 }
 
 case "${1:-}" in
-test) ;;
+test | --full) ;;
 *) [ $# -le 1 ] || fail "'$1' takes no arguments, found '$2'" ;;
 esac
 
@@ -141,7 +144,10 @@ case "${1:-}" in
     ;;
 --full)
     setup
-    exec .venv/bin/sparse-aclib benchmark --full --results results/full
+    shift
+    [ $# -gt 0 ] || set -- digits digits_flops embedded
+    .venv/bin/sparse-aclib fetch "$@"
+    exec .venv/bin/sparse-aclib benchmark --full --results results/full "$@"
     ;;
 test)
     setup

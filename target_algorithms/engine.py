@@ -113,6 +113,9 @@ class Gradients(Protocol):
     def dense(self, layer: int) -> NDArray[np.float32]:
         """All values of the layer in one array, shape (positions,). Do not write to it."""
 
+    def averaged(self, earlier: "Sequence[Gradients]") -> "Gradients":
+        """The mean of these and of earlier ones of the same engine."""
+
 
 class Engine(Protocol):
     """Weights, gradients and optimiser state of one network on one training part."""
@@ -175,3 +178,13 @@ class DenseGradients:
 
     def dense(self, layer: int) -> NDArray[np.float32]:
         return self.layers[layer]
+
+    def averaged(self, earlier: Sequence[Gradients]) -> "DenseGradients":
+        totals = []
+        for layer in range(len(self.layers)):
+            first, *others = [part.dense(layer) for part in (*earlier, self)]
+            total = first.copy()
+            for values in others:
+                total += values
+            totals.append(total / np.float32(len(earlier) + 1))
+        return DenseGradients(totals)

@@ -34,7 +34,9 @@ def factory(
     if wanted == "sparse" and lack is not None:
         raise BadInput(f"the sparse engine has no {lack}: use --engine masked")
     sparse = wanted == "sparse" or (wanted == "auto" and lack is None and density <= crossover())
-    _check_memory(network, density, sparse=sparse)
+    # Saliency looks at the dense network once.
+    most = density if topology.init_mask == "random" else 1.0
+    _check_memory(network, most, sparse=sparse)
     if sparse:
         from target_algorithms.sparse import SparseEngine
 
@@ -50,8 +52,8 @@ def missing(network: Network, topology: Topology, device: str) -> str | None:
         return f"convolutions ({network.architecture})"
     if device != "cpu":
         return f"device {device}"
-    if topology.needs_dense_memory:
-        return topology.needs_dense_memory
+    if topology.needs_masked_engine:
+        return topology.needs_masked_engine
     from target_algorithms import compiled
 
     unbuilt = compiled.available()

@@ -10,17 +10,11 @@ which for ReLU and zero biases is the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from target_algorithms import forward
-from target_algorithms.engine import Setup
-from target_algorithms.masked import MaskedEngine
+from target_algorithms.engine import EngineFactory, Setup
 from target_algorithms.networks import Network
 from target_algorithms.topology import keep_globally
 
@@ -29,30 +23,31 @@ SYNFLOW_ROUNDS = 100
 
 
 def scores(
-    rule: str, setup: Setup, rows: NDArray[np.int64], *, keep: int
+    rule: str,
+    engine_factory: EngineFactory,
+    setup: Setup,
+    rows: NDArray[np.int64],
+    *,
+    keep: int,
 ) -> list[NDArray[np.float32]]:
     """One score a weight, per layer; the weights with the largest are to be kept.
 
     setup: the dense network; rows: the batch that snip and grasp look at; keep: the number of
-    weights that synflow's rounds lead to. snip |w g|; grasp w (H g), signed: weights whose removal
-    would most reduce the flow of gradients are kept; synflow |w dR/dw| with R the sum of the
-    outputs for an input of ones through |w|.
+    weights that synflow's rounds lead to. snip |w g|, the gradient by an engine; grasp w (H g),
+    signed: weights whose removal would most reduce the flow of gradients are kept; synflow
+    |w dR/dw| with R the sum of the outputs for an input of ones through |w|.
     """
-    engine = MaskedEngine(setup)
-    weights = [
-        torch.from_numpy(engine.weights(layer)).view(shape)
-        for layer, shape in enumerate(setup.network.shapes)
-    ]
     if rule == "snip":
-        gradients = engine.gradients(rows)
+        gradients = engine_factory(setup).gradients(rows)
         return [
-            np.abs(weight.numpy().reshape(-1) * gradients.dense(layer))
-            for layer, weight in enumerate(weights)
+            np.abs(values * gradients.dense(layer)) for layer, values in enumerate(setup.values)
         ]
     if rule == "grasp":
-        return _grasp(setup, weights, rows)
+        from target_algorithms import autograd_saliency
+
+        return autograd_saliency.grasp(setup, rows, GRASP_TEMPERATURE)
     assert rule == "synflow", rule
-    return _synflow(setup.network, weights, keep)
+    return _synflow(setup.network, setup.values, keep)
 
 
 def passes(rule: str, rows: int) -> float:
@@ -64,47 +59,42 @@ def passes(rule: str, rows: int) -> float:
     return {"snip": 3.0 * rows, "grasp": 9.0 * rows, "synflow": 3.0 * SYNFLOW_ROUNDS}[rule]
 
 
-def _grasp(
-    setup: Setup, weights: Sequence[Tensor], rows: NDArray[np.int64]
+def _synflow(
+    network: Network, weights: Sequence[NDArray[np.float32]], keep: int
 ) -> list[NDArray[np.float32]]:
-    leaves = [weight.clone().requires_grad_() for weight in weights]
-    parameters = forward.fresh(setup.network, leaves)
-    x, y = torch.from_numpy(setup.train_x[rows]), torch.from_numpy(setup.train_y[rows])
-    mode = forward.Mode(training=True)
-    logits = forward.logits(setup.network, parameters, x, mode, setup.seed)
-    smoothing = setup.network.label_smoothing
-    loss = F.cross_entropy(logits / GRASP_TEMPERATURE, y, label_smoothing=smoothing)
-    gradient = torch.autograd.grad(loss, leaves, create_graph=True)
-    flow = torch.stack([(part * part.detach()).sum() for part in gradient]).sum()
-    curvature = torch.autograd.grad(flow, leaves)
-    return [
-        (weight * part).numpy().reshape(-1) for weight, part in zip(weights, curvature, strict=True)
-    ]
-
-
-def _synflow(network: Network, weights: Sequence[Tensor], keep: int) -> list[NDArray[np.float32]]:
     """In rounds that prune to density^(round / rounds); in double precision, for the products."""
-    linear = replace(network, activation="linear", norm="none", dropout=0.0)
-    sizes = [weight.numel() for weight in weights]
+    sizes = [len(values) for values in weights]
+    left = [np.abs(values.astype(np.float64)) for values in weights]
     masks = [np.ones(size, dtype=np.bool_) for size in sizes]
     found: list[NDArray[np.float64]] = []
-    inputs = network.layers[0].shape[1] if network.image is None else int(np.prod(network.image))
-    ones = torch.ones(1, inputs, dtype=torch.float64)
     for number in range(1, SYNFLOW_ROUNDS + 1):
-        leaves = [
-            (weight.abs().double() * torch.from_numpy(mask).view(weight.shape)).requires_grad_()
-            for weight, mask in zip(weights, masks, strict=True)
-        ]
-        parameters = forward.fresh(linear, leaves)
-        flow = forward.logits(linear, parameters, ones, forward.Mode(training=False), 0).sum()
-        # Scaled to one, as in the code, or it overflows in deep networks; the ranking stays.
-        gradient = torch.autograd.grad(flow / flow.detach(), leaves)
         # What earlier rounds have pruned is worth less than anything that is left.
         found = [
-            np.where(mask, (leaf * part).detach().numpy().reshape(-1), -1.0)
-            for leaf, part, mask in zip(leaves, gradient, masks, strict=True)
+            np.where(mask, layer, -1.0)
+            for layer, mask in zip(_flow(network, left), masks, strict=True)
         ]
         density = (keep / sum(sizes)) ** (number / SYNFLOW_ROUNDS)
         target = max(keep, round(density * sum(sizes)))
         masks = keep_globally(found, min(target, sum(int(mask.sum()) for mask in masks)))
+        left = [values * mask for values, mask in zip(left, masks, strict=True)]
     return [part.astype(np.float32) for part in found]
+
+
+def _flow(network: Network, weights: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Each weight's share of what flows from inputs of one to the sum of the outputs, flat."""
+    if network.architecture != "mlp":
+        from target_algorithms import autograd_saliency
+
+        return autograd_saliency.flow(network, weights)
+    matrices = [w.reshape(shape) for w, shape in zip(weights, network.shapes, strict=True)]
+    into = [np.ones(matrices[0].shape[1])]
+    for matrix in matrices:
+        into.append(matrix @ into[-1])
+    onward = [np.ones(len(matrices[-1]))]
+    for matrix in reversed(matrices[1:]):
+        onward.insert(0, onward[0] @ matrix)
+    whole = into[-1].sum()
+    return [
+        (matrix * np.outer(out / whole, source)).reshape(-1)
+        for matrix, out, source in zip(matrices, onward, into[:-1], strict=True)
+    ]

@@ -212,16 +212,17 @@ class Topology:
         return "none"
 
     @property
-    def needs_dense_memory(self) -> str | None:
-        """The setting that needs a value for every position all the time, if there is one."""
+    def needs_masked_engine(self) -> str | None:
+        """The setting that only the masked engine has, if there is one.
+
+        It keeps a value for every position all the time, or differentiates twice.
+        """
         if self.kind == "dynamic":
             if self.inactive_state == "dense":
                 return "inactive_state = dense"
             if self.grows_by_gradient and self.grow_score == "gradient_ema":
                 return "grow_score = gradient_ema"
-            if self.grows_by_gradient and self.gradient_accumulation > 1:
-                return f"gradient_accumulation = {self.gradient_accumulation}"
-        return None if self.init_mask == "random" else f"init_mask = {self.init_mask}"
+        return "init_mask = grasp" if self.init_mask == "grasp" else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from target_algorithms import compiled
-from target_algorithms.engine import Diverged, LayerChange, Segment, Setup
+from target_algorithms.engine import Diverged, Gradients, LayerChange, Segment, Setup
 from target_algorithms.errors import BadInput
 from target_algorithms.networks import SRELU_START
 from target_algorithms.topology import TIE, Positions, merged, union
@@ -393,6 +393,16 @@ class ChunkedGradients:
         values: NDArray[np.float32] = (self._deltas[layer] @ self._inputs[layer].T).reshape(-1)
         return values
 
+    def averaged(self, earlier: Sequence[Gradients]) -> "ChunkedGradients":
+        """Still products: of the batches side by side."""
+        parts = [part for part in (*earlier, self) if isinstance(part, ChunkedGradients)]
+        assert len(parts) == len(earlier) + 1, "gradients of another engine"
+        inputs = [_side_by_side(layer) for layer in zip(*(p._inputs for p in parts), strict=True)]
+        deltas = [_side_by_side(layer) for layer in zip(*(p._deltas for p in parts), strict=True)]
+        for delta in deltas:
+            delta /= np.float32(len(parts))
+        return ChunkedGradients(inputs, deltas)
+
     def largest(
         self, layer: int, count: int, taken: Positions, fired: Positions | None = None
     ) -> Positions:
@@ -453,6 +463,13 @@ def _pattern(
     column = np.empty(len(positions), dtype=np.int32)
     _kernels().pattern(positions, len(positions), outputs, inputs, start, column)
     return start, column
+
+
+def _side_by_side(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Arrays of as many rows in one, aligned."""
+    rows, columns = len(parts[0]), sum(part.shape[1] for part in parts)
+    whole = _aligned(rows * columns).reshape(rows, columns)
+    return np.concatenate(parts, axis=1, out=whole)
 
 
 def _aligned(count: int) -> NDArray[np.float32]:

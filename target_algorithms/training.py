@@ -305,8 +305,7 @@ class _Run:
         self.pending: list[tuple[NDArray[np.int64], float]] = []
         self.averages: list[NDArray[np.float32]] | None = None
         self.gradient_averages: list[NDArray[np.float32]] | None = None
-        self.accumulated: list[NDArray[np.float32]] = []
-        self.accumulations = 0
+        self.gathered: list[Gradients] = []
 
     # Counts --------------------------------------------------------------------------------------
 
@@ -389,7 +388,7 @@ class _Run:
                     asked = round(topology.initial_factor * self.ceiling)
                 self.start = max(self.ceiling, min(peak, asked))
         if topology.kind != "dense" and topology.init_mask != "random":
-            active, values = self._salient(empty)
+            active, values = self._salient(engine_factory, empty)
         else:
             counts = sizes
             if topology.kind != "dense":
@@ -429,7 +428,9 @@ class _Run:
             f"{name} = {granted} do not pay for one row{taken}: expected at least {least}"
         )
 
-    def _salient(self, empty: Setup) -> tuple[list[Positions], list[NDArray[np.float32]]]:
+    def _salient(
+        self, engine_factory: EngineFactory, empty: Setup
+    ) -> tuple[list[Positions], list[NDArray[np.float32]]]:
         """The mask of the largest saliencies, and the dense initial weights in it as they are.
 
         Charged to the budget: the rows of the batch as samples, the passes as FLOPs.
@@ -444,7 +445,7 @@ class _Run:
         setup = replace(empty, active=everything, values=dense, budget=self.total)
         if self.start < len(network.layers):
             layer_counts(network.shapes, self.start, 1.0)  # raises BadInput
-        scores = self._saliencies(rule, setup, rows)
+        scores = self._saliencies(rule, engine_factory, setup, rows)
         keep = keep_globally(scores, self.start)
         active = [np.flatnonzero(mask).astype(np.int64) for mask in keep]
         values = [drawn[positions] for drawn, positions in zip(dense, active, strict=True)]
@@ -453,14 +454,18 @@ class _Run:
         return active, values
 
     def _saliencies(
-        self, rule: InitMask, setup: Setup, rows: NDArray[np.int64]
+        self,
+        rule: InitMask,
+        engine_factory: EngineFactory,
+        setup: Setup,
+        rows: NDArray[np.int64],
     ) -> list[NDArray[np.float32]]:
         """A score for every weight; raises BadInput where they are not numbers."""
         from target_algorithms.saliency import scores
 
         found: list[NDArray[np.float32]] | None
         try:
-            found = scores(rule, setup, rows, keep=self.start)
+            found = scores(rule, engine_factory, setup, rows, keep=self.start)
         except Diverged:
             found = None
         if found is None or not all(np.isfinite(layer).all() for layer in found):
@@ -514,7 +519,7 @@ class _Run:
                 # The gradient of this step: taken before it, used after it.
                 gradient = self._gradient(batch) if looks else None
                 if not looks:
-                    self._accumulate(batch)
+                    self.gathered.append(self.engine.gradients(batch))
             self._spend(len(batch), price)
             self.pending.append((batch, rate))
             self.steps += 1
@@ -568,14 +573,7 @@ class _Run:
         if not self.topology.needs_gradient:
             return None
         gradient = self.engine.gradients(batch)
-        if not self.accumulations:
-            return gradient
-        self.accumulations += 1
-        mean = [
-            (total + gradient.dense(layer)) / np.float32(self.accumulations)
-            for layer, total in enumerate(self.accumulated)
-        ]
-        return DenseGradients(mean)
+        return gradient.averaged(self.gathered) if self.gathered else gradient
 
     def _accumulates(self) -> bool:
         """Is this one of the batches before an update whose gradients are accumulated?"""
@@ -590,16 +588,6 @@ class _Run:
         # The last batch is the update's own, or that of the step before it.
         own = topology.update_mode != "after_step"
         return left + own <= topology.gradient_accumulation
-
-    def _accumulate(self, batch: NDArray[np.int64]) -> None:
-        gradient = self.engine.gradients(batch)
-        layers = [gradient.dense(layer) for layer in range(len(self.active))]
-        if not self.accumulations:
-            self.accumulated = [layer.copy() for layer in layers]
-        else:
-            for total, layer in zip(self.accumulated, layers, strict=True):
-                total += layer
-        self.accumulations += 1
 
     def _grow_scores(self, gradient: Gradients | None) -> Gradients | None:
         topology = self.topology
@@ -648,8 +636,7 @@ class _Run:
         self._apply(done, gradient)
         self.updates += 1
         self.last_update = self.epochs if topology.update_unit == "epochs" else self.steps
-        self.accumulations = 0
-        self.accumulated = []
+        self.gathered = []
         if (
             topology.importance_share > 0.0
             and progress >= topology.importance_start

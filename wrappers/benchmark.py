@@ -19,7 +19,7 @@ from wrappers import configurators
 from wrappers.ablation import Method, ablate
 from wrappers.evaluator import ROOT, environment
 from wrappers.files import read_lines
-from wrappers.run import about, check_same, describe, run_folder
+from wrappers.run import about, check_fetched, check_same, describe, run_folder
 from wrappers.scenario import Scenario, read, scenarios
 from wrappers.validation import validate
 
@@ -130,16 +130,21 @@ class Benchmark:
     def do(self, bar: Bar, ablation: Method, write_report: Report) -> Path:
         """Do what is left of everything; returns the report's path.
 
-        `ablation` and `write_report` are analysis's. Raises BadInput at the end, with the report
-        made, if a run failed.
+        `ablation` and `write_report` are analysis's. Raises BadInput at once where data sets have
+        not been fetched, and at the end, with the report made, if a run failed.
         """
         jobs = self.jobs()
+        for scenario in {job.scenario.set: job.scenario for job in jobs}.values():
+            check_fetched(scenario)
         failed: dict[Path, str] = {}
         total = sum(job.trials for job in jobs)
         with bar(f"{len(jobs)} runs, {self.workers} at once", total) as update:
             for done in run_jobs(jobs, self.workers, failed):
                 update(done)
         jobs = [job for job in jobs if job.folder not in failed]
+        if not jobs:
+            folder, words = next(iter(failed.items()))
+            raise BadInput(f"all {len(failed)} runs failed; the first is {folder}: {words}")
         with bar(f"validation of {len(jobs)} runs", None) as update:
             validate(
                 [job.folder for job in jobs],

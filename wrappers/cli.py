@@ -172,15 +172,13 @@ def benchmark(
     sets: Annotated[
         list[str] | None, typer.Argument(help="Instance sets; all if left out.")
     ] = None,
-    variants: Annotated[str, typer.Option(help="Comma-separated; 'all'.")] = "set,rigl,meta",
+    variants: Annotated[str, typer.Option(help="Comma-separated; 'all'.")] = "all",
     trials: Annotated[int, typer.Option(min=1, help="Budget of every run.")] = 100,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of every configurator.")] = 3,
     validation_seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of validation.")] = 10,
     workers: WorkersOption = CORES,
     results: ResultsOption = RESULTS,
-    full: Annotated[
-        bool, typer.Option("--full", help="Every variant, with each scenario's own budget.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Each scenario's own budget.")] = False,
 ) -> None:
     """Run, validate and analyse a whole benchmark: every variant with every configurator.
 
@@ -192,7 +190,7 @@ def benchmark(
 
     path = Benchmark(
         sets=tuple(sets or ()),
-        variants=None if full or variants == "all" else tuple(variants.split(",")),
+        variants=None if variants == "all" else tuple(variants.split(",")),
         trials=None if full else trials,
         seeds=seeds,
         validation_seeds=validation_seeds,
@@ -240,9 +238,12 @@ def list_(
     for set_, of_set in itertools.groupby(found, key=lambda s: s.set):
         members = list(of_set)
         console.print(f"[bold]{set_}[/bold]: {_terms(members)}")
-        named = (f"{s.name} [dim]{len(s.space.parameters)}[/dim]" for s in members)
+        named = (f"{s.variant} [dim]{len(s.space.parameters)}[/dim]" for s in members)
         console.print(Padding(Columns(named, padding=(0, 3)), (0, 0, 1, 2)))
-    console.print("[dim]Behind a scenario: how many parameters it has.[/dim]\n")
+    console.print(
+        "[dim]Behind a variant: how many parameters it has. A scenario is a set and a variant, "
+        "digits/rigl.[/dim]\n"
+    )
     for name in configurators.names():
         console.print(f"configurator {name:15} {missing.get(name, 'available')}", soft_wrap=True)
 

@@ -72,6 +72,15 @@ class Options:
         return values
 
     @property
+    def defaults(self) -> dict[str, str | int]:
+        """Defaults that belong to the network, in place of those of training.pcs.
+
+        Every convolutional network of the sparse-training literature has batch normalisation;
+        without it the suite's learning rate, made for perceptrons, ends in a guess.
+        """
+        return {} if self.network is None else {"norm": "batch"}
+
+    @property
     def request(self) -> dict[str, object]:
         """What a trial is told of them: JSON values, only those that are set."""
         told: dict[str, object] = {

@@ -293,21 +293,30 @@ def _sha256(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
+def check_fetched(scenario: Scenario) -> None:
+    """Raises BadInput for data sets of the scenario that are not here, with what fetches them."""
+    lists = (*scenario.training, *scenario.test)
+    of_instance = {name: "/".join(parse(name)[:2]) for name in lists}
+    missing = sorted({data for name, data in of_instance.items() if not at_hand(name)})
+    if missing:
+        some = ", ".join(missing[:3]) + ", ..." * (len(missing) > 3)
+        count = len(set(of_instance.values()))
+        raise BadInput(
+            f"{scenario.name}: {len(missing)} of its {count} data sets are not in "
+            f"{data_directory()} ({some}): fetch them with 'sparse-aclib fetch {scenario.set}'"
+        )
+
+
 def tested(scenario: Scenario) -> dict[str, Any]:
     """Hashes of all that a trial's result depends on beside configuration, instance and seed.
 
     Raises BadInput for data sets that have not been fetched.
     """
-    lists = (*scenario.training, *scenario.test)
-    data = sorted({parse(name)[:2] for name in lists})
-    missing = sorted({"/".join(parse(name)[:2]) for name in lists if not at_hand(name)})
-    if missing:
-        some = ", ".join(missing[:3]) + ", ..." * (len(missing) > 3)
-        raise BadInput(
-            f"{scenario.name}: {len(missing)} of its {len(data)} data sets are not in "
-            f"{data_directory()} ({some}): fetch them with 'sparse-aclib fetch {scenario.set}'"
-        )
-    code = sorted((ROOT / "target_algorithms").rglob("*.py"))
+    check_fetched(scenario)
+    data = sorted({parse(name)[:2] for name in (*scenario.training, *scenario.test)})
+    code = sorted(
+        file for file in (ROOT / "target_algorithms").rglob("*") if file.suffix in {".py", ".c"}
+    )
     instances = (scenario.training, scenario.test, sorted(scenario.features.items()))
     return {
         "scenario": scenario.hash,

@@ -80,13 +80,18 @@ class Scenario:
 
     @property
     def space(self) -> spaces.Space:
-        """The variant's parameters, but for those that the scenario's options fix."""
-        return spaces.variant_space(self.variant).fixed(self.options.fixed)
+        """The variant's parameters as the scenario's options leave them."""
+        return _space(self.variant, self.options)
 
     @property
     def hash(self) -> str:
         """SHA-256 of scenario.txt."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def _space(variant: str, options: Options) -> spaces.Space:
+    space = spaces.variant_space(variant)
+    return space.fixed(options.fixed).with_defaults(options.defaults)
 
 
 def scenarios(root: Path | None = None) -> tuple[Path, ...]:
@@ -160,7 +165,7 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
     if check_paramfile:
         paramfile = _file(values["paramfile"], root, lines["paramfile"])
         written = spaces.read_pcs(_text(paramfile, values["paramfile"]), values["paramfile"])
-        if written != spaces.variant_space(variant).fixed(options.fixed):
+        if written != _space(variant, options):
             raise BadInput(
                 f"{lines['paramfile']}: {values['paramfile']} differs from the space of {variant}"
                 f" in target_algorithms; write it anew with 'sparse-aclib export {file.parent}'"

@@ -13,7 +13,7 @@ import numbers
 import random
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -174,6 +174,14 @@ class Space:
             tuple(c for c in self.conditions if c.child not in gone and c.parent not in gone),
             tuple(clauses),
         )
+
+    def with_defaults(self, values: Mapping[str, Value]) -> "Space":
+        """The space in which these parameters have other defaults; unknown names are ignored."""
+        parameters = (
+            replace(p, default=p.check(values[p.name])) if p.name in values else p
+            for p in self.parameters
+        )
+        return replace(self, parameters=tuple(parameters))
 
     def conditions_of(self, name: str) -> tuple[Condition, ...]:
         """The conditions under which the parameter is active; none if it always is."""

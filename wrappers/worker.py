@@ -55,14 +55,15 @@ def die_with(parent: int) -> None:
 
 
 class _NoTorch:
-    """Makes an import of torch fail at once.
+    """A finder of modules that has no torch: importing it fails at once.
 
-    Not by None in sys.modules, where SciPy looks for torch to tell its tensors from numpy's arrays.
+    None in its place in `sys.modules` would do so too, but SciPy looks there for its tensors.
     """
 
-    def find_spec(self, name: str, path: object, target: object = None) -> None:
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError("no torch here", name="torch")
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "torch":
+            raise ModuleNotFoundError("torch is loaded by the worker", name=name)
 
 
 def _child(request: Mapping[str, Any], answer: int) -> NoReturn:
@@ -72,7 +73,7 @@ def _child(request: Mapping[str, Any], answer: int) -> NoReturn:
     outcome: dict[str, Any]
     loaded = "torch" in sys.modules
     if not loaded:
-        sys.meta_path.insert(0, _NoTorch())
+        sys.meta_path.insert(0, _NoTorch)
     try:
         outcome = {"result": trial.run(request)}
     except BadInput as error:

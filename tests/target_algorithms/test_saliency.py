@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from target_algorithms import saliency
+from target_algorithms import autograd_saliency, saliency
 from target_algorithms.engine import Optimizer, Setup
+from target_algorithms.masked import MaskedEngine
 from target_algorithms.networks import Network, initial_weights, perceptron_layers
 from target_algorithms.settings import Recipe, Topology
 from target_algorithms.topology import keep_globally
@@ -61,7 +62,10 @@ def test_snip_is_the_size_of_weight_times_gradient() -> None:
     setup = setup_of()
     weights = [values.astype(np.float64) for values in setup.values]
     for found, weight, slope in zip(
-        saliency.scores("snip", setup, ROWS, keep=10), weights, slopes(weights), strict=True
+        saliency.scores("snip", MaskedEngine, setup, ROWS, keep=10),
+        weights,
+        slopes(weights),
+        strict=True,
     ):
         np.testing.assert_allclose(found, np.abs(weight * slope), rtol=1e-3, atol=1e-6)
 
@@ -71,7 +75,7 @@ def test_grasp_is_weight_times_the_change_of_the_squared_gradient() -> None:
     setup = setup_of()
     weights = [values.astype(np.float64) for values in setup.values]
     temperature = saliency.GRASP_TEMPERATURE
-    found = saliency.scores("grasp", setup, ROWS, keep=10)
+    found = saliency.scores("grasp", MaskedEngine, setup, ROWS, keep=10)
     for layer, position in ((0, 3), (0, 20), (1, 7), (2, 4)):
         flows = []
         for change in (1e-3, -1e-3):
@@ -94,15 +98,22 @@ def test_one_round_of_synflow_is_the_product_of_absolute_matrices(
     )
     flow = (three @ two @ one).sum()
     middle = two * np.outer(three.sum(axis=0), one.sum(axis=1)) / flow
-    found = saliency.scores("synflow", setup, ROWS, keep=sum(NETWORK.sizes))
+    found = saliency.scores("synflow", MaskedEngine, setup, ROWS, keep=sum(NETWORK.sizes))
     np.testing.assert_allclose(found[1], middle.reshape(-1), rtol=1e-5)
     for layer in found:  # the flow through every layer is the whole flow
         assert layer.sum() == pytest.approx(1.0, rel=1e-5)
 
 
+def test_synflow_by_products_is_synflow_by_differentiation() -> None:
+    weights = [np.abs(values.astype(np.float64)) for values in setup_of().values]
+    by_products = saliency._flow(NETWORK, weights)
+    for one, other in zip(by_products, autograd_saliency.flow(NETWORK, weights), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
 def test_synflows_rounds_avoid_the_collapse_that_one_round_has() -> None:
     """At 12 of 67 weights its rounds keep every layer; theorem 3 of the paper."""
-    found = saliency.scores("synflow", setup_of(), ROWS, keep=12)
+    found = saliency.scores("synflow", MaskedEngine, setup_of(), ROWS, keep=12)
     keep = keep_globally(found, 12)
     assert sum(int(mask.sum()) for mask in keep) == 12
     kept = [np.flatnonzero(mask) for mask in keep]
@@ -166,6 +177,6 @@ def test_a_convolutional_network_can_be_scored() -> None:
         train_y=np.arange(8) % 4,
     )
     for rule in ("snip", "grasp", "synflow"):
-        found = saliency.scores(rule, setup, np.arange(8), keep=100)
+        found = saliency.scores(rule, MaskedEngine, setup, np.arange(8), keep=100)
         assert [len(layer) for layer in found] == list(network.sizes)
         assert all(np.isfinite(layer).all() for layer in found)

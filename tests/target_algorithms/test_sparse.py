@@ -368,8 +368,7 @@ LENET = Network(architecture="lenet5", layers=PERCEPTRON.layers)
         (PERCEPTRON, Topology(), "cuda", "the sparse engine has no device cuda"),
         (PERCEPTRON, Topology(inactive_state="dense"), "cpu", "no inactive_state = dense"),
         (PERCEPTRON, Topology(grow_score="gradient_ema"), "cpu", "no grow_score = gradient_ema"),
-        (PERCEPTRON, Topology(gradient_accumulation=4), "cpu", "no gradient_accumulation = 4"),
-        (PERCEPTRON, Topology(kind="static", init_mask="snip"), "cpu", "no init_mask = snip"),
+        (PERCEPTRON, Topology(kind="static", init_mask="grasp"), "cpu", "no init_mask = grasp"),
     ],
 )
 def test_what_it_lacks_is_named_with_the_engine_that_has_it(

@@ -352,7 +352,7 @@ def test_an_update_changes_dropped_and_new_weights_and_nothing_else(
     topology: Topology, recipe: Recipe, seed: int, engine: str
 ) -> None:
     assume(possible(topology))
-    assume(engine == "masked" or not topology.needs_dense_memory)
+    assume(engine == "masked" or not topology.needs_masked_engine)
     outcome, seen, watched = toy_run(
         topology, recipe, seed=seed, engine=engine, training_samples=400
     )

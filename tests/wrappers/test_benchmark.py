@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,19 @@ def plan(results: Path, **changes: object) -> Benchmark:
         "results": results,
     }
     return Benchmark(**(settings | changes))  # type: ignore[arg-type]
+
+
+@contextmanager
+def no_bar(label: str, total: int | None) -> Iterator[Callable[..., None]]:
+    yield lambda *done: None
+
+
+def no_method(*arguments: object) -> dict[str, object]:
+    raise AssertionError("nothing to ablate")
+
+
+def no_report(results: Path, missing: dict[str, str]) -> Path:
+    raise AssertionError("nothing to report")
 
 
 def test_every_configurator_gets_the_same_budget_and_seeds_and_baselines_only_the_default(
@@ -77,6 +92,30 @@ def test_a_run_that_fails_is_named_with_its_last_words_and_takes_nothing_along(
     *_, done = run_jobs([bad, good], 2, failed)
     assert done == 6 and good.finished
     assert list(failed) == [bad.folder] and "sparse-aclib: error: " in failed[bad.folder]
+
+
+def test_data_that_were_not_fetched_are_named_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARSE_ACLIB_DATA", str(tmp_path / "empty"))
+    lacking = plan(tmp_path / "results", sets=("digits", "optdigits"))
+    with pytest.raises(
+        BadInput, match=r"optdigits/.* 1 of its 1 .* 'sparse-aclib fetch optdigits'"
+    ):
+        lacking.do(no_bar, no_method, no_report)
+    assert not (tmp_path / "results").exists()
+
+
+def test_where_every_run_fails_the_first_ones_last_words_are_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(jobs: list[Job], at_once: int, failed: dict[Path, str]) -> Iterator[int]:
+        failed.update({job.folder: f"no {job.configurator}" for job in jobs})
+        yield 0
+
+    monkeypatch.setattr("wrappers.benchmark.run_jobs", fail)
+    with pytest.raises(BadInput, match=r"all \d+ runs failed; the first is .*/seed-1: no default"):
+        plan(tmp_path).do(no_bar, no_method, no_report)
 
 
 def test_a_run_with_all_its_trials_but_no_end_is_not_finished(suite: Path, tmp_path: Path) -> None:

@@ -41,7 +41,11 @@ def test_list_shows_every_scenario_and_configurator_also_as_json() -> None:
     names = {f"{folder.parent.name}/{folder.name}" for folder in scenarios()}
     assert {scenario["name"] for scenario in found["scenarios"]} == names
     assert set(found["configurators"]) == set(configurators.names())
-    assert all(name in text for name in (*names, *configurators.names()))
+    assert all(f"configurator {name}" in text for name in configurators.names())
+    of_set = dict(re.findall(r"^(\w+): (.*?)(?=^\w|\Z)", text, re.MULTILINE | re.DOTALL))
+    for scenario in found["scenarios"]:
+        set_, variant = scenario["name"].split("/")
+        assert re.search(rf"\b{variant} {scenario['parameters']}\b", of_set[set_])
 
 
 @pytest.mark.parametrize(

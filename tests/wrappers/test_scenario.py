@@ -169,6 +169,11 @@ def test_inner_folds_of_a_subset_may_train_where_the_whole_is_the_test(checkout:
     assert read(checkout / "scenarios/digits/toy").training[1] == "a/digits_2000/0/1"
 
 
+def test_a_convolutional_network_has_batch_normalisation_unless_it_is_configured_away() -> None:
+    assert read("vision_conv/rigl").space.default["norm"] == "batch"
+    assert read("vision/rigl").space.default["norm"] == "none"
+
+
 @pytest.mark.usefixtures("checkout")
 def test_a_scenario_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(BadInput, match="no scenario at digits/rigl, .* one of digits/toy"):

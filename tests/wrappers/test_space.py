@@ -304,3 +304,11 @@ def test_what_a_fixed_parameter_makes_active_stays_and_so_do_its_clauses() -> No
 
 def test_fixing_nothing_changes_nothing() -> None:
     assert FIXABLE.fixed({}) == FIXABLE
+
+
+def test_a_scenario_may_have_other_defaults_but_only_ones_in_range() -> None:
+    other = FIXABLE.with_defaults({"depth": 1, "mask": "snip", "unknown": "x"})
+    assert other.default == FIXABLE.default | {"depth": 1, "mask": "snip"}
+    assert other.conditions == FIXABLE.conditions and other.forbidden == FIXABLE.forbidden
+    with pytest.raises(BadInput, match=r"depth is 2, expected an integer in \[-1, 1\]"):
+        FIXABLE.with_defaults({"depth": 2})
