@@ -174,7 +174,8 @@ class Topology:
     """Periods of `cyclic`, >= 1."""
     importance_share: float = 0.0
     """Share of the hidden neurons that lose all incoming weights for good, those of the smallest
-    sum of incoming |w|, in [0, 1); 0 is off. What is lost is not grown elsewhere."""
+    sum of incoming |w|, in [0, 1); 0 is off. What is lost is not grown elsewhere, but for what a
+    density path still asks for."""
     importance_start: float = 0.4
     """Share of the training budget before which importance pruning rests."""
     importance_interval: int = 10
