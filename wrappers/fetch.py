@@ -105,7 +105,7 @@ def entries() -> list[Entry]:
     found = []
     for file in sorted(stored.data_directory().glob("*/[!.]*.safetensors")):
         try:
-            about = stored.read_about(file)
+            about = stored.read(file).about
         except (OSError, stored.Damaged):
             about = None
         found.append(Entry(f"{file.parent.name}/{file.stem}", file.stat().st_size, about))

@@ -102,7 +102,7 @@ def test_a_task_is_stored_with_its_official_folds_and_where_it_comes_from(openml
         for kind, rows in (("TRAIN", split.train_rows), ("TEST", split.judge_rows)):
             official = [int(line.split(",")[1]) for line in genuine if _is(line, kind, fold)]
             assert sorted(official) == rows.tolist()
-    about = stored.read_about(stored.path("openml", "59"))
+    about = stored.read(stored.path("openml", "59")).about
     assert about.title == "iris" and about.licence == "Public"
     assert "task 59" in about.origin and openml.address in about.origin
     assert about.classes == ("Iris-setosa", "Iris-versicolor", "Iris-virginica")
@@ -210,7 +210,7 @@ def test_arff_and_parquet_hold_the_same_data(openml: Server) -> None:
     openml.files |= documents.published(74, 174, "chess", frame, "class", parquet=True)
     openml.files["bucket/174"] = buffer.getvalue()
     get(openml, "openml/74")
-    sums = {stored.read_about(stored.path("openml", name)).sha256 for name in ("71", "72", "74")}
+    sums = {stored.read(stored.path("openml", name)).about.sha256 for name in ("71", "72", "74")}
     assert len(sums) == 1
 
 
@@ -543,6 +543,14 @@ def test_the_command_fetches_lists_and_ends_with_one_line_for_each_problem(openm
     assert "BSD-3-Clause" in listed and "'sparse-aclib fetch digits' gets the others" in listed
     nothing = sparse_aclib("fetch")
     assert nothing.returncode == 2 and "nothing to fetch, expected sets" in nothing.stderr
+
+
+def test_a_list_says_what_is_damaged(data: Path) -> None:
+    (outcome,) = fetch(["sklearn/wine"], Access())
+    assert outcome.problem is None and [entry.about is None for entry in entries()] == [False]
+    file = stored.path("sklearn", "wine")
+    file.write_bytes(file.read_bytes()[:-1])
+    assert [entry.about is None for entry in entries()] == [True]
 
 
 def test_without_openml_python_one_line_says_how_to_install_it(

@@ -158,7 +158,7 @@ def test_published_files_are_used_as_they_are_wherever_they_lie_below_the_folder
     write(tmp_path / "local" / "another set", others)  # the same names, other sums
     write(tmp_path / "local" / "z" / "the set", files)
     file = prepare("vision", name, Access(local=tmp_path / "local"))
-    assert str(tmp_path / "local") in stored.read_about(file).origin
+    assert str(tmp_path / "local") in stored.read(file).about.origin
     check(name, parts)
 
 
@@ -264,7 +264,7 @@ def published(name: str, *, channels_last: bool = False, parquet: bool = False) 
 def test_a_data_set_of_openml_is_split_as_published(name: str, parquet: bool) -> None:
     with Server(published(name, parquet=parquet)) as openml:
         file = prepare("vision", name, Access(server=openml.address, retries=1))
-    about = stored.read_about(file)
+    about = stored.read(file).about
     assert about.origin == f"OpenML data {vision.DATA_SETS[name].data_id}"
     assert about.channels == SHAPES[name][0] and about.classes == ("0", "1", "2")
     check(name, images(name))
@@ -307,7 +307,7 @@ def test_a_subset_is_balanced_seeded_and_part_of_the_parts(
     split = load("vision/grey_30/0")
     assert np.bincount(split.train_y).tolist() == [10, 10, 10]
     assert np.bincount(split.judge_y).tolist() == list(TEST)  # all there are, where that is fewer
-    about = stored.read_about(stored.path("vision", "grey_30"))
+    about = stored.read(stored.path("vision", "grey_30")).about
     assert about.title == "grey, 30 training images"
     pixels = stored.read(stored.path("vision", "grey_30")).numeric
     for rows, part in ((split.train_rows, parts[0]), (split.judge_rows, parts[2])):
