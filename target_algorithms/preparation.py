@@ -15,9 +15,11 @@ because a data set has up to 110 splits, and counts of categories need but one p
 folds; the tests compare them.
 """
 
+import fcntl
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from target_algorithms.stored import (
     JUDGED,
     UNUSED,
     About,
+    data_directory,
     digest,
     downloads,
     path,
@@ -75,6 +78,35 @@ def prepare(source: str, dataset: str, access: Access | None = None) -> Path:
     write(file, about, tensors)
     shutil.rmtree(downloads(source, dataset), ignore_errors=True)
     return file
+
+
+@contextmanager
+def alone(source: str, dataset: str, access: Access) -> Iterator[None]:
+    """Keeps other fetches of a data set waiting; the lock goes with the process.
+
+    What one that was killed has left half-done is removed. Raises BadInput where no lock can be.
+    """
+    place = downloads(source, dataset)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(place.with_name(f"{place.name}.lock"), "w")
+    except OSError as error:
+        raise BadInput(
+            f"cannot write in {data_directory()} ({error.strerror}): set SPARSE_ACLIB_DATA to a "
+            "directory that can be written"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            access.report(f"{source}/{dataset}: another fetch is at it, waiting")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for work in place.glob("work-*"):
+            shutil.rmtree(work, ignore_errors=True)
+        if not known(source, dataset).INSTALLED:  # trials prepare what is, and take no lock
+            for part in path(source, dataset).parent.glob(f".{dataset}-*"):
+                part.unlink(missing_ok=True)
+        yield
 
 
 def stratified_folds(labels: NDArray[np.integer], folds: int, seed: int) -> NDArray[np.int64]:

@@ -13,9 +13,9 @@ alone. Its tensors, with n rows, s splits (of each outer fold: itself, then its 
                                         columns first; images: (s, channels)
     mode       (s, nominal columns)     the most frequent category among the training rows
 
-Nothing in it is code, and nothing of it is trusted: a CRC-32 of its header and the sum of the 64-bit
-words behind it are compared at every reading, which takes a millisecond for 10 MB (a CRC-32 takes
-four) and notices any byte, block or end that was lost; its SHA-256 is compared by
+Nothing in it is code, and nothing of it is trusted: a CRC-32 of its header and the sum of the
+64-bit words behind it are compared at every reading, which takes a millisecond for 10 MB (a CRC-32
+takes four) and notices any byte, block or end that was lost; its SHA-256 is compared by
 `sparse-aclib fetch`.
 """
 
@@ -161,9 +161,7 @@ def _header(content: NDArray[np.uint8]) -> tuple[dict[str, Any], dict[str, Any],
     return header, about, start
 
 
-def _sum(
-    header: Mapping[str, Any], about: Mapping[str, object], content: NDArray[np.uint8]
-) -> int:
+def _sum(header: Mapping[str, Any], about: Mapping[str, object], content: NDArray[np.uint8]) -> int:
     """Of all that a file holds but this sum: what it says, and its 64-bit words, modulo 2**64."""
     said = zlib.crc32(json.dumps([header, about], sort_keys=True).encode())
     whole = len(content) // 8 * 8

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from target_algorithms import stored
 from target_algorithms.errors import BadInput
-from target_algorithms.preparation import prepare
+from target_algorithms.preparation import alone, prepare
 from target_algorithms.sources import Access, DataSet
 
 INSTALLED = False
@@ -240,7 +240,11 @@ def _whole(name: str, access: Access) -> tuple[_Part, _Part, str]:
     except (OSError, stored.Damaged):
         if _folder(name, access) is not None:
             return _parts(name, access)
-        data = stored.read(prepare("vision", name, access))
+        with alone("vision", name, access):
+            try:
+                data = stored.read(file)  # another fetch has made it meanwhile
+            except (OSError, stored.Damaged):
+                data = stored.read(prepare("vision", name, access))
     train, test = (
         (data.numeric[rows], data.labels[rows].astype(np.int64)) for rows in data.rows(0, None)
     )

@@ -250,7 +250,7 @@ def test_what_is_there_and_whole_is_left_alone_and_what_is_damaged_is_fetched_ag
     assert asked(openml) == [] and file.stat().st_mtime_ns == written
     file.write_bytes(whole[:-77] + b"!" + whole[-76:])
     (damaged,) = entries()
-    assert damaged.about is not None  # its header is whole: only a look at the content tells
+    assert damaged.about is None
     with pytest.raises(BadInput, match="damaged"):
         load(f"{IRIS}/0")
     get(openml, IRIS)
@@ -519,7 +519,11 @@ def _process(variables: dict[str, str]) -> dict[str, object]:
 
 def test_sets_and_instances_are_named_alike() -> None:
     assert named(["sklearn/digits/0/3", "digits", "scenarios/digits/"]) == ("sklearn/digits",)
+    assert named(["digits/rigl", "./scenarios/digits/rigl/", str(ROOT / "scenarios/digits")]) == (
+        "sklearn/digits",
+    )
     assert named(["openml/31/0", "openml/31", "openml/3/1/2"]) == ("openml/31", "openml/3")
+    assert named(["vision/mnist"]) == ("vision/mnist",)
     for word, message in (
         ("nosuch", "no instance set 'nosuch', expected one of .*digits.*, or an instance such as"),
         ("openml/x", "unknown data set 'x' of source 'openml': expected the number of a task"),
@@ -545,12 +549,21 @@ def test_the_command_fetches_lists_and_ends_with_one_line_for_each_problem(openm
     assert nothing.returncode == 2 and "nothing to fetch, expected sets" in nothing.stderr
 
 
-def test_a_list_says_what_is_damaged(data: Path) -> None:
-    (outcome,) = fetch(["sklearn/wine"], Access())
-    assert outcome.problem is None and [entry.about is None for entry in entries()] == [False]
-    file = stored.path("sklearn", "wine")
-    file.write_bytes(file.read_bytes()[:-1])
-    assert [entry.about is None for entry in entries()] == [True]
+def test_what_is_there_is_there_in_a_directory_that_cannot_be_written(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch(["sklearn/wine"], Access())
+    monkeypatch.setattr(preparation.Path, "mkdir", lambda *a, **k: os.mkdir("/proc/none"))
+    wine, iris = fetch(["sklearn/wine", "sklearn/iris"], Access())
+    assert wine.state == "here"
+    assert "cannot write in" in str(iris.problem) and "SPARSE_ACLIB_DATA" in str(iris.problem)
+
+
+def test_names_of_directories_are_no_markup(tmp_path: Path) -> None:
+    strange = str(tmp_path / "data [/b] [red]")
+    for words in (("fetch", "sklearn/iris"), ("fetch", "--list")):
+        done = sparse_aclib(*words, SPARSE_ACLIB_DATA=strange)
+        assert done.returncode == 0 and strange in done.stdout, done.stderr
 
 
 def test_without_openml_python_one_line_says_how_to_install_it(
@@ -597,6 +610,8 @@ def test_a_fetch_that_is_killed_leaves_no_part_and_the_next_one_ends_it(
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert list(data.rglob("work-*")) and not (data / "openml").exists()
+    (data / "openml").mkdir()
+    (data / "openml" / ".2867-abcdefgh").touch()  # of one that was killed while storing
     asked(openml)
     get(openml, ANNEAL)
     assert asked(openml) == ["/arff/2"]

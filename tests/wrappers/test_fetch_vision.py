@@ -1,10 +1,12 @@
 """Image sets: files known by their sums, OpenML's rows, subsets; small ones stand for the real."""
 
+import fcntl
 import gzip
 import hashlib
 import os
 import pickle
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +18,9 @@ from target_algorithms import stored
 from target_algorithms.errors import BadInput
 from target_algorithms.instances import features, load, prepare
 from target_algorithms.sources import Access, known, vision
-from tests.openml import documents
+from tests.openml import documents, server
 from tests.openml.server import Server
+from wrappers.fetch import fetch
 from wrappers.space import ROOT
 
 TRAIN, TEST = (30, 20, 25), (6, 4, 5)
@@ -293,6 +296,24 @@ def test_images_of_another_size_and_values_that_are_no_bytes_are_refused(
 
 
 # Subsets -----------------------------------------------------------------------------------------
+
+
+def test_the_whole_that_a_subset_is_drawn_from_is_locked_while_it_is_downloaded() -> None:
+    """Or fetches of two subsets at once would remove each other's downloads."""
+    lock = stored.downloads("vision", "grey").with_name("vision-grey.lock")
+    states = []
+
+    def look(handler: server.Handler, content: bytes) -> None:
+        with open(lock, "w") as file, suppress(BlockingIOError):
+            states.append("locked")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            states.append("free")
+        handler.reply(200, content)
+
+    with Server(published("grey"), {"arff/900": look}) as openml:
+        (outcome,) = fetch(["vision/grey_30"], Access(server=openml.address, retries=1))
+    assert outcome.problem is None and states == ["locked"]
+    assert stored.path("vision", "grey").exists()
 
 
 def test_a_subset_is_balanced_seeded_and_part_of_the_parts(
