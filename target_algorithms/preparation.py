@@ -127,16 +127,20 @@ def stratified_folds(labels: NDArray[np.integer], folds: int, seed: int) -> NDAr
 
 def check_memory(name: str, rows: int, inputs: int) -> None:
     """Raises BadInput for a data set that this machine cannot hold ready for training."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return
     needed = 4 * rows * inputs  # in single precision
-    if needed > memory:
+    if needed > memory():
         raise BadInput(
             f"{name} has {rows:,} rows of {inputs:,} inputs, {needed / 2**30:,.1f} GiB when it is "
-            f"ready for training: this machine has {memory / 2**30:,.1f} GiB; expected fewer"
+            f"ready for training: this machine has {memory() / 2**30:,.1f} GiB; expected fewer"
         )
+
+
+def memory() -> int:
+    """Bytes of this machine's memory; more than there can be where it does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 1 << 60
 
 
 # Checking ----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Fetching: openml-python for real against a server on the loopback address, well and ill."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -346,6 +347,66 @@ def test_a_slow_server_is_waited_for_and_a_silent_one_is_not(openml: Server) -> 
     assert "is silent" in line and time.monotonic() - start < 2
 
 
+def test_a_silent_bucket_of_parquet_files_is_not_waited_for_either(openml: Server) -> None:
+    frame = documents.kr_vs_kp().iloc[::40].reset_index(drop=True)
+    openml.files |= documents.published(3, 3, "kr-vs-kp", frame, "class", parquet=True)
+    openml.faults["bucket/3"] = server.slow(30)
+    start = time.monotonic()
+    get(openml, "openml/3", patience=0.3)  # from the ARFF file
+    assert time.monotonic() - start < 10 and "/arff/3" in asked(openml)
+
+
+def test_an_answer_that_does_not_fit_into_the_memory_is_broken_off(
+    openml: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from target_algorithms.sources import openml as source
+
+    bomb = gzip.compress(b"%" * 10_000_000)
+
+    def explode(handler: server.Handler, content: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(bomb)))
+        handler.end_headers()
+        handler.wfile.write(bomb)
+
+    monkeypatch.setattr(source, "_ROOM", 5_000_000)
+    monkeypatch.setattr(source, "memory", lambda: 0)
+    openml.faults["splits/59"] = explode
+    line = problem(IRIS, Access(server=openml.address, retries=1))
+    assert "is larger than 5 MB" in line and "expected a smaller one" in line
+
+
+@pytest.mark.parametrize("address", ["x", "ftp://x", "http://", "http://[::1", "http://h:99999"])
+def test_an_address_that_is_none_is_named_once(address: str) -> None:
+    outcomes = fetch([IRIS, ANNEAL], Access(server=address, retries=1))
+    assert "the OpenML server is " in str(outcomes[0].problem)
+    assert outcomes[1].problem == f"{ANNEAL}: not tried"
+
+
+def test_settings_of_openml_python_that_it_cannot_read_are_one_line(tmp_path: Path) -> None:
+    settings = tmp_path / "config" / "openml" / "config"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("connection_n_retries = many\n")
+    done = sparse_aclib("fetch", IRIS, XDG_CONFIG_HOME=str(tmp_path / "config"))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "openml-python does not start (ValueError" in done.stderr and "config" in done.stderr
+
+
+def test_what_a_server_says_cannot_act_on_a_terminal(openml: Server) -> None:
+    described = openml.files["data/61"].replace(b"<oml:name>iris", b"<oml:name>ir\xc2\x9b2Jis\nx")
+    openml.files["data/61"] = described
+    get(openml, IRIS)
+    assert stored.read(stored.path("openml", "59")).about.title == "ir 2Jis x"
+
+
+def test_splits_that_the_server_fails_to_give_are_its_fault_and_not_the_task_s(
+    openml: Server,
+) -> None:
+    openml.faults["splits/59"] = server.status(500)
+    assert "a page of an error" in problem(IRIS, Access(server=openml.address, retries=1))
+
+
 def test_a_request_that_fails_is_made_again(openml: Server) -> None:
     openml.faults["arff/61"] = [server.truncated]
     (outcome,) = fetch([IRIS], Access(server=openml.address, retries=2))
@@ -415,10 +476,12 @@ def test_damaged_data_in_a_cache_are_noticed_and_downloaded_on_request(
     get(openml, IRIS, cache=cache, refresh=True)
 
 
-def test_a_folder_that_is_no_cache_is_named(openml: Server, tmp_path: Path) -> None:
-    access = Access(server=openml.address, cache=tmp_path / "none")
+def test_a_folder_that_is_not_there_is_named_once(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no folder .*none, expected an openml cache"):
-        preparation.prepare("openml", "59", access)
+        Access(cache=tmp_path / "none")
+    done = sparse_aclib("fetch", "vision", "--local", str(tmp_path / "none"))
+    assert done.returncode == 2 and done.stderr.count("error") == 1
+    assert "none, expected one with files of vision data sets" in done.stderr
 
 
 # A key -------------------------------------------------------------------------------------------
@@ -438,6 +501,24 @@ def test_a_key_goes_to_the_server_and_into_no_file_and_no_message(
     assert KEY not in " ".join(lines) and KEY not in repr(access)
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or KEY.encode() not in file.read_bytes()
+
+
+def test_a_key_goes_to_the_servers_hosts_only(openml: Server) -> None:
+    """Who publishes a data set says where its file lies."""
+    from target_algorithms.sources.openml import _same_owner
+
+    home = "https://www.openml.org/api/v1/xml"
+    assert _same_owner("https://www.openml.org/x", home)
+    assert _same_owner("https://api.openml.org/x", home)
+    assert not _same_owner("https://notopenml.org/x", home)
+    assert not _same_owner("https://openml.org.example.com/x", home)
+    elsewhere = openml.base.replace("127.0.0.1", "localhost").encode()
+    address = documents.BASE.encode()
+    described = openml.files["data/61"]
+    openml.files["data/61"] = described.replace(address + b"/arff", elsewhere + b"/arff")
+    get(openml, IRIS, api_key=KEY)
+    assert all((KEY in line) == ("/arff/61" not in line) for line in openml.asked)
+    assert "GET /arff/61" in openml.asked
 
 
 # Tasks that cannot be used -----------------------------------------------------------------------
