@@ -459,9 +459,10 @@ def main() -> None:
     except OSError as error:
         print(f"sparse-aclib: error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("sparse-aclib: interrupted; the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # what Typer makes of Ctrl-C
+            print("sparse-aclib: interrupted; the same command goes on", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

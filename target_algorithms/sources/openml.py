@@ -343,8 +343,11 @@ class _Cache:
             if file.suffix in _FILES and not kept.exists():
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 part = kept.with_name(f".{kept.name}.part")
-                shutil.copyfile(file, part)
-                part.replace(kept)
+                try:
+                    shutil.copyfile(file, part)
+                    part.replace(kept)
+                finally:
+                    part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -409,12 +412,12 @@ def _guarded(name: str, server: str, access: Access) -> Iterator[None]:
         return urlopen(self, method, url, body, headers, tries, *rest, **options)
 
     requests.Session.request = guarded
-    urllib3.HTTPConnectionPool.urlopen = patient
+    urllib3.HTTPConnectionPool.urlopen = patient  # type: ignore[method-assign]
     try:
         yield
     finally:
         requests.Session.request = request
-        urllib3.HTTPConnectionPool.urlopen = urlopen
+        urllib3.HTTPConnectionPool.urlopen = urlopen  # type: ignore[method-assign]
 
 
 def _same_owner(url: str, server: str) -> bool:

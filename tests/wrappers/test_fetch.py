@@ -680,16 +680,7 @@ def test_two_fetches_at_once_download_once_and_trials_go_on_meanwhile(openml: Se
 def test_a_fetch_that_is_killed_leaves_no_part_and_the_next_one_ends_it(
     openml: Server, data: Path
 ) -> None:
-    openml.faults["arff/2"] = [server.slow(30)]
-    words = _command("fetch", ANNEAL, "--openml-server", openml.base)
-    settings = _process({}) | {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    for name in ("capture_output", "timeout"):
-        del settings[name]
-    process = subprocess.Popen(words, **settings)  # type: ignore[call-overload]
-    while "GET /arff/2" not in openml.asked:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert _ended_by(signal.SIGKILL, openml) == (-signal.SIGKILL, "")
     assert list(data.rglob("work-*")) and not (data / "openml").exists()
     (data / "openml").mkdir()
     (data / "openml" / ".2867-abcdefgh").touch()  # of one that was killed while storing
@@ -697,6 +688,28 @@ def test_a_fetch_that_is_killed_leaves_no_part_and_the_next_one_ends_it(
     get(openml, ANNEAL)
     assert asked(openml) == ["/arff/2"]
     assert tree(data).keys() == {"openml/2867.safetensors"}
+
+
+def test_ctrl_c_leaves_what_is_complete_and_says_how_to_go_on(openml: Server, data: Path) -> None:
+    status, last = _ended_by(signal.SIGINT, openml)
+    assert (status, last) == (130, "sparse-aclib: interrupted; the same command goes on")
+    kept = {Path(name).name for name in tree(data)}
+    assert kept == {"task.xml", "datasplits.arff", "description.xml", "features.xml"}
+
+
+def _ended_by(number: int, openml: Server) -> tuple[int, str]:
+    """Status and last line of a fetch of anneal that gets a signal while it downloads the data."""
+    openml.faults["arff/2"] = [server.slow(30)]
+    words = _command("fetch", ANNEAL, "--openml-server", openml.base)
+    settings = _process({}) | {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    for name in ("capture_output", "timeout"):
+        del settings[name]
+    process = subprocess.Popen(words, **settings)  # type: ignore[call-overload]
+    while "GET /arff/2" not in openml.asked:
+        time.sleep(0.02)
+    process.send_signal(number)
+    lines = process.communicate(timeout=20)[1].splitlines()
+    return process.returncode, lines[-1] if lines else ""
 
 
 def test_a_full_disk_leaves_what_was_there_and_says_what_to_do(openml: Server, data: Path) -> None:
@@ -715,6 +728,7 @@ def test_a_full_disk_leaves_what_was_there_and_says_what_to_do(openml: Server, d
         )
         (line,) = done.stdout.splitlines()
         assert "make room" in line and ANNEAL.split("/")[1] in line, done.stderr
+        assert not list(data.rglob("*.part"))
         after = {name: sum_ for name, sum_ in tree(data).items() if name[:9] != "downloads"}
         assert after == before
     get(openml, ANNEAL)
