@@ -162,8 +162,11 @@ def _check(raw: DataSet, name: str) -> None:
     if len(raw.folds) > MOST_FOLDS:
         raise BadInput(f"{name} has {len(raw.folds):,} folds: expected at most {MOST_FOLDS}")
     for number, (train, judge) in enumerate(raw.folds):
-        if not len(train) or not len(judge):
-            raise BadInput(f"{name}: fold {number} has no training or no test rows")
+        if len(train) < INNER_FOLDS or not len(judge):
+            raise BadInput(
+                f"{name}: fold {number} has {len(train)} training and {len(judge)} test rows: "
+                f"expected at least {INNER_FOLDS}, one for each inner fold, and 1"
+            )
         if min(train.min(), judge.min()) < 0 or max(train.max(), judge.max()) >= rows:
             raise BadInput(f"{name}: fold {number} has rows beyond the {rows:,} of the data")
         both = np.concatenate([train, judge])
@@ -215,7 +218,8 @@ def _exact(values: NDArray[Any]) -> NDArray[Any]:
     whole = np.nan_to_num(wide, nan=0.5)
     if (whole >= 0).all() and (whole <= 255).all() and (whole == np.floor(whole)).all():
         return wide.astype(np.uint8)
-    single = wide.astype(np.float32)
+    with np.errstate(over="ignore"):  # then it does not hold them
+        single = wide.astype(np.float32)
     return single if np.array_equal(single, wide, equal_nan=True) else wide
 
 
@@ -283,12 +287,14 @@ def _numeric_statistics(
     """Mean and deviation of columns whose missing values are replaced by their mean."""
     wide = values.astype(np.float64)
     there = ~np.isnan(wide)
-    mean = np.where(there, wide, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-    centred = np.where(there, wide - mean, 0.0)
-    deviation = np.sqrt((centred**2).mean(axis=0))
+    with np.errstate(over="ignore"):  # values too far apart have no deviation: they are no input
+        mean = np.where(there, wide, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+        mean[np.isinf(mean)] = 0.0
+        centred = np.where(there, wide - mean, 0.0)
+        deviation = np.sqrt((centred**2).mean(axis=0))
     low = np.where(there, wide, np.inf).min(axis=0, initial=np.inf)
     high = np.where(there, wide, -np.inf).max(axis=0, initial=-np.inf)
-    return mean, np.where(low >= high, np.inf, deviation)
+    return mean, np.where((low < high) & (deviation > 0), deviation, np.inf)
 
 
 def _category_counts(

@@ -100,7 +100,7 @@ def _check_size(name: str, task: Any, folds: Sequence[tuple[Any, Any]]) -> None:
         for feature in features
         if feature.name != task.target_name
     )
-    check_memory(name, 1 + max(max(map(int, map(np.max, fold))) for fold in folds), inputs)
+    check_memory(name, 1 + max(int(rows.max(initial=0)) for fold in folds for rows in fold), inputs)
 
 
 def _columns(name: str, found: Found) -> tuple[NDArray[Any], NDArray[np.int32] | None]:

@@ -255,6 +255,18 @@ def test_an_input_that_is_constant_in_training_is_zero_in_all_rows(shelf: Shelf)
     assert not split.judge_x[:, still].any() and split.judge_x[:, ~still].any(axis=0).all()
 
 
+@pytest.mark.parametrize("scale", [1e-310, 1e160, 1e308])
+def test_values_too_close_or_too_far_apart_for_a_deviation_are_no_input(
+    shelf: Shelf, scale: float
+) -> None:
+    base = table()
+    numeric = base.numeric.copy()
+    numeric[:, 0] = np.linspace(0, 1, len(numeric)) * scale
+    split = load(f"{shelf.put('scale', replace(base, numeric=numeric))}/0")
+    for part in (split.train_x, split.judge_x):
+        assert np.isfinite(part).all() and not part[:, 0].any() and part[:, 1].any()
+
+
 @pytest.mark.parametrize("image", [False, True])
 def test_what_judging_rows_hold_reaches_nothing_that_training_or_its_statistics_hold(
     shelf: Shelf, image: bool
@@ -325,7 +337,8 @@ def test_parts_have_the_types_that_engines_take() -> None:
             r"100,000,000,000 inputs, [\d,.]+ GiB when it is ready for training: this machine has",
         ),
         ({"folds": ((np.arange(200), np.arange(190, 300)),)}, "a row twice, or in training and in"),
-        ({"folds": ((np.arange(200), np.arange(0)),)}, "no training or no test rows"),
+        ({"folds": ((np.arange(200), np.arange(0)),)}, "200 training and 0 test rows: expected"),
+        ({"folds": ((np.arange(9), np.arange(9, 300)),)}, "9 training .* one for each inner fold"),
         ({"folds": ((np.arange(200), np.arange(250, 301)),)}, "rows beyond the 300 of the data"),
         ({"folds": ((np.arange(9), np.arange(9, 300)),) * 101}, "has 101 folds: expected at most"),
         (

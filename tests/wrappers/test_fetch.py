@@ -554,6 +554,10 @@ def test_a_task_whose_data_have_one_class_or_a_row_without_one_is_refused(openml
     frame = pd.DataFrame({"x": np.arange(40.0), "y": pd.Categorical(["a"] * 40)})
     openml.files |= documents.published(81, 181, "one", frame, "y")
     assert "has 1 class" in problem("openml/81", Access(server=openml.address, retries=1))
+    frame = pd.DataFrame({"x": np.arange(8.0), "y": pd.Categorical([*"ab" * 4])})
+    openml.files |= documents.published(83, 183, "few", frame, "y")
+    line = problem("openml/83", Access(server=openml.address, retries=1))
+    assert "fold 0 has 7 training and 1 test rows: expected at least 10" in line
     frame = pd.DataFrame({"x": np.arange(40.0), "y": pd.Categorical([None, *"ab" * 19, "a"])})
     openml.files |= documents.published(82, 182, "none", frame, "y")
     assert "1 rows without a class" in problem(
