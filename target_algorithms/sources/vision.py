@@ -18,6 +18,7 @@ import hashlib
 import io
 import pickle
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ SUBSETS = (2000, 10000)
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 _SUBSET_SEED = 20261
+_LARGEST = 1 << 28  # bytes; the largest file unzips to 47 MB
 _Part = tuple[NDArray[np.uint8], NDArray[np.integer]]
 
 
@@ -310,28 +312,39 @@ def _local(name: str, folder: Path) -> tuple[_Part, _Part]:
             return reader([content for content in contents if isinstance(content, bytes)])
         problems.append(missing)
     best = min(problems, key=len)
+    instead = "install the package anew or remove it" if folder == DEBIAN else "leave --local out"
     raise BadInput(
-        f"vision/{name}: {folder} lacks {', '.join(best)}; leave --local out to get it from OpenML"
+        f"vision/{name}: {folder} lacks {', '.join(best)}; {instead} to get it from OpenML"
     )
 
 
 def _content(folder: Path, name: str, sums: frozenset[str]) -> bytes | str:
     """The file with one of the sums, unzipped; if there is none, what is there instead."""
     bare = name.removesuffix(".gz")
-    others = 0
+    instead = "not there"
     for file in sorted(path for path in folder.rglob(f"{bare}*") if path.is_file()):
         if file.name not in (name, bare):
             continue
-        content = file.read_bytes()
-        digest = hashlib.md5(content).hexdigest()
         try:
-            plain = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-        except (OSError, EOFError):
-            plain = content
-        if sums & {digest, hashlib.md5(plain).hexdigest()}:
+            content = file.read_bytes()
+        except OSError as error:
+            instead = str(error.strerror)
+            continue
+        plain = _unzipped(content)
+        if sums & {hashlib.md5(content).hexdigest(), hashlib.md5(plain).hexdigest()}:
             return plain
-        others += 1
-    return f"{others} of that name with another md5 sum" if others else "not there"
+        instead = "the one there has another md5 sum"
+    return instead
+
+
+def _unzipped(content: bytes) -> bytes:
+    """What is zipped, as far as a data set could reach; else the content as it is."""
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        return gzip.GzipFile(fileobj=io.BytesIO(content)).read(_LARGEST)
+    except (OSError, EOFError, zlib.error):
+        return content
 
 
 def _read_idx(contents: Sequence[bytes]) -> tuple[_Part, _Part]:

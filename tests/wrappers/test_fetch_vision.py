@@ -193,9 +193,29 @@ def test_files_with_another_sum_or_missing_ones_are_named_and_nothing_is_stored(
     with pytest.raises(BadInput) as error:
         prepare("vision", "grey", Access(local=write(tmp_path / "local", files)))
     line = str(error.value)
-    assert "train-labels-idx1-ubyte.gz (1 of that name with another md5 sum)" in line
+    assert "train-labels-idx1-ubyte.gz (the one there has another md5 sum)" in line
     assert "t10k-labels-idx1-ubyte.gz (not there)" in line and "\n" not in line
     assert "train-images" not in line and not (tmp_path / "data").exists()
+
+
+def test_a_damaged_file_of_debian_s_package_is_named_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vision, "DEBIAN", tmp_path)
+    (outcome,) = fetch(["vision/fashion_mnist"], Access())
+    assert "install the package anew or remove it" in str(outcome.problem)
+
+
+def test_no_damage_to_a_zipped_file_is_more_than_a_wrong_sum() -> None:
+    whole = gzip.compress(bytes(range(256)) * 40, mtime=0)
+    for place in range(2, len(whole)):
+        vision._unzipped(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        vision._unzipped(whole[:place])
+
+
+def test_a_zip_bomb_is_unzipped_so_far_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vision, "_LARGEST", 1000)
+    assert len(vision._unzipped(gzip.compress(bytes(10**6)))) == 1000
 
 
 class Bomb:
