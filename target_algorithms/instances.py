@@ -12,9 +12,7 @@ package at its first use), into one file of the data directory: SPARSE_ACLIB_DAT
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +24,6 @@ from target_algorithms.preparation import check_memory, prepare
 from target_algorithms.stored import INNER_FOLDS as INNER_FOLDS
 from target_algorithms.stored import Stored, split_number
 from target_algorithms.stored import data_directory as data_directory
-
-_T = TypeVar("_T")
 
 _ID = re.compile(r"(\w+)/([\w-]+)/(0|[1-9]\d{0,8})(?:/(\d))?", re.ASCII)
 _BLOCK = 1 << 18  # values encoded at a time: what is read and written stays in the cache
@@ -98,7 +94,7 @@ def at_hand(instance: str) -> bool:
 
 def sha256(source: str, dataset: str) -> str:
     """The sum of a data set's content as its file states it; prepared first as `load` does."""
-    return _ready(source, dataset, lambda: stored.read_about(stored.path(source, dataset))).sha256
+    return _ready(source, dataset).about.sha256
 
 
 def features(instance: str) -> dict[str, float]:
@@ -186,7 +182,7 @@ def _column_moments(values: NDArray[np.generic]) -> dict[str, NDArray[np.float64
 def _opened(instance: str) -> tuple[Stored, int, int | None]:
     """(data set, outer fold, inner fold or None) of an instance."""
     source, dataset, outer, inner = parse(instance)
-    data = _ready(source, dataset, lambda: stored.read(stored.path(source, dataset)))
+    data = _ready(source, dataset)
     if outer >= len(data.folds):
         raise BadInput(
             f"fold {outer} of instance {instance!r} is out of range: expected 0 to "
@@ -195,22 +191,24 @@ def _opened(instance: str) -> tuple[Stored, int, int | None]:
     return data, outer, inner
 
 
-def _ready(source: str, dataset: str, read: Callable[[], _T]) -> _T:
-    """What is read of a data set's file, prepared first if a package here brings the data."""
+def _ready(source: str, dataset: str) -> Stored:
+    """The content of a data set's file, prepared first if a package here brings the data."""
+    file, name = stored.path(source, dataset), f"{source}/{dataset}"
     for attempt in (1, 2):
         try:
-            return read()
+            return stored.read(file)
         except (FileNotFoundError, NotADirectoryError):
             state = f"not in {data_directory()}"
         except stored.Damaged as error:
             state = f"damaged in {data_directory()} ({error})"
         except OSError as error:
-            file = stored.path(source, dataset)
-            raise BadInput(f"cannot read {file} ({error.strerror})") from error
+            raise BadInput(
+                f"cannot read {file} ({error.strerror}): make it readable, or remove it and fetch "
+                f"it with 'sparse-aclib fetch {name}'"
+            ) from error
         if not sources.known(source, dataset).INSTALLED or attempt == 2:
             break
         prepare(source, dataset)
-    name = f"{source}/{dataset}"
     raise BadInput(f"{name} is {state}: fetch it with 'sparse-aclib fetch {name}'")
 
 

@@ -15,9 +15,11 @@ because a data set has up to 110 splits, and counts of categories need but one p
 folds; the tests compare them.
 """
 
+import fcntl
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from target_algorithms.stored import (
     JUDGED,
     UNUSED,
     About,
+    data_directory,
     digest,
     downloads,
     path,
@@ -77,6 +80,35 @@ def prepare(source: str, dataset: str, access: Access | None = None) -> Path:
     return file
 
 
+@contextmanager
+def alone(source: str, dataset: str, access: Access) -> Iterator[None]:
+    """Keeps other fetches of a data set waiting; the lock goes with the process.
+
+    What one that was killed has left half-done is removed. Raises BadInput where no lock can be.
+    """
+    place = downloads(source, dataset)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(place.with_name(f"{place.name}.lock"), "w")
+    except OSError as error:
+        raise BadInput(
+            f"cannot write in {data_directory()} ({error.strerror}): set SPARSE_ACLIB_DATA to a "
+            "directory that can be written"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            access.report(f"{source}/{dataset}: another fetch is at it, waiting")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for work in place.glob("work-*"):
+            shutil.rmtree(work, ignore_errors=True)
+        if not known(source, dataset).INSTALLED:  # trials prepare what is, and take no lock
+            for part in path(source, dataset).parent.glob(f".{dataset}-*"):
+                part.unlink(missing_ok=True)
+        yield
+
+
 def stratified_folds(labels: NDArray[np.integer], folds: int, seed: int) -> NDArray[np.int64]:
     """The fold of every row, shape as labels; each class is spread as evenly as its size allows.
 
@@ -95,16 +127,20 @@ def stratified_folds(labels: NDArray[np.integer], folds: int, seed: int) -> NDAr
 
 def check_memory(name: str, rows: int, inputs: int) -> None:
     """Raises BadInput for a data set that this machine cannot hold ready for training."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return
     needed = 4 * rows * inputs  # in single precision
-    if needed > memory:
+    if needed > memory():
         raise BadInput(
             f"{name} has {rows:,} rows of {inputs:,} inputs, {needed / 2**30:,.1f} GiB when it is "
-            f"ready for training: this machine has {memory / 2**30:,.1f} GiB; expected fewer"
+            f"ready for training: this machine has {memory() / 2**30:,.1f} GiB; expected fewer"
         )
+
+
+def memory() -> int:
+    """Bytes of this machine's memory; more than there can be where it does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 1 << 60
 
 
 # Checking ----------------------------------------------------------------------------------------
@@ -126,8 +162,11 @@ def _check(raw: DataSet, name: str) -> None:
     if len(raw.folds) > MOST_FOLDS:
         raise BadInput(f"{name} has {len(raw.folds):,} folds: expected at most {MOST_FOLDS}")
     for number, (train, judge) in enumerate(raw.folds):
-        if not len(train) or not len(judge):
-            raise BadInput(f"{name}: fold {number} has no training or no test rows")
+        if len(train) < INNER_FOLDS or not len(judge):
+            raise BadInput(
+                f"{name}: fold {number} has {len(train)} training and {len(judge)} test rows: "
+                f"expected at least {INNER_FOLDS}, one for each inner fold, and 1"
+            )
         if min(train.min(), judge.min()) < 0 or max(train.max(), judge.max()) >= rows:
             raise BadInput(f"{name}: fold {number} has rows beyond the {rows:,} of the data")
         both = np.concatenate([train, judge])
@@ -179,7 +218,8 @@ def _exact(values: NDArray[Any]) -> NDArray[Any]:
     whole = np.nan_to_num(wide, nan=0.5)
     if (whole >= 0).all() and (whole <= 255).all() and (whole == np.floor(whole)).all():
         return wide.astype(np.uint8)
-    single = wide.astype(np.float32)
+    with np.errstate(over="ignore"):  # then it does not hold them
+        single = wide.astype(np.float32)
     return single if np.array_equal(single, wide, equal_nan=True) else wide
 
 
@@ -247,12 +287,14 @@ def _numeric_statistics(
     """Mean and deviation of columns whose missing values are replaced by their mean."""
     wide = values.astype(np.float64)
     there = ~np.isnan(wide)
-    mean = np.where(there, wide, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-    centred = np.where(there, wide - mean, 0.0)
-    deviation = np.sqrt((centred**2).mean(axis=0))
+    with np.errstate(over="ignore"):  # values too far apart have no deviation: they are no input
+        mean = np.where(there, wide, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+        mean[np.isinf(mean)] = 0.0
+        centred = np.where(there, wide - mean, 0.0)
+        deviation = np.sqrt((centred**2).mean(axis=0))
     low = np.where(there, wide, np.inf).min(axis=0, initial=np.inf)
     high = np.where(there, wide, -np.inf).max(axis=0, initial=-np.inf)
-    return mean, np.where(low >= high, np.inf, deviation)
+    return mean, np.where((low < high) & (deviation > 0), deviation, np.inf)
 
 
 def _category_counts(

@@ -62,7 +62,7 @@ WorkersOption = Annotated[int, typer.Option(min=1, help="Trials evaluated at onc
 def bar(label: str, total: int | None) -> Iterator[Update]:
     """A progress bar with the time left, on standard error; yields what moves it on."""
     columns = (
-        TextColumn("{task.description:34}"),
+        TextColumn("{task.description:34}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -118,7 +118,9 @@ def run(
         return
     with bar(f"{chosen.name} {configurator} seed {seed}", budget) as update:
         folder = execute(update)
-    console.print(f"{folder} is finished. Next: sparse-aclib validate {folder}", soft_wrap=True)
+    console.print(
+        f"{folder} is finished. Next: sparse-aclib validate {folder}", soft_wrap=True, markup=False
+    )
 
 
 @app.command()
@@ -151,7 +153,7 @@ def ablate(
     for folder in runs:
         with bar(f"ablation of {folder.name}", None) as update:
             find(folder, ablation, workers=workers, progress=update)
-        console.print(f"{folder / 'ablation.json'}")
+        console.print(str(folder / "ablation.json"), soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -164,7 +166,7 @@ def report(
 
     with errors.status("tables, figures, report"):
         path = write_report(results, missing=configurators.missing())
-    console.print(f"Report: {path.resolve()}", soft_wrap=True)
+    console.print(f"Report: {path.resolve()}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -197,7 +199,7 @@ def benchmark(
         workers=workers,
         results=results,
     ).do(bar, ablation, lambda folder, missing: write_report(folder, missing=missing))
-    console.print(f"Report: {path.resolve()}", soft_wrap=True)
+    console.print(f"Report: {path.resolve()}", soft_wrap=True, markup=False)
 
 
 @app.command(name="list")
@@ -329,7 +331,7 @@ def fetch(
     here = [outcome for outcome in outcomes if outcome.problem is None]
     fetched = sum(outcome.state == "fetched" for outcome in here)
     state = f"{len(here)} of {len(outcomes)} data sets are in {data_directory()}"
-    console.print(f"{state}, {fetched} fetched now", soft_wrap=True)
+    console.print(f"{state}, {fetched} fetched now", soft_wrap=True, markup=False)
     problems = [outcome.problem for outcome in outcomes if outcome.problem is not None]
     for problem in problems[:-1]:
         errors.print(f"sparse-aclib: error: {problem}", soft_wrap=True, markup=False)
@@ -342,7 +344,7 @@ def _show_data() -> None:
     from wrappers import fetch as fetching
 
     found = fetching.entries()
-    console.print(f"{data_directory()}: {len(found)} data sets", soft_wrap=True)
+    console.print(f"{data_directory()}: {len(found)} data sets", soft_wrap=True, markup=False)
     width = max((len(entry.name) for entry in found), default=0)
     for entry in found:
         line = f"{entry.name:{width}} {entry.size / 1e6:8.2f} MB  "
@@ -455,9 +457,10 @@ def main() -> None:
     except OSError as error:
         print(f"sparse-aclib: error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("sparse-aclib: interrupted; the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # what Typer makes of Ctrl-C
+            print("sparse-aclib: interrupted; the same command goes on", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

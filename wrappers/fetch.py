@@ -5,17 +5,14 @@ works on a data set, a second one waits and then finds it there. A file is repla
 trial may run meanwhile. Whatever fails leaves everything as it was.
 """
 
-import fcntl
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from target_algorithms import stored
 from target_algorithms.errors import BadInput
 from target_algorithms.instances import parse
-from target_algorithms.preparation import prepare
+from target_algorithms.preparation import alone, prepare
 from target_algorithms.sources import Access, Unreachable, committed_sha256, known
 from wrappers.scenario import read_instances
 from wrappers.space import ROOT
@@ -51,16 +48,17 @@ def sets() -> dict[str, tuple[str, ...]]:
 
 
 def named(words: Sequence[str]) -> tuple[str, ...]:
-    """The data sets (`source/dataset`) that sets and instances need, in order, each once.
+    """The data sets (`source/dataset`) that sets, scenarios or instances need, in order, each once.
 
-    Raises BadInput for a word that is neither.
+    Raises BadInput for a word that is none.
     """
     of_set = sets()
     found: list[str] = []
     for word in words:
-        plain = word.removesuffix("/").removeprefix("scenarios/")
-        if plain in of_set:
-            found += of_set[plain]
+        plain = word.rstrip("/").rpartition("scenarios/")[2]
+        set_ = plain.partition("/")[0]
+        if plain == set_ in of_set or (ROOT / "scenarios" / plain / "scenario.txt").is_file():
+            found += of_set[set_]
             continue
         if plain.count("/") == 0:
             raise BadInput(
@@ -105,7 +103,7 @@ def entries() -> list[Entry]:
     found = []
     for file in sorted(stored.data_directory().glob("*/[!.]*.safetensors")):
         try:
-            about = stored.read_about(file)
+            about = stored.read(file).about
         except (OSError, stored.Damaged):
             about = None
         found.append(Entry(f"{file.parent.name}/{file.stem}", file.stat().st_size, about))
@@ -113,13 +111,13 @@ def entries() -> list[Entry]:
 
 
 def _provide(name: str, access: Access) -> str:
+    # Without the lock first: what is there is there in a directory that cannot be written, too.
+    if not access.refresh and _whole(name):
+        return "here"
     source, dataset = _parts(name)
-    place = stored.downloads(source, dataset)
-    with _alone(place, name, access):
+    with alone(source, dataset, access):
         if not access.refresh and _whole(name):
             return "here"
-        for work in place.glob("work-*"):  # of a fetch that was killed
-            shutil.rmtree(work, ignore_errors=True)
         prepare(source, dataset, access)
         return "fetched"
 
@@ -133,26 +131,6 @@ def _whole(name: str) -> bool:
         return False
     sha256 = stored.digest_of(found)
     return sha256 == found.about.sha256 and committed_sha256(source, dataset) in (None, sha256)
-
-
-@contextmanager
-def _alone(place: Path, name: str, access: Access) -> Iterator[None]:
-    """Keeps other fetches of a data set waiting; the lock goes with the process."""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(place.with_name(f"{place.name}.lock"), "w")
-    except OSError as error:
-        raise BadInput(
-            f"cannot write in {stored.data_directory()} ({error.strerror}): set SPARSE_ACLIB_DATA "
-            "to a directory that can be written"
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            access.report(f"{name}: another fetch is at it, waiting")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -27,17 +27,20 @@ Rows = NDArray[np.int64]
 
 
 class Unreachable(BadInput):
-    """A server that does not answer: asking it for the next data set is in vain too."""
+    """OpenML cannot be had at all: asking it for the next data set is in vain too."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """How to come by data that are not on this machine: what a command line was told."""
+    """How to come by data that are not on this machine: what a command line was told.
+
+    Raises BadInput for a folder that is not there.
+    """
 
     server: str | None = None
     """Address of an OpenML server's XML interface; None: what OpenML's own settings say."""
     api_key: str | None = field(default=None, repr=False)
-    """OpenML's key of a user. It goes to the server and nowhere else."""
+    """OpenML's key of a user. It goes to the server's hosts and nowhere else."""
     cache: Path | None = None
     """An openml cache to read from (never written to); None: the one of OpenML's settings."""
     local: Path | None = None
@@ -50,6 +53,14 @@ class Access:
     """Whether to download what caches hold anew."""
     report: Callable[[str], None] = field(default=lambda step: None, repr=False)
     """Told what is being done, a few words at a time."""
+
+    def __post_init__(self) -> None:
+        for folder, expected in (
+            (self.cache, "an openml cache"),
+            (self.local, "one with files of vision data sets"),
+        ):
+            if folder is not None and not folder.is_dir():
+                raise BadInput(f"no folder {folder}, expected {expected}")
 
 
 @dataclass(frozen=True)

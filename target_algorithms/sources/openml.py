@@ -5,7 +5,8 @@ files. It deletes folders of its cache when something fails, it reads pickles th
 and it writes files in place; so it works in a cache of its own in the data directory, for one data
 set at a time. What it has downloaded completely is kept beside that until the data set is stored,
 so that a fetch that was interrupted goes on. An openml cache that exists is copied from, but for
-its pickles, and never written to. And it waits for ever for a silent server; here it does not.
+its pickles, and never written to. It also waits for ever for a silent server, takes an answer of
+any size, and sends a user's key to whatever host the data are said to lie on; here it does not.
 """
 
 import errno
@@ -20,13 +21,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
 from target_algorithms.errors import BadInput
-from target_algorithms.preparation import check_memory
+from target_algorithms.preparation import check_memory, memory
 from target_algorithms.sources import Access, DataSet, Unreachable
 from target_algorithms.stored import data_directory, downloads
 
@@ -34,6 +36,7 @@ INSTALLED = False
 
 _FILES = {".xml", ".arff", ".pq"}  # of a cache; everything else in it is a pickle or a log
 _UNKNOWN = (111, 151)  # OpenML's codes for a data set and a task that there is not
+_ROOM = 1 << 28  # bytes that any answer may have
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -97,7 +100,7 @@ def _check_size(name: str, task: Any, folds: Sequence[tuple[Any, Any]]) -> None:
         for feature in features
         if feature.name != task.target_name
     )
-    check_memory(name, 1 + max(max(map(int, map(np.max, fold))) for fold in folds), inputs)
+    check_memory(name, 1 + max(int(rows.max(initial=0)) for fold in folds for rows in fold), inputs)
 
 
 def _columns(name: str, found: Found) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
@@ -180,7 +183,7 @@ class Session:
                 raise BadInput(f"{self._name} is a task without splits: {_OTHER_TASK}") from None
             raise
         if task.task_type_id.name != "SUPERVISED_CLASSIFICATION":
-            kind = str(task.task_type or task.task_type_id.name).lower().replace("_", " ")
+            kind = _line(task.task_type or task.task_type_id.name).lower().replace("_", " ")
             raise BadInput(
                 f"{self._name} is a task of {kind}: expected one of supervised classification"
             )
@@ -196,6 +199,8 @@ class Session:
         try:
             folds = task.download_split().split[0]
         except (OpenMLServerException, ArffException, KeyError, ValueError) as error:
+            if isinstance(error, OSError) or "oml:error" in str(error):
+                raise  # of the network or the server, not of the splits
             raise BadInput(
                 f"{self._name} has no splits that can be read ({_line(error)}): {_OTHER_TASK}"
             ) from None
@@ -229,9 +234,9 @@ class Session:
                 feature.name: (feature.data_type, list(feature.nominal_values or ()))
                 for feature in dataset.features.values()
             },
-            title=str(dataset.name),
+            title=_line(dataset.name),
             origin=f"data {number} version {dataset.version} of {self._openml.config.server}",
-            licence=str(dataset.licence or "not stated"),
+            licence=_line(dataset.licence or "not stated"),
         )
 
     def _check_sum(self, dataset: Any) -> None:
@@ -258,9 +263,14 @@ def session(name: str, access: Access) -> Iterator[Session]:
     try:
         import openml
     except ImportError as error:
-        raise BadInput(
+        raise Unreachable(
             f"{name} comes from OpenML, and openml-python cannot be imported ({_line(error)}): "
             "install it with './run_all.sh setup' or pip install -e '.[openml]'"
+        ) from None
+    except Exception as error:  # it reads its settings when it is imported
+        raise Unreachable(
+            f"{name}: openml-python does not start ({type(error).__name__}: {_line(error)}): look "
+            "at its settings, in OPENML_CACHE_DIR and the file ~/.config/openml/config"
         ) from None
     config = openml.config
     before = {key: getattr(config, key) for key in ("server", "apikey", "_root_cache_directory")}
@@ -268,17 +278,15 @@ def session(name: str, access: Access) -> Iterator[Session]:
     level = logging.root.manager.disable
     place = downloads(*name.split("/"))
     try:
-        config.server = _address(access.server) if access.server else config.server
+        config.server = _address(access.server or config.server)
         config.apikey = access.api_key or config.apikey
         config.set_retry_policy("human", access.retries)
         if access.cache is not None:
-            if not access.cache.is_dir():
-                raise BadInput(f"no folder {access.cache}, expected an openml cache")
             config.set_root_cache_directory(access.cache)
         theirs = Path(config.get_cache_directory())
         # It warns of every answer that is not compressed.
         logging.disable(logging.WARNING)
-        with _explained(name, config.server, config.apikey), _patience(access.patience):
+        with _explained(name, config.server, config.apikey), _guarded(name, config.server, access):
             place.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=place, prefix="work-") as work:
                 config.set_root_cache_directory(work)
@@ -297,8 +305,16 @@ def session(name: str, access: Access) -> Iterator[Session]:
 
 def _address(server: str) -> str:
     """The address of the XML interface of a server that may be named without it."""
-    if not re.match(r"https?://", server):
-        raise BadInput(f"--openml-server is {server!r}, expected an address that begins with http")
+    try:
+        parts = urlsplit(server)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise Unreachable(
+            f"the OpenML server is {server!r}, expected an address such as https://www.openml.org: "
+            "name it with --openml-server"
+        )
     return server if "/api/" in server else server.rstrip("/") + "/api/v1/xml"
 
 
@@ -327,8 +343,11 @@ class _Cache:
             if file.suffix in _FILES and not kept.exists():
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 part = kept.with_name(f".{kept.name}.part")
-                shutil.copyfile(file, part)
-                part.replace(kept)
+                try:
+                    shutil.copyfile(file, part)
+                    part.replace(kept)
+                finally:
+                    part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -353,21 +372,59 @@ def _watched(folder: Path, step: str, access: Access) -> Iterator[None]:
 
 
 @contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """Gives every request of this process a limit of silence, which openml-python does not."""
+def _guarded(name: str, server: str, access: Access) -> Iterator[None]:
+    """Guards the requests of this process: their time, the size of an answer, the user's key."""
     import requests
+    import urllib3
 
-    request = requests.Session.request
+    request, urlopen = requests.Session.request, urllib3.HTTPConnectionPool.urlopen
+    most = max(memory() // 4, _ROOM)  # it is decoded, and encoded again, in memory
 
-    def patient(self: Any, method: Any, url: Any, *args: Any, **options: Any) -> Any:
-        options.setdefault("timeout", seconds)
-        return request(self, method, url, *args, **options)
+    def guarded(self: Any, method: Any, url: Any, params: Any = None, **options: Any) -> Any:
+        if not _same_owner(url, server):
+            params = {key: value for key, value in (params or {}).items() if key != "api_key"}
+        answer = request(self, method, url, params=params, stream=True, **options)
+        content = bytearray()
+        for part in answer.iter_content(1 << 20):
+            content += part
+            if len(content) > most:
+                raise BadInput(
+                    f"{name}: an answer of {server} is larger than {most / 1e6:,.0f} MB, a quarter "
+                    "of the memory here: expected a smaller one"
+                )
+        answer._content = bytes(content)
+        return answer
 
-    requests.Session.request = patient
+    # Parquet files are not asked for through requests.
+    def patient(
+        self: Any,
+        method: Any,
+        url: Any,
+        body: Any = None,
+        headers: Any = None,
+        retries: Any = None,
+        *rest: Any,
+        **options: Any,
+    ) -> Any:
+        tries = urllib3.Retry.from_int(retries, default=self.retries)
+        tries = tries.new(total=min(int(tries.total or 0), access.retries - 1))
+        options["timeout"] = access.patience
+        return urlopen(self, method, url, body, headers, tries, *rest, **options)
+
+    requests.Session.request = guarded
+    urllib3.HTTPConnectionPool.urlopen = patient  # type: ignore[method-assign]
     try:
         yield
     finally:
         requests.Session.request = request
+        urllib3.HTTPConnectionPool.urlopen = urlopen  # type: ignore[method-assign]
+
+
+def _same_owner(url: str, server: str) -> bool:
+    """Whether an address is on the server's host, or one of its domain: api.openml.org."""
+    host, home = (urlsplit(address).hostname or "" for address in (url, server))
+    home = home.removeprefix("www.")
+    return host == home or host.endswith(f".{home}")
 
 
 @contextmanager
@@ -401,7 +458,7 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
             key = "give your key by OPENML_APIKEY or --api-key"
             return BadInput, f"{name}: {server} asks for an API key: {key}"
         case exceptions.OpenMLServerException():
-            said = f"code {error.code}: {_line(error.message)}"
+            said = f"code {error.code}: {_line(error.message).removesuffix(' - None')}"
             if error.code in _UNKNOWN:
                 return BadInput, f"{name}: {server} has no such number ({said}); is it right?"
             return BadInput, f"{name}: {server} refused ({said}); {again}"
@@ -415,10 +472,13 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
                 f"{name}: {server} cannot be reached ({reason}): no network, or a wrong "
                 f"--openml-server; {again}"
             )
-        case requests.exceptions.RequestException() | urllib3.exceptions.HTTPError():
+        case requests.exceptions.RequestException():
             return BadInput, f"{name}: {server} broke off its answer ({_line(error)}); {again}"
-        case minio.error.MinioException():
-            return BadInput, f"{name}: the data could not be downloaded ({_line(error)}); {again}"
+        case urllib3.exceptions.HTTPError() | minio.error.MinioException():
+            return BadInput, (
+                f"{name}: the data could not be downloaded ({_line(error)}); {again}, with "
+                "OPENML_SKIP_PARQUET=true from another file"
+            )
         case OSError() if error.errno in _FULL:
             return BadInput, (
                 f"{name}: no room for it in {data_directory()} ({error.strerror}): make room, or "
@@ -437,6 +497,7 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
 
 
 def _line(error: object) -> str:
-    """The text of an error in one line of at most 160 characters."""
-    text = " ".join(str(error).split())
+    """A text in one line of at most 160 characters, without what a terminal would act on."""
+    text = "".join(c if c.isprintable() else " " for c in str(error))
+    text = " ".join(text.split())
     return text if len(text) <= 160 else text[:157] + "..."

@@ -18,6 +18,7 @@ import hashlib
 import io
 import pickle
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from target_algorithms import stored
 from target_algorithms.errors import BadInput
-from target_algorithms.preparation import prepare
+from target_algorithms.preparation import alone, prepare
 from target_algorithms.sources import Access, DataSet
 
 INSTALLED = False
@@ -37,6 +38,7 @@ SUBSETS = (2000, 10000)
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 _SUBSET_SEED = 20261
+_LARGEST = 1 << 28  # bytes; the largest file unzips to 47 MB
 _Part = tuple[NDArray[np.uint8], NDArray[np.integer]]
 
 
@@ -240,7 +242,11 @@ def _whole(name: str, access: Access) -> tuple[_Part, _Part, str]:
     except (OSError, stored.Damaged):
         if _folder(name, access) is not None:
             return _parts(name, access)
-        data = stored.read(prepare("vision", name, access))
+        with alone("vision", name, access):
+            try:
+                data = stored.read(file)  # another fetch has made it meanwhile
+            except (OSError, stored.Damaged):
+                data = stored.read(prepare("vision", name, access))
     train, test = (
         (data.numeric[rows], data.labels[rows].astype(np.int64)) for rows in data.rows(0, None)
     )
@@ -292,8 +298,6 @@ def _openml(name: str, access: Access) -> tuple[_Part, _Part]:
 
 def _local(name: str, folder: Path) -> tuple[_Part, _Part]:
     """From the first set of files that is complete in a folder. Raises BadInput if none is."""
-    if not folder.is_dir():
-        raise BadInput(f"no folder {folder}, expected one with files of vision/{name}")
     problems = []
     for files in DATA_SETS[name].files:
         contents = [_content(folder, file, sums) for file, sums in files]
@@ -308,28 +312,39 @@ def _local(name: str, folder: Path) -> tuple[_Part, _Part]:
             return reader([content for content in contents if isinstance(content, bytes)])
         problems.append(missing)
     best = min(problems, key=len)
+    instead = "install the package anew or remove it" if folder == DEBIAN else "leave --local out"
     raise BadInput(
-        f"vision/{name}: {folder} lacks {', '.join(best)}; leave --local out to get it from OpenML"
+        f"vision/{name}: {folder} lacks {', '.join(best)}; {instead} to get it from OpenML"
     )
 
 
 def _content(folder: Path, name: str, sums: frozenset[str]) -> bytes | str:
     """The file with one of the sums, unzipped; if there is none, what is there instead."""
     bare = name.removesuffix(".gz")
-    others = 0
+    instead = "not there"
     for file in sorted(path for path in folder.rglob(f"{bare}*") if path.is_file()):
         if file.name not in (name, bare):
             continue
-        content = file.read_bytes()
-        digest = hashlib.md5(content).hexdigest()
         try:
-            plain = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-        except (OSError, EOFError):
-            plain = content
-        if sums & {digest, hashlib.md5(plain).hexdigest()}:
+            content = file.read_bytes()
+        except OSError as error:
+            instead = str(error.strerror)
+            continue
+        plain = _unzipped(content)
+        if sums & {hashlib.md5(content).hexdigest(), hashlib.md5(plain).hexdigest()}:
             return plain
-        others += 1
-    return f"{others} of that name with another md5 sum" if others else "not there"
+        instead = "the one there has another md5 sum"
+    return instead
+
+
+def _unzipped(content: bytes) -> bytes:
+    """What is zipped, as far as a data set could reach; else the content as it is."""
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        return gzip.GzipFile(fileobj=io.BytesIO(content)).read(_LARGEST)
+    except (OSError, EOFError, zlib.error):
+        return content
 
 
 def _read_idx(contents: Sequence[bytes]) -> tuple[_Part, _Part]:

@@ -254,6 +254,18 @@ def test_an_input_that_is_constant_in_training_is_zero_in_all_rows(shelf: Shelf)
     assert not split.judge_x[:, still].any() and split.judge_x[:, ~still].any(axis=0).all()
 
 
+@pytest.mark.parametrize("scale", [1e-310, 1e160, 1e308])
+def test_values_too_close_or_too_far_apart_for_a_deviation_are_no_input(
+    shelf: Shelf, scale: float
+) -> None:
+    base = table()
+    numeric = base.numeric.copy()
+    numeric[:, 0] = np.linspace(0, 1, len(numeric)) * scale
+    split = load(f"{shelf.put('scale', replace(base, numeric=numeric))}/0")
+    for part in (split.train_x, split.judge_x):
+        assert np.isfinite(part).all() and not part[:, 0].any() and part[:, 1].any()
+
+
 @pytest.mark.parametrize("image", [False, True])
 def test_what_judging_rows_hold_reaches_nothing_that_training_or_its_statistics_hold(
     shelf: Shelf, image: bool
@@ -324,7 +336,8 @@ def test_parts_have_the_types_that_engines_take() -> None:
             r"100,000,000,000 inputs, [\d,.]+ GiB when it is ready for training: this machine has",
         ),
         ({"folds": ((np.arange(200), np.arange(190, 300)),)}, "a row twice, or in training and in"),
-        ({"folds": ((np.arange(200), np.arange(0)),)}, "no training or no test rows"),
+        ({"folds": ((np.arange(200), np.arange(0)),)}, "200 training and 0 test rows: expected"),
+        ({"folds": ((np.arange(9), np.arange(9, 300)),)}, "9 training .* one for each inner fold"),
         ({"folds": ((np.arange(200), np.arange(250, 301)),)}, "rows beyond the 300 of the data"),
         ({"folds": ((np.arange(9), np.arange(9, 300)),) * 101}, "has 101 folds: expected at most"),
         (
@@ -433,14 +446,16 @@ def test_a_stored_file_is_a_safetensors_file_that_says_where_it_comes_from(
     assert found["numeric"] == (150, 4) and found["labels"] == (150,)
     assert found["folds"] == (3, 150) and found["mean"] == (33, 4)
     assert [other.name for other in file.parent.iterdir()] == [file.name]
-    about = stored.read_about(file)
+    about = stored.read(file).about
     assert about.title == "Iris" and "scikit-learn" in about.origin and "CC BY" in about.licence
     assert about.classes == ("setosa", "versicolor", "virginica")
     assert about.sha256 == sources.committed_sha256("sklearn", "iris")
     assert about.sha256 == stored.digest_of(stored.read(file))
 
 
-@pytest.mark.parametrize("damage", ["empty", "text", "huge header", "cut", "a bit", "other format"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "text", "huge header", "cut", "a bit", "other format", "what it says"]
+)
 def test_a_damaged_file_is_noticed_and_prepared_again_if_a_package_brings_the_data(
     shelf: Shelf, own_directory: Path, damage: str
 ) -> None:
@@ -455,7 +470,9 @@ def test_a_damaged_file_is_noticed_and_prepared_again_if_a_package_brings_the_da
             case "a bit":
                 return content[:-99] + bytes([content[-99] ^ 4]) + content[-98:]
             case "other format":
-                return content.replace(b'\\"format\\": 2', b'\\"format\\": 1')
+                return content.replace(b'\\"format\\": 3', b'\\"format\\": 2')
+            case "what it says":
+                return content.replace(b'\\"channels\\": 0', b'\\"channels\\": 1')
         return {"empty": b"", "text": b"x" * 100, "huge header": b"\xff" * 8}[damage]
 
     assert damaged(content) != content
@@ -521,6 +538,20 @@ def test_the_data_directory_is_in_the_users_cache(
     assert instances.data_directory() == tmp_path / "sparse-aclib"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert instances.data_directory() == Path.home() / ".cache" / "sparse-aclib"
+
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(stored.Path, "home", nowhere)
+    with pytest.raises(BadInput, match="no home directory: set SPARSE_ACLIB_DATA"):
+        load("sklearn/iris/0")
+
+
+def test_a_file_that_cannot_be_read_is_named_with_what_helps(own_directory: Path) -> None:
+    file = own_directory / "openml" / "31.safetensors"
+    file.mkdir(parents=True)
+    with pytest.raises(BadInput, match="make it readable, or remove it and .* fetch openml/31'"):
+        load("openml/31/0")
 
 
 # Sources -----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Fetching: openml-python for real against a server on the loopback address, well and ill."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -102,7 +103,7 @@ def test_a_task_is_stored_with_its_official_folds_and_where_it_comes_from(openml
         for kind, rows in (("TRAIN", split.train_rows), ("TEST", split.judge_rows)):
             official = [int(line.split(",")[1]) for line in genuine if _is(line, kind, fold)]
             assert sorted(official) == rows.tolist()
-    about = stored.read_about(stored.path("openml", "59"))
+    about = stored.read(stored.path("openml", "59")).about
     assert about.title == "iris" and about.licence == "Public"
     assert "task 59" in about.origin and openml.address in about.origin
     assert about.classes == ("Iris-setosa", "Iris-versicolor", "Iris-virginica")
@@ -210,7 +211,7 @@ def test_arff_and_parquet_hold_the_same_data(openml: Server) -> None:
     openml.files |= documents.published(74, 174, "chess", frame, "class", parquet=True)
     openml.files["bucket/174"] = buffer.getvalue()
     get(openml, "openml/74")
-    sums = {stored.read_about(stored.path("openml", name)).sha256 for name in ("71", "72", "74")}
+    sums = {stored.read(stored.path("openml", name)).about.sha256 for name in ("71", "72", "74")}
     assert len(sums) == 1
 
 
@@ -250,7 +251,7 @@ def test_what_is_there_and_whole_is_left_alone_and_what_is_damaged_is_fetched_ag
     assert asked(openml) == [] and file.stat().st_mtime_ns == written
     file.write_bytes(whole[:-77] + b"!" + whole[-76:])
     (damaged,) = entries()
-    assert damaged.about is not None  # its header is whole: only a look at the content tells
+    assert damaged.about is None
     with pytest.raises(BadInput, match="damaged"):
         load(f"{IRIS}/0")
     get(openml, IRIS)
@@ -346,6 +347,66 @@ def test_a_slow_server_is_waited_for_and_a_silent_one_is_not(openml: Server) -> 
     assert "is silent" in line and time.monotonic() - start < 2
 
 
+def test_a_silent_bucket_of_parquet_files_is_not_waited_for_either(openml: Server) -> None:
+    frame = documents.kr_vs_kp().iloc[::40].reset_index(drop=True)
+    openml.files |= documents.published(3, 3, "kr-vs-kp", frame, "class", parquet=True)
+    openml.faults["bucket/3"] = server.slow(30)
+    start = time.monotonic()
+    get(openml, "openml/3", patience=0.3)  # from the ARFF file
+    assert time.monotonic() - start < 10 and "/arff/3" in asked(openml)
+
+
+def test_an_answer_that_does_not_fit_into_the_memory_is_broken_off(
+    openml: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from target_algorithms.sources import openml as source
+
+    bomb = gzip.compress(b"%" * 10_000_000)
+
+    def explode(handler: server.Handler, content: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(bomb)))
+        handler.end_headers()
+        handler.wfile.write(bomb)
+
+    monkeypatch.setattr(source, "_ROOM", 5_000_000)
+    monkeypatch.setattr(source, "memory", lambda: 0)
+    openml.faults["splits/59"] = explode
+    line = problem(IRIS, Access(server=openml.address, retries=1))
+    assert "is larger than 5 MB" in line and "expected a smaller one" in line
+
+
+@pytest.mark.parametrize("address", ["x", "ftp://x", "http://", "http://[::1", "http://h:99999"])
+def test_an_address_that_is_none_is_named_once(address: str) -> None:
+    outcomes = fetch([IRIS, ANNEAL], Access(server=address, retries=1))
+    assert "the OpenML server is " in str(outcomes[0].problem)
+    assert outcomes[1].problem == f"{ANNEAL}: not tried"
+
+
+def test_settings_of_openml_python_that_it_cannot_read_are_one_line(tmp_path: Path) -> None:
+    settings = tmp_path / "config" / "openml" / "config"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("connection_n_retries = many\n")
+    done = sparse_aclib("fetch", IRIS, XDG_CONFIG_HOME=str(tmp_path / "config"))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "openml-python does not start (ValueError" in done.stderr and "config" in done.stderr
+
+
+def test_what_a_server_says_cannot_act_on_a_terminal(openml: Server) -> None:
+    described = openml.files["data/61"].replace(b"<oml:name>iris", b"<oml:name>ir\xc2\x9b2Jis\nx")
+    openml.files["data/61"] = described
+    get(openml, IRIS)
+    assert stored.read(stored.path("openml", "59")).about.title == "ir 2Jis x"
+
+
+def test_splits_that_the_server_fails_to_give_are_its_fault_and_not_the_task_s(
+    openml: Server,
+) -> None:
+    openml.faults["splits/59"] = server.status(500)
+    assert "a page of an error" in problem(IRIS, Access(server=openml.address, retries=1))
+
+
 def test_a_request_that_fails_is_made_again(openml: Server) -> None:
     openml.faults["arff/61"] = [server.truncated]
     (outcome,) = fetch([IRIS], Access(server=openml.address, retries=2))
@@ -415,10 +476,12 @@ def test_damaged_data_in_a_cache_are_noticed_and_downloaded_on_request(
     get(openml, IRIS, cache=cache, refresh=True)
 
 
-def test_a_folder_that_is_no_cache_is_named(openml: Server, tmp_path: Path) -> None:
-    access = Access(server=openml.address, cache=tmp_path / "none")
+def test_a_folder_that_is_not_there_is_named_once(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no folder .*none, expected an openml cache"):
-        preparation.prepare("openml", "59", access)
+        Access(cache=tmp_path / "none")
+    done = sparse_aclib("fetch", "vision", "--local", str(tmp_path / "none"))
+    assert done.returncode == 2 and done.stderr.count("error") == 1
+    assert "none, expected one with files of vision data sets" in done.stderr
 
 
 # A key -------------------------------------------------------------------------------------------
@@ -438,6 +501,24 @@ def test_a_key_goes_to_the_server_and_into_no_file_and_no_message(
     assert KEY not in " ".join(lines) and KEY not in repr(access)
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or KEY.encode() not in file.read_bytes()
+
+
+def test_a_key_goes_to_the_servers_hosts_only(openml: Server) -> None:
+    """Who publishes a data set says where its file lies."""
+    from target_algorithms.sources.openml import _same_owner
+
+    home = "https://www.openml.org/api/v1/xml"
+    assert _same_owner("https://www.openml.org/x", home)
+    assert _same_owner("https://api.openml.org/x", home)
+    assert not _same_owner("https://notopenml.org/x", home)
+    assert not _same_owner("https://openml.org.example.com/x", home)
+    elsewhere = openml.base.replace("127.0.0.1", "localhost").encode()
+    address = documents.BASE.encode()
+    described = openml.files["data/61"]
+    openml.files["data/61"] = described.replace(address + b"/arff", elsewhere + b"/arff")
+    get(openml, IRIS, api_key=KEY)
+    assert all((KEY in line) == ("/arff/61" not in line) for line in openml.asked)
+    assert "GET /arff/61" in openml.asked
 
 
 # Tasks that cannot be used -----------------------------------------------------------------------
@@ -473,6 +554,10 @@ def test_a_task_whose_data_have_one_class_or_a_row_without_one_is_refused(openml
     frame = pd.DataFrame({"x": np.arange(40.0), "y": pd.Categorical(["a"] * 40)})
     openml.files |= documents.published(81, 181, "one", frame, "y")
     assert "has 1 class" in problem("openml/81", Access(server=openml.address, retries=1))
+    frame = pd.DataFrame({"x": np.arange(8.0), "y": pd.Categorical([*"ab" * 4])})
+    openml.files |= documents.published(83, 183, "few", frame, "y")
+    line = problem("openml/83", Access(server=openml.address, retries=1))
+    assert "fold 0 has 7 training and 1 test rows: expected at least 10" in line
     frame = pd.DataFrame({"x": np.arange(40.0), "y": pd.Categorical([None, *"ab" * 19, "a"])})
     openml.files |= documents.published(82, 182, "none", frame, "y")
     assert "1 rows without a class" in problem(
@@ -519,7 +604,11 @@ def _process(variables: dict[str, str]) -> dict[str, object]:
 
 def test_sets_and_instances_are_named_alike() -> None:
     assert named(["sklearn/digits/0/3", "digits", "scenarios/digits/"]) == ("sklearn/digits",)
+    assert named(["digits/rigl", "./scenarios/digits/rigl/", str(ROOT / "scenarios/digits")]) == (
+        "sklearn/digits",
+    )
     assert named(["openml/31/0", "openml/31", "openml/3/1/2"]) == ("openml/31", "openml/3")
+    assert named(["vision/mnist"]) == ("vision/mnist",)
     for word, message in (
         ("nosuch", "no instance set 'nosuch', expected one of .*digits.*, or an instance such as"),
         ("openml/x", "unknown data set 'x' of source 'openml': expected the number of a task"),
@@ -543,6 +632,23 @@ def test_the_command_fetches_lists_and_ends_with_one_line_for_each_problem(openm
     assert "BSD-3-Clause" in listed and "'sparse-aclib fetch digits' gets the others" in listed
     nothing = sparse_aclib("fetch")
     assert nothing.returncode == 2 and "nothing to fetch, expected sets" in nothing.stderr
+
+
+def test_what_is_there_is_there_in_a_directory_that_cannot_be_written(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch(["sklearn/wine"], Access())
+    monkeypatch.setattr(preparation.Path, "mkdir", lambda *a, **k: os.mkdir("/proc/none"))
+    wine, iris = fetch(["sklearn/wine", "sklearn/iris"], Access())
+    assert wine.state == "here"
+    assert "cannot write in" in str(iris.problem) and "SPARSE_ACLIB_DATA" in str(iris.problem)
+
+
+def test_names_of_directories_are_no_markup(tmp_path: Path) -> None:
+    strange = str(tmp_path / "data [/b] [red]")
+    for words in (("fetch", "sklearn/iris"), ("fetch", "--list")):
+        done = sparse_aclib(*words, SPARSE_ACLIB_DATA=strange)
+        assert done.returncode == 0 and strange in done.stdout, done.stderr
 
 
 def test_without_openml_python_one_line_says_how_to_install_it(
@@ -578,21 +684,36 @@ def test_two_fetches_at_once_download_once_and_trials_go_on_meanwhile(openml: Se
 def test_a_fetch_that_is_killed_leaves_no_part_and_the_next_one_ends_it(
     openml: Server, data: Path
 ) -> None:
+    assert _ended_by(signal.SIGKILL, openml) == (-signal.SIGKILL, "")
+    assert list(data.rglob("work-*")) and not (data / "openml").exists()
+    (data / "openml").mkdir()
+    (data / "openml" / ".2867-abcdefgh").touch()  # of one that was killed while storing
+    asked(openml)
+    get(openml, ANNEAL)
+    assert asked(openml) == ["/arff/2"]
+    assert tree(data).keys() == {"openml/2867.safetensors"}
+
+
+def test_ctrl_c_leaves_what_is_complete_and_says_how_to_go_on(openml: Server, data: Path) -> None:
+    status, last = _ended_by(signal.SIGINT, openml)
+    assert (status, last) == (130, "sparse-aclib: interrupted; the same command goes on")
+    kept = {Path(name).name for name in tree(data)}
+    assert kept == {"task.xml", "datasplits.arff", "description.xml", "features.xml"}
+
+
+def _ended_by(number: int, openml: Server) -> tuple[int, str]:
+    """Status and last line of a fetch of anneal that gets a signal while it downloads the data."""
     openml.faults["arff/2"] = [server.slow(30)]
     words = _command("fetch", ANNEAL, "--openml-server", openml.base)
-    settings = _process({}) | {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    settings = _process({}) | {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
     for name in ("capture_output", "timeout"):
         del settings[name]
     process = subprocess.Popen(words, **settings)  # type: ignore[call-overload]
     while "GET /arff/2" not in openml.asked:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert list(data.rglob("work-*")) and not (data / "openml").exists()
-    asked(openml)
-    get(openml, ANNEAL)
-    assert asked(openml) == ["/arff/2"]
-    assert tree(data).keys() == {"openml/2867.safetensors"}
+    process.send_signal(number)
+    lines = process.communicate(timeout=20)[1].splitlines()
+    return process.returncode, lines[-1] if lines else ""
 
 
 def test_a_full_disk_leaves_what_was_there_and_says_what_to_do(openml: Server, data: Path) -> None:
@@ -611,6 +732,7 @@ def test_a_full_disk_leaves_what_was_there_and_says_what_to_do(openml: Server, d
         )
         (line,) = done.stdout.splitlines()
         assert "make room" in line and ANNEAL.split("/")[1] in line, done.stderr
+        assert not list(data.rglob("*.part"))
         after = {name: sum_ for name, sum_ in tree(data).items() if name[:9] != "downloads"}
         assert after == before
     get(openml, ANNEAL)

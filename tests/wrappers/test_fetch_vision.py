@@ -1,10 +1,12 @@
 """Image sets: files known by their sums, OpenML's rows, subsets; small ones stand for the real."""
 
+import fcntl
 import gzip
 import hashlib
 import os
 import pickle
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +18,9 @@ from target_algorithms import stored
 from target_algorithms.errors import BadInput
 from target_algorithms.instances import features, load, prepare
 from target_algorithms.sources import Access, known, vision
-from tests.openml import documents
+from tests.openml import documents, server
 from tests.openml.server import Server
+from wrappers.fetch import fetch
 from wrappers.space import ROOT
 
 TRAIN, TEST = (30, 20, 25), (6, 4, 5)
@@ -158,7 +161,7 @@ def test_published_files_are_used_as_they_are_wherever_they_lie_below_the_folder
     write(tmp_path / "local" / "another set", others)  # the same names, other sums
     write(tmp_path / "local" / "z" / "the set", files)
     file = prepare("vision", name, Access(local=tmp_path / "local"))
-    assert str(tmp_path / "local") in stored.read_about(file).origin
+    assert str(tmp_path / "local") in stored.read(file).about.origin
     check(name, parts)
 
 
@@ -190,11 +193,29 @@ def test_files_with_another_sum_or_missing_ones_are_named_and_nothing_is_stored(
     with pytest.raises(BadInput) as error:
         prepare("vision", "grey", Access(local=write(tmp_path / "local", files)))
     line = str(error.value)
-    assert "train-labels-idx1-ubyte.gz (1 of that name with another md5 sum)" in line
+    assert "train-labels-idx1-ubyte.gz (the one there has another md5 sum)" in line
     assert "t10k-labels-idx1-ubyte.gz (not there)" in line and "\n" not in line
     assert "train-images" not in line and not (tmp_path / "data").exists()
-    with pytest.raises(BadInput, match="no folder .*nowhere"):
-        prepare("vision", "grey", Access(local=tmp_path / "nowhere"))
+
+
+def test_a_damaged_file_of_debian_s_package_is_named_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vision, "DEBIAN", tmp_path)
+    (outcome,) = fetch(["vision/fashion_mnist"], Access())
+    assert "install the package anew or remove it" in str(outcome.problem)
+
+
+def test_no_damage_to_a_zipped_file_is_more_than_a_wrong_sum() -> None:
+    whole = gzip.compress(bytes(range(256)) * 40, mtime=0)
+    for place in range(2, len(whole)):
+        vision._unzipped(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        vision._unzipped(whole[:place])
+
+
+def test_a_zip_bomb_is_unzipped_so_far_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vision, "_LARGEST", 1000)
+    assert len(vision._unzipped(gzip.compress(bytes(10**6)))) == 1000
 
 
 class Bomb:
@@ -264,7 +285,7 @@ def published(name: str, *, channels_last: bool = False, parquet: bool = False) 
 def test_a_data_set_of_openml_is_split_as_published(name: str, parquet: bool) -> None:
     with Server(published(name, parquet=parquet)) as openml:
         file = prepare("vision", name, Access(server=openml.address, retries=1))
-    about = stored.read_about(file)
+    about = stored.read(file).about
     assert about.origin == f"OpenML data {vision.DATA_SETS[name].data_id}"
     assert about.channels == SHAPES[name][0] and about.classes == ("0", "1", "2")
     check(name, images(name))
@@ -295,6 +316,24 @@ def test_images_of_another_size_and_values_that_are_no_bytes_are_refused(
 # Subsets -----------------------------------------------------------------------------------------
 
 
+def test_the_whole_that_a_subset_is_drawn_from_is_locked_while_it_is_downloaded() -> None:
+    """Or fetches of two subsets at once would remove each other's downloads."""
+    lock = stored.downloads("vision", "grey").with_name("vision-grey.lock")
+    states = []
+
+    def look(handler: server.Handler, content: bytes) -> None:
+        with open(lock, "w") as file, suppress(BlockingIOError):
+            states.append("locked")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            states.append("free")
+        handler.reply(200, content)
+
+    with Server(published("grey"), {"arff/900": look}) as openml:
+        (outcome,) = fetch(["vision/grey_30"], Access(server=openml.address, retries=1))
+    assert outcome.problem is None and states == ["locked"]
+    assert stored.path("vision", "grey").exists()
+
+
 def test_a_subset_is_balanced_seeded_and_part_of_the_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,7 +346,7 @@ def test_a_subset_is_balanced_seeded_and_part_of_the_parts(
     split = load("vision/grey_30/0")
     assert np.bincount(split.train_y).tolist() == [10, 10, 10]
     assert np.bincount(split.judge_y).tolist() == list(TEST)  # all there are, where that is fewer
-    about = stored.read_about(stored.path("vision", "grey_30"))
+    about = stored.read(stored.path("vision", "grey_30")).about
     assert about.title == "grey, 30 training images"
     pixels = stored.read(stored.path("vision", "grey_30")).numeric
     for rows, part in ((split.train_rows, parts[0]), (split.judge_rows, parts[2])):
