@@ -392,7 +392,7 @@ def _guarded(name: str, server: str, access: Access) -> Iterator[None]:
                     f"{name}: an answer of {server} is larger than {most / 1e6:,.0f} MB, a quarter "
                     "of the memory here: expected a smaller one"
                 )
-        answer._content = bytes(content)
+        answer._content = bytes(content)  # where its `content` looks first
         return answer
 
     # Parquet files are not asked for through requests.
@@ -421,10 +421,16 @@ def _guarded(name: str, server: str, access: Access) -> Iterator[None]:
 
 
 def _same_owner(url: str, server: str) -> bool:
-    """Whether an address is on the server's host, or one of its domain: api.openml.org."""
-    host, home = (urlsplit(address).hostname or "" for address in (url, server))
-    home = home.removeprefix("www.")
-    return host == home or host.endswith(f".{home}")
+    """Whether an address is on the server's host, or one of its domain: api.openml.org.
+
+    It is taken apart as requests takes it apart: others see another host in some addresses.
+    """
+    from urllib3.util import parse_url
+
+    asked, home = parse_url(url), parse_url(server)
+    host, domain = asked.host or "", (home.host or "").removeprefix("www.")
+    safe = asked.scheme in ("https", home.scheme)
+    return safe and (host == domain or host.endswith(f".{domain}"))
 
 
 @contextmanager

@@ -512,6 +512,8 @@ def test_a_key_goes_to_the_servers_hosts_only(openml: Server) -> None:
     assert _same_owner("https://api.openml.org/x", home)
     assert not _same_owner("https://notopenml.org/x", home)
     assert not _same_owner("https://openml.org.example.com/x", home)
+    assert not _same_owner("https://example.com\\@www.openml.org/x", home)
+    assert not _same_owner("http://www.openml.org/x", home)
     elsewhere = openml.base.replace("127.0.0.1", "localhost").encode()
     address = documents.BASE.encode()
     described = openml.files["data/61"]
