@@ -270,7 +270,7 @@ def session(name: str, access: Access) -> Iterator[Session]:
     except Exception as error:  # it reads its settings when it is imported
         raise Unreachable(
             f"{name}: openml-python does not start ({type(error).__name__}: {_line(error)}): look "
-            "at its settings, in OPENML_CACHE_DIR and the file ~/.config/openml/config"
+            "at its settings, HOME, OPENML_CACHE_DIR and the file ~/.config/openml/config"
         ) from None
     config = openml.config
     before = {key: getattr(config, key) for key in ("server", "apikey", "_root_cache_directory")}
