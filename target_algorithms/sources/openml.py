@@ -352,14 +352,17 @@ class _Cache:
 
 @contextmanager
 def _watched(folder: Path, step: str, access: Access) -> Iterator[None]:
-    """Reports a step, twice a second with the megabytes that have come to a folder meanwhile."""
+    """Reports a step, and how many megabytes have come to a folder whenever they are more."""
     done = threading.Event()
 
     def look() -> None:
+        seen = 0
         while not done.wait(0.5):
             with suppress(OSError):  # a file that was renamed between listing and looking
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-                access.report(f"{step}, {size / 1e6:.1f} MB")
+                if size > seen:
+                    access.report(f"{step}, {size / 1e6:.1f} MB")
+                seen = size
 
     access.report(step)
     watcher = threading.Thread(target=look, daemon=True)
@@ -392,6 +395,8 @@ def _guarded(name: str, server: str, access: Access) -> Iterator[None]:
                     f"{name}: an answer of {server} is larger than {most / 1e6:,.0f} MB, a quarter "
                     "of the memory here: expected a smaller one"
                 )
+            if len(content) > 1 << 20:
+                access.report(f"{name}: downloading, {len(content) / 1e6:.1f} MB")
         answer._content = bytes(content)  # where its `content` looks first
         return answer
 

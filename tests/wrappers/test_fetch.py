@@ -347,6 +347,13 @@ def test_a_slow_server_is_waited_for_and_a_silent_one_is_not(openml: Server) -> 
     assert "is silent" in line and time.monotonic() - start < 2
 
 
+def test_what_has_come_of_a_large_answer_is_reported(openml: Server) -> None:
+    steps: list[str] = []
+    openml.files["splits/59"] += (b"\n" + b"%" * 99) * 30_000
+    get(openml, IRIS, report=steps.append)
+    assert f"{IRIS}: downloading, 2.1 MB" in steps and f"{IRIS}: downloading the splits" in steps
+
+
 def test_a_silent_bucket_of_parquet_files_is_not_waited_for_either(openml: Server) -> None:
     frame = documents.kr_vs_kp().iloc[::40].reset_index(drop=True)
     openml.files |= documents.published(3, 3, "kr-vs-kp", frame, "class", parquet=True)
