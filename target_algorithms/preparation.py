@@ -89,7 +89,7 @@ def alone(source: str, dataset: str, access: Access) -> Iterator[None]:
     place = downloads(source, dataset)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(place.with_name(f"{place.name}.lock"), "w")
+        lock = open(place.with_name(f"{place.name}.lock"), "a")
     except OSError as error:
         raise BadInput(
             f"cannot write in {data_directory()} ({error.strerror}): set SPARSE_ACLIB_DATA to a "

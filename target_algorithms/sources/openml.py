@@ -270,7 +270,7 @@ def session(name: str, access: Access) -> Iterator[Session]:
     except Exception as error:  # it reads its settings when it is imported
         raise Unreachable(
             f"{name}: openml-python does not start ({type(error).__name__}: {_line(error)}): look "
-            "at its settings, in OPENML_CACHE_DIR and the file ~/.config/openml/config"
+            "at its settings, HOME, OPENML_CACHE_DIR and the file ~/.config/openml/config"
         ) from None
     config = openml.config
     before = {key: getattr(config, key) for key in ("server", "apikey", "_root_cache_directory")}
@@ -352,14 +352,17 @@ class _Cache:
 
 @contextmanager
 def _watched(folder: Path, step: str, access: Access) -> Iterator[None]:
-    """Reports a step, twice a second with the megabytes that have come to a folder meanwhile."""
+    """Reports a step, and how many megabytes have come to a folder whenever they are more."""
     done = threading.Event()
 
     def look() -> None:
+        seen = 0
         while not done.wait(0.5):
             with suppress(OSError):  # a file that was renamed between listing and looking
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-                access.report(f"{step}, {size / 1e6:.1f} MB")
+                if size > seen:
+                    access.report(f"{step}, {size / 1e6:.1f} MB")
+                seen = size
 
     access.report(step)
     watcher = threading.Thread(target=look, daemon=True)
@@ -392,7 +395,9 @@ def _guarded(name: str, server: str, access: Access) -> Iterator[None]:
                     f"{name}: an answer of {server} is larger than {most / 1e6:,.0f} MB, a quarter "
                     "of the memory here: expected a smaller one"
                 )
-        answer._content = bytes(content)
+            if len(content) > 1 << 20:
+                access.report(f"{name}: downloading, {len(content) / 1e6:.1f} MB")
+        answer._content = bytes(content)  # where its `content` looks first
         return answer
 
     # Parquet files are not asked for through requests.
@@ -421,10 +426,16 @@ def _guarded(name: str, server: str, access: Access) -> Iterator[None]:
 
 
 def _same_owner(url: str, server: str) -> bool:
-    """Whether an address is on the server's host, or one of its domain: api.openml.org."""
-    host, home = (urlsplit(address).hostname or "" for address in (url, server))
-    home = home.removeprefix("www.")
-    return host == home or host.endswith(f".{home}")
+    """Whether an address is on the server's host, or one of its domain: api.openml.org.
+
+    It is taken apart as requests takes it apart: others see another host in some addresses.
+    """
+    from urllib3.util import parse_url
+
+    asked, home = parse_url(url), parse_url(server)
+    host, domain = asked.host or "", (home.host or "").removeprefix("www.")
+    safe = asked.scheme in ("https", home.scheme)
+    return safe and (host == domain or host.endswith(f".{domain}"))
 
 
 @contextmanager

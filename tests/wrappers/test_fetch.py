@@ -347,6 +347,13 @@ def test_a_slow_server_is_waited_for_and_a_silent_one_is_not(openml: Server) -> 
     assert "is silent" in line and time.monotonic() - start < 2
 
 
+def test_what_has_come_of_a_large_answer_is_reported(openml: Server) -> None:
+    steps: list[str] = []
+    openml.files["splits/59"] += (b"\n" + b"%" * 99) * 30_000
+    get(openml, IRIS, report=steps.append)
+    assert f"{IRIS}: downloading, 2.1 MB" in steps and f"{IRIS}: downloading the splits" in steps
+
+
 def test_a_silent_bucket_of_parquet_files_is_not_waited_for_either(openml: Server) -> None:
     frame = documents.kr_vs_kp().iloc[::40].reset_index(drop=True)
     openml.files |= documents.published(3, 3, "kr-vs-kp", frame, "class", parquet=True)
@@ -512,6 +519,8 @@ def test_a_key_goes_to_the_servers_hosts_only(openml: Server) -> None:
     assert _same_owner("https://api.openml.org/x", home)
     assert not _same_owner("https://notopenml.org/x", home)
     assert not _same_owner("https://openml.org.example.com/x", home)
+    assert not _same_owner("https://example.com\\@www.openml.org/x", home)
+    assert not _same_owner("http://www.openml.org/x", home)
     elsewhere = openml.base.replace("127.0.0.1", "localhost").encode()
     address = documents.BASE.encode()
     described = openml.files["data/61"]
