@@ -7,7 +7,7 @@ usage() {
     cat <<'HELP'
 Usage: ./run_all.sh [COMMAND]
 
-  (nothing)      set up, then the main job: set, rigl and meta configured on digits by every
+  (nothing)      set up, then the main job: every variant configured on digits by every
                  configurator, validated, analysed; ends with the report's path (about 15 minutes
                  on 2 cores). Interrupted, the same command goes on.
   --full [SET...]

@@ -76,7 +76,7 @@ class Topology:
     """Share of the past in `magnitude_ema`, in [0, 1); a new weight starts at its first |w|."""
     drop_threshold: float = 1e-3
     """First threshold of `threshold`, > 0; halved after an update that dropped more than 1.1 times
-    the share wanted of all weights, doubled after one below 0.9 times."""
+    the share wanted of all active weights, doubled after one below 0.9 times."""
     drop_scope: Literal["layer", "global"] = "layer"
     """Is the share dropped in every layer, or of all layers together (at least one weight of each
     stays)? The sign rules are by layer, the threshold is global."""
@@ -174,7 +174,8 @@ class Topology:
     """Periods of `cyclic`, >= 1."""
     importance_share: float = 0.0
     """Share of the hidden neurons that lose all incoming weights for good, those of the smallest
-    sum of incoming |w|, in [0, 1); 0 is off. What is lost is not grown elsewhere."""
+    sum of incoming |w|, in [0, 1); 0 is off. What is lost is not grown elsewhere, but for what a
+    density path still asks for."""
     importance_start: float = 0.4
     """Share of the training budget before which importance pruning rests."""
     importance_interval: int = 10

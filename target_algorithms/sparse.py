@@ -377,7 +377,7 @@ class ChunkedGradients:
     def __init__(
         self, inputs: Sequence[NDArray[np.float32]], deltas: Sequence[NDArray[np.float32]]
     ) -> None:
-        """inputs, deltas: of every layer, (neurons, padded batch)."""
+        """inputs, deltas: of every layer, (neurons, padded batch), in memory by `_aligned`."""
         self._inputs, self._deltas = inputs, deltas
 
     def at(self, layer: int, positions: Positions) -> NDArray[np.float32]:

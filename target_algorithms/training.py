@@ -35,7 +35,7 @@ from target_algorithms.networks import (
     scaled_widths,
     weight_scale,
 )
-from target_algorithms.settings import Recipe, Topology
+from target_algorithms.settings import InitMask, Recipe, Topology
 from target_algorithms.topology import (
     Positions,
     density_at,
@@ -435,7 +435,7 @@ class _Run:
 
         Charged to the budget: the rows of the batch as samples, the passes as FLOPs.
         """
-        from target_algorithms import saliency
+        from target_algorithms.saliency import passes
 
         network, rule = self.network, self.topology.init_mask
         everything = [np.arange(size, dtype=np.int64) for size in network.sizes]
@@ -445,13 +445,35 @@ class _Run:
         setup = replace(empty, active=everything, values=dense, budget=self.total)
         if self.start < len(network.layers):
             layer_counts(network.shapes, self.start, 1.0)  # raises BadInput
-        scores = saliency.scores(rule, engine_factory, setup, rows, keep=self.start)
+        scores = self._saliencies(rule, engine_factory, setup, rows)
         keep = keep_globally(scores, self.start)
         active = [np.flatnonzero(mask).astype(np.int64) for mask in keep]
         values = [drawn[positions] for drawn, positions in zip(dense, active, strict=True)]
         self.samples += 0 if rule == "synflow" else len(rows)
-        self.flops += saliency.passes(rule, len(rows)) * forward_flops(network, network.sizes)
+        self.flops += passes(rule, len(rows)) * forward_flops(network, network.sizes)
         return active, values
+
+    def _saliencies(
+        self,
+        rule: InitMask,
+        engine_factory: EngineFactory,
+        setup: Setup,
+        rows: NDArray[np.int64],
+    ) -> list[NDArray[np.float32]]:
+        """A score for every weight; raises BadInput where they are not numbers."""
+        from target_algorithms.saliency import scores
+
+        found: list[NDArray[np.float32]] | None
+        try:
+            found = scores(rule, engine_factory, setup, rows, keep=self.start)
+        except Diverged:
+            found = None
+        if found is None or not all(np.isfinite(layer).all() for layer in found):
+            raise BadInput(
+                f"init_mask = {rule} finds gradients that are not finite: expected features of a "
+                "moderate size"
+            )
+        return found
 
     # Loop ----------------------------------------------------------------------------------------
 

@@ -215,7 +215,8 @@ def _options(variant: str, topology: Topology, given: Mapping[str, object]) -> O
 def _integer(given: Mapping[str, object], name: str, least: int) -> int:
     value = given.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise BadInput(f"{name} is {value!r}: expected a whole number of at least {least}")
+        found = repr(value) if name in given else "missing"
+        raise BadInput(f"{name} is {found}: expected a whole number of at least {least}")
     return value
 
 

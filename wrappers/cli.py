@@ -174,15 +174,13 @@ def benchmark(
     sets: Annotated[
         list[str] | None, typer.Argument(help="Instance sets; all if left out.")
     ] = None,
-    variants: Annotated[str, typer.Option(help="Comma-separated; 'all'.")] = "set,rigl,meta",
+    variants: Annotated[str, typer.Option(help="Comma-separated; 'all'.")] = "all",
     trials: Annotated[int, typer.Option(min=1, help="Budget of every run.")] = 100,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of every configurator.")] = 3,
     validation_seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of validation.")] = 10,
     workers: WorkersOption = CORES,
     results: ResultsOption = RESULTS,
-    full: Annotated[
-        bool, typer.Option("--full", help="Every variant, with each scenario's own budget.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Each scenario's own budget.")] = False,
 ) -> None:
     """Run, validate and analyse a whole benchmark: every variant with every configurator.
 
@@ -194,7 +192,7 @@ def benchmark(
 
     path = Benchmark(
         sets=tuple(sets or ()),
-        variants=None if full or variants == "all" else tuple(variants.split(",")),
+        variants=None if variants == "all" else tuple(variants.split(",")),
         trials=None if full else trials,
         seeds=seeds,
         validation_seeds=validation_seeds,

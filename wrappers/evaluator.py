@@ -1,5 +1,6 @@
 """Where every trial is evaluated: a pool of warm workers behind `submit(request) -> Future`."""
 
+import functools
 import json
 import os
 import queue
@@ -59,11 +60,21 @@ def request(
     }
 
 
+@functools.cache
+def _warn_of_slow_trials(reason: str) -> None:
+    print(
+        f"sparse-aclib: trials use the masked engine, many times as slow as the truly sparse one: "
+        f"{reason}",
+        file=sys.stderr,
+    )
+
+
 class Worker:
     """One worker process (`wrappers.worker`), started anew when it dies."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._lost: str | None = None  # why there is no truly sparse engine here
 
     def _pipes(self) -> tuple[IO[str], IO[str]]:
         if self._process is None or self._process.poll() is not None:
@@ -86,16 +97,21 @@ class Worker:
     def start(self) -> None:
         """Load the libraries now; a worker not started by hand starts with its first trial."""
         _, answers = self._pipes()
-        if not answers.readline():
+        line = answers.readline()
+        if not line:
             raise BadInput(
                 "the worker process ended while it was loading its libraries (its messages are "
                 "above); try './run_all.sh setup'"
             )
+        self._lost = json.loads(line)["lost"]
 
     def run(self, request: Mapping[str, Any]) -> Result:
         """Evaluate one trial; a worker that dies costs this trial, not the run."""
         if self._process is None or self._process.poll() is not None:
             self.start()
+        options = request["options"]
+        if self._lost and "hidden" in options and options.get("engine", "auto") == "auto":
+            _warn_of_slow_trials(self._lost)
         requests, answers = self._pipes()
         try:
             print(json.dumps(request), file=requests, flush=True)

@@ -30,7 +30,7 @@ def scenario_of(run: Path) -> Scenario:
         if recorded["hashes"].get(key) != value:
             raise BadInput(
                 f"{run}: made with another version of {key} than this checkout has; new trials "
-                "would not belong to it"
+                "would not belong to it; make it anew in another --results folder"
             )
     return scenario
 

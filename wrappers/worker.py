@@ -210,11 +210,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
 
     import target_algorithms.trial
+    from target_algorithms import compiled
 
     target_algorithms.trial.warm_up("sparse")
     gc.collect()
     gc.freeze()  # the children share these pages as long as nobody writes to them
-    print(json.dumps({"ready": os.getpid()}), file=answers)
+    print(json.dumps({"ready": os.getpid(), "lost": compiled.available()}), file=answers)
     for line in sys.stdin:
         print(json.dumps(run_limited(json.loads(line), parent=0)), file=answers)
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -412,27 +411,6 @@ def test_features_of_the_data_set_count_what_is_there_and_what_is_not(shelf: She
 
 
 # Files -------------------------------------------------------------------------------------------
-
-
-def test_a_large_table_is_ready_in_milliseconds(shelf: Shelf) -> None:
-    """The size of connect-4, the largest table of the sets: 67,557 rows, 126 inputs."""
-    rng = np.random.default_rng(0)
-    nominal = rng.integers(0, 3, (67_557, 42))
-    train = np.arange(60_801)
-    data = table(
-        numeric=np.zeros((67_557, 0)),
-        nominal=nominal,
-        labels=rng.integers(0, 3, 67_557),
-        folds=((train, np.arange(60_801, 67_557)),),
-    )
-    name = shelf.put("large", data)
-    times = []
-    for _ in range(25):  # of processor time: others may share the core
-        start = time.process_time()
-        split = load(f"{name}/0")
-        times.append(time.process_time() - start)
-    assert split.train_x.shape == (60_801, 126)
-    assert min(times) < 0.02
 
 
 def test_a_trial_s_reading_imports_numpy_alone(data_directory: Path) -> None:

@@ -179,7 +179,8 @@ def test_a_loss_that_is_not_finite_is_divergence() -> None:
 
 def test_gradients_too_large_for_a_number_are_divergence() -> None:
     """Though activations and deltas are numbers, each by itself."""
-    large = np.full((5, 16), 1e20, dtype=np.float32)
+    large = sparse._aligned(5 * 16).reshape(5, 16)
+    large[:] = 1e20
     gradients = sparse.ChunkedGradients([large], [large])
     with np.errstate(over="ignore"):
         with pytest.raises(Diverged):

@@ -537,6 +537,16 @@ def test_data_that_are_no_numbers_are_refused(part: str, value: float) -> None:
         toy_run(STATIC, split=replace(split, **{part: values}))
 
 
+@pytest.mark.parametrize("rule", ["snip", "grasp"])
+def test_features_too_large_for_a_first_mask_by_gradients_are_refused(rule: Any) -> None:
+    """Without a mask there is no network that could diverge."""
+    split = toy_split()
+    huge = replace(split, train_x=np.sign(split.train_x) * np.float32(3e38))
+    with pytest.raises(BadInput, match=f"init_mask = {rule} finds gradients that are not finite"):
+        toy_run(replace(STATIC, init_mask=rule), split=huge)
+    assert toy_run(STATIC, split=huge)[0].judged is None
+
+
 def test_a_budget_is_of_samples_or_of_flops() -> None:
     for both in ({}, {"training_samples": 1, "training_flops": 1.0}):
         with pytest.raises(AssertionError):

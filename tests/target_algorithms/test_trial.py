@@ -76,7 +76,7 @@ OPTIONS = {"active_weights": 300, "training_samples": 1500, "hidden": [24, 16]}
         ({"options": {**OPTIONS, "hidden": "24-16"}}, "hidden is '24-16': expected a list"),
         ({"options": {**OPTIONS, "hidden": [0]}}, "hidden is"),
         ({"options": {**OPTIONS, "hidden": []}}, "hidden is"),
-        ({"options": {"training_samples": 9, "hidden": [4]}}, "active_weights is None"),
+        ({"options": {"training_samples": 9, "hidden": [4]}}, "active_weights is missing"),
         ({"options": {**OPTIONS, "density": 0.1}}, "unknown option 'density'"),
         ({"options": {**OPTIONS, "peak_weights": 299}}, "peak_weights is 299"),
         ({"options": {**OPTIONS, "training_flops": 10**9}}, "either training_samples or training"),

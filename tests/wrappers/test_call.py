@@ -281,3 +281,31 @@ def test_without_the_projects_libraries_the_next_command_is_named(tmp_path: Path
     )
     assert bare is None or done.returncode != 0
     assert "./run_all.sh setup" in done.stderr
+
+
+def test_what_trials_lose_without_kernels_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("SPARSE_ACLIB_DATA", str(tmp_path / "data"))
+    done = target("rigl", *config_call(*pairs()))
+    assert done.returncode == 0 and "engine=masked" in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("sparse-aclib: trials use the masked engine, many times as slow")
+    assert "cannot write to" in line
+    asked = target("rigl", "--engine", "masked", *config_call(*pairs()))
+    assert asked.returncode == 0 and asked.stderr == ""
+
+
+def test_a_caller_that_reads_one_line_and_goes_gets_no_traceback() -> None:
+    words = " ".join(["python3", str(ROOT / "wrappers/target"), "rigl", *config_call("-x", "1")])
+    done = subprocess.run(
+        ["bash", "-c", f"{words} | true"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SPARSE_ACLIB_PYTHON": sys.executable},
+        timeout=60,
+    )
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("target: ABORT: unknown parameter 'x'")
