@@ -273,7 +273,7 @@ def _training_budget(options: Options) -> str:
 @app.command()
 def fetch(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Instance sets, or instances such as openml/31/0.")
+        list[str] | None, typer.Argument(help="Instance sets, scenarios or instances: openml/31/0.")
     ] = None,
     show: Annotated[bool, typer.Option("--list", help="Show what is there, and end.")] = False,
     local: Annotated[
