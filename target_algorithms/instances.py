@@ -88,8 +88,13 @@ def at_hand(instance: str) -> bool:
     Raises BadInput for an id that is malformed or names something unknown.
     """
     source, dataset, *_ = parse(instance)
-    installed = sources.known(source, dataset).INSTALLED
-    return installed or stored.path(source, dataset).is_file()
+    return sources.known(source, dataset).INSTALLED or prepared(instance)
+
+
+def prepared(instance: str) -> bool:
+    """Whether the file of an instance's data is there. Raises BadInput for a malformed id."""
+    source, dataset, *_ = parse(instance)
+    return stored.path(source, dataset).is_file()
 
 
 def sha256(source: str, dataset: str) -> str:

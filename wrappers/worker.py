@@ -172,6 +172,25 @@ def run_limited(request: Mapping[str, Any], parent: int | None = None) -> Result
     }
 
 
+def _prepare(instance: str) -> None:
+    """Prepare data that come with a package here, at their first use: outside a trial's limits.
+
+    In a process of its own, which keeps what that takes. What goes wrong, the trial will say.
+    """
+    from target_algorithms import instances
+
+    with contextlib.suppress(BadInput, OSError):
+        if not instances.at_hand(instance) or instances.prepared(instance):
+            return
+        pid = os.fork()
+        if pid == 0:
+            try:
+                instances.load(instance)
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+
+
 _LOAD = json.dumps({"load": True}).encode()
 
 
@@ -217,7 +236,9 @@ def main() -> None:
     gc.freeze()  # the children share these pages as long as nobody writes to them
     print(json.dumps({"ready": os.getpid(), "lost": compiled.available()}), file=answers)
     for line in sys.stdin:
-        print(json.dumps(run_limited(json.loads(line), parent=0)), file=answers)
+        request = json.loads(line)
+        _prepare(request["instance"])
+        print(json.dumps(run_limited(request, parent=0)), file=answers)
 
 
 if __name__ == "__main__":
