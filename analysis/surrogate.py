@@ -9,7 +9,8 @@ parameter that is inactive has a point of its own, with the probability of being
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,8 @@ FEWEST = 30
 LEAST_R2 = 0.3
 """Out-of-bag R² below which nothing is concluded from a surrogate."""
 TREES = 64
+DRAWN = 20_000
+"""Combinations of values that a space's probabilities are computed from."""
 _MOST_ATOMS = 10_000  # integers with more values are measured as if they were real
 
 
@@ -92,10 +95,11 @@ class Surrogate:
 
 
 def axes(space: Space) -> tuple[Axis, ...]:
-    """The axes of a space, with exact probabilities of categories and of being inactive.
+    """The axes of a space, with the probabilities of categories and of being inactive.
 
-    Parents of conditions and members of forbidden combinations are enumerated together, as
-    rejection sampling draws them; all else is independent of them.
+    Parents of conditions and members of forbidden combinations are looked at together, as rejection
+    sampling draws them; all else is independent of them. Exact where they have no more than `DRAWN`
+    combinations of values, else from so many draws, with a standard error of .005 at most.
     """
     tangled = {condition.parent for condition in space.conditions}
     tangled |= {name for clause in space.forbidden for name, _ in clause}
@@ -103,7 +107,7 @@ def axes(space: Space) -> tuple[Axis, ...]:
     active = dict.fromkeys(space.by_name, 0.0)
     taken: dict[str, dict[str, float]] = {name: {} for name in names}
     whole = 0.0
-    for values in itertools.product(*(space.by_name[name].choices for name in names)):
+    for values in _combinations([space.by_name[name].choices for name in names]):
         given = dict(zip(names, values, strict=True))
         alive = set(space.active(given))
         if any(all(n in alive and given[n] == v for n, v in c) for c in space.forbidden):
@@ -119,6 +123,14 @@ def axes(space: Space) -> tuple[Axis, ...]:
         _axis(parameter, 1.0 - active[parameter.name] / whole, taken.get(parameter.name))
         for parameter in space.parameters
     )
+
+
+def _combinations(choices: Sequence[Sequence[str]]) -> Iterable[tuple[str, ...]]:
+    """All combinations of values, or as many draws of them as are enough; the same ones always."""
+    if math.prod(map(len, choices)) <= DRAWN:
+        return itertools.product(*choices)
+    rng = random.Random(0)
+    return (tuple(rng.choice(values) for values in choices) for _ in range(DRAWN))
 
 
 def families(space: Space) -> tuple[tuple[str, ...], ...]:

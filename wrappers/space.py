@@ -185,7 +185,14 @@ class Space:
 
     def conditions_of(self, name: str) -> tuple[Condition, ...]:
         """The conditions under which the parameter is active; none if it always is."""
-        return tuple(condition for condition in self.conditions if condition.child == name)
+        return self._conditions.get(name, ())
+
+    @cached_property
+    def _conditions(self) -> Mapping[str, tuple[Condition, ...]]:
+        found: dict[str, tuple[Condition, ...]] = {}
+        for condition in self.conditions:
+            found[condition.child] = (*found.get(condition.child, ()), condition)
+        return found
 
     def active(self, config: Mapping[str, object]) -> tuple[str, ...]:
         """The names of the parameters that are active in `config`, in the order of the space.

@@ -8,7 +8,7 @@ import pytest
 
 from analysis import surrogate
 from analysis.surrogate import INACTIVE, Refusal, Surrogate
-from wrappers.space import Config, Space, config_id, read_pcs
+from wrappers.space import Config, Space, config_id, read_pcs, variant_space, variants
 
 PCS = """
 mode {a, b, c} [a]
@@ -35,6 +35,20 @@ def test_probabilities_of_an_axis_are_the_shares_of_sampled_configurations(space
         cuts = np.quantile(column, [0.1, 0.35, 0.6, 0.9, 1.0])
         shares = [(column <= cut).mean() for cut in cuts]
         assert axis.below(cuts) == pytest.approx(shares, abs=0.015), axis.parameter.name
+
+
+@pytest.mark.parametrize("variant", variants())
+def test_probabilities_of_a_variants_axes_are_the_shares_of_sampled_configurations(
+    variant: str,
+) -> None:
+    """Of meta's too, whose parameters have more combinations than can be counted."""
+    space, rng = variant_space(variant), random.Random(1)
+    axes = surrogate.axes(space)
+    drawn = surrogate.encode([space.sample(rng) for _ in range(1500)], axes)
+    for column, axis in zip(drawn.T, axes, strict=True):
+        cuts = np.unique(np.quantile(column, [0.1, 0.35, 0.6, 0.9, 1.0]))
+        shares = [(column <= cut).mean() for cut in cuts]
+        assert axis.below(cuts) == pytest.approx(shares, abs=0.06), axis.parameter.name
 
 
 def test_the_forbidden_combination_changes_the_probabilities_of_its_members(space: Space) -> None:
