@@ -190,6 +190,10 @@ def benchmark(
     from analysis.report import write_report
     from wrappers.benchmark import Benchmark
 
+    def reported(folder: Path, missing: dict[str, str]) -> Path:
+        with errors.status("tables, figures, report (a minute for ten variants)"):
+            return write_report(folder, missing=missing)
+
     path = Benchmark(
         sets=tuple(sets or ()),
         variants=None if variants == "all" else tuple(variants.split(",")),
@@ -198,7 +202,7 @@ def benchmark(
         validation_seeds=validation_seeds,
         workers=workers,
         results=results,
-    ).do(bar, ablation, lambda folder, missing: write_report(folder, missing=missing))
+    ).do(bar, ablation, reported)
     console.print(f"Report: {path.resolve()}", soft_wrap=True, markup=False)
 
 
