@@ -78,8 +78,8 @@ def bar(label: str, total: int | None) -> Iterator[Update]:
             shown.update(task, completed=done, total=total, description=description)
 
         yield update
-        # A race that ends early had a larger total than it needed.
-        shown.update(task, total=shown.tasks[0].completed)
+        if total is None:  # it was a guess: a race that ends early needs less
+            shown.update(task, total=shown.tasks[0].completed)
 
 
 @app.command()
@@ -334,15 +334,16 @@ def fetch(
             ),
             progress=lambda done: update(done),
         )
-    here = [outcome for outcome in outcomes if outcome.problem is None]
-    fetched = sum(outcome.state == "fetched" for outcome in here)
-    state = f"{len(here)} of {len(outcomes)} data sets are in {data_directory()}"
-    console.print(f"{state}, {fetched} fetched now", soft_wrap=True, markup=False)
+    states = [outcome.state for outcome in outcomes]
+    fetched, untried = states.count("fetched"), states.count("untried")
+    here = f"{states.count('here') + fetched} of {len(outcomes)} data sets are in"
+    console.print(f"{here} {data_directory()}, {fetched} fetched now", soft_wrap=True, markup=False)
     problems = [outcome.problem for outcome in outcomes if outcome.problem is not None]
     for problem in problems[:-1]:
         errors.print(f"sparse-aclib: error: {problem}", soft_wrap=True, markup=False)
     if problems:
-        raise BadInput(problems[-1])
+        others = f" ({untried} other data sets were not tried)" if untried else ""
+        raise BadInput(problems[-1] + others)
 
 
 def _show_data() -> None:

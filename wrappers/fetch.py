@@ -36,7 +36,7 @@ class Outcome:
 
     name: str
     state: str
-    """`here` (it was), `fetched` or `failed`."""
+    """`here` (it was), `fetched`, `failed`, or `untried` after a server could not be reached."""
     problem: str | None = None
     """One line, for one that failed."""
 
@@ -86,7 +86,7 @@ def fetch(
     unreachable: str | None = None
     for name in names:
         if unreachable is not None and not known(*_parts(name)).INSTALLED and not _whole(name):
-            outcomes.append(Outcome(name, "failed", f"{name}: not tried"))
+            outcomes.append(Outcome(name, "untried"))
             continue
         try:
             outcomes.append(Outcome(name, _provide(name, access)))
