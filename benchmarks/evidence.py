@@ -31,22 +31,20 @@ dataset-fashion-mnist).
 
 import argparse
 import csv
-import gzip
 import os
-import struct
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from rich.progress import track
 from scipy import stats
 
 from target_algorithms import engines
 from target_algorithms.instances import OUTER_FOLDS, Split, load
 from target_algorithms.settings import Recipe, Topology
+from target_algorithms.sources import Access, vision
 from target_algorithms.training import Budget, Outcome, multi_layer_perceptron, train
 from target_algorithms.trial import balanced_error, configured
 from wrappers.space import variant_space
@@ -188,25 +186,18 @@ def tutorial(folder: Path, kind: str, seed: int, epochs: int) -> dict[str, objec
 
 def tutorial_data(folder: Path, seed: int) -> Split:
     """2000 training and 1000 test images in [0, 1], drawn with numpy's seed as in the tutorial."""
-    parts = {}
+    data = vision.read("fashion_mnist", Access(local=folder))
+    assert data.folds is not None
     rng = np.random.RandomState(seed)
-    for name, count in (("train", 2000), ("t10k", 1000)):
-        images = _idx(folder / f"{name}-images-idx3-ubyte.gz")
-        labels = _idx(folder / f"{name}-labels-idx1-ubyte.gz")
-        rows = np.arange(len(labels))
+    parts = []
+    for part, count in zip(data.folds[0], (2000, 1000), strict=True):
+        rows = np.arange(len(part))
         rng.shuffle(rows)
-        chosen = rows[:count]
-        values = images[chosen].reshape(count, -1).astype(np.float32) / np.float32(255)
-        parts[name] = values, labels[chosen].astype(np.int64), chosen
-    return Split(*parts["train"][:2], *parts["t10k"][:2], 10, parts["train"][2], parts["t10k"][2])
-
-
-def _idx(file: Path) -> NDArray[np.uint8]:
-    with gzip.open(file) as stream:
-        content = stream.read()
-    dimensions = content[3]
-    shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+        chosen = part[rows[:count]]
+        values = data.numeric[chosen].astype(np.float32) / np.float32(255)
+        parts.append((values, data.labels[chosen].astype(np.int64), rows[:count]))
+    (x, y, train_rows), (judge_x, judge_y, judge_rows) = parts
+    return Split(x, y, judge_x, judge_y, 10, train_rows, judge_rows)
 
 
 # Output ------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from target_algorithms.machine import cache_directory
+
 SOURCE = Path(__file__).with_name("sparse.c")
 
 FLAGS = (
@@ -64,14 +66,8 @@ def cached_file() -> Path:
     """Where the library is kept; it need not exist."""
     content = SOURCE.read_bytes() + " ".join(FLAGS).encode() + _processor().encode()
     key = hashlib.sha256(content).hexdigest()[:16]
-    return cache_directory() / f"kernels-{key}.so"
-
-
-def cache_directory() -> Path:
-    """`sparse-aclib` in the user's cache directory; it need not exist."""
-    cache = os.environ.get("XDG_CACHE_HOME")
     try:
-        return (Path(cache) if cache else Path.home() / ".cache") / "sparse-aclib"
+        return cache_directory() / f"kernels-{key}.so"
     except RuntimeError:
         raise OSError("no home directory: set XDG_CACHE_HOME to one for the kernels") from None
 

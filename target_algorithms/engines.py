@@ -10,6 +10,7 @@ from pathlib import Path
 
 from target_algorithms.engine import EngineFactory
 from target_algorithms.errors import BadInput
+from target_algorithms.machine import memory
 from target_algorithms.networks import Network
 from target_algorithms.settings import Topology
 
@@ -69,17 +70,13 @@ def _check_memory(network: Network, density: float, *, sparse: bool) -> None:
     """
     name, weight = ("sparse", 40.0 * density) if sparse else ("masked", 16.0)
     sizes = [layer.size * weight + layer.neurons * 12 * 128 for layer in network.layers]
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return
-    if sum(sizes) > memory:
+    if sum(sizes) > memory():
         largest = max(range(len(sizes)), key=lambda layer: sizes[layer])
         shape = "x".join(map(str, network.layers[largest].shape))
         raise BadInput(
             f"layer {largest + 1} of {shape} weights needs {sizes[largest] / 2**30:,.0f} GiB on "
-            f"the {name} engine: this machine has {memory / 2**30:,.0f} GiB; expected fewer neurons"
-            + ("" if sparse else ", or --engine sparse")
+            f"the {name} engine: this machine has {memory() / 2**30:,.0f} GiB; expected fewer "
+            "neurons" + ("" if sparse else ", or --engine sparse")
         )
 
 

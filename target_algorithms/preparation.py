@@ -16,7 +16,6 @@ folds; the tests compare them.
 """
 
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from target_algorithms.errors import BadInput
+from target_algorithms.machine import memory
 from target_algorithms.sources import Access, DataSet, committed_sha256, known
 from target_algorithms.stored import (
     INNER_FOLDS,
@@ -133,14 +133,6 @@ def check_memory(name: str, rows: int, inputs: int) -> None:
             f"{name} has {rows:,} rows of {inputs:,} inputs, {needed / 2**30:,.1f} GiB when it is "
             f"ready for training: this machine has {memory() / 2**30:,.1f} GiB; expected fewer"
         )
-
-
-def memory() -> int:
-    """Bytes of this machine's memory; more than there can be where it does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return 1 << 60
 
 
 # Checking ----------------------------------------------------------------------------------------

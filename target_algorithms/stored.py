@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from target_algorithms.errors import BadInput
+from target_algorithms.machine import cache_directory
 
 FORMAT = 3
 INNER_FOLDS = 10
@@ -113,9 +114,8 @@ def data_directory() -> Path:
     chosen = os.environ.get("SPARSE_ACLIB_DATA")
     if chosen:
         return Path(chosen)
-    cache = os.environ.get("XDG_CACHE_HOME")
     try:
-        return (Path(cache) if cache else Path.home() / ".cache") / "sparse-aclib"
+        return cache_directory()
     except RuntimeError:
         raise BadInput("no home directory: set SPARSE_ACLIB_DATA to one for the data") from None
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from target_algorithms import saliency
 from target_algorithms.engine import (
     DenseGradients,
     Diverged,
@@ -177,11 +178,10 @@ def train(
         run.begin(engine_factory, setup)
         run.consume(len(split.train_y))
         judged = run.engine.logits(split.judge_x).argmax(axis=1)
-        layers = range(len(network.layers))
-        weights = tuple(run.engine.weights(layer) for layer in layers)
-        biases = tuple(run.engine.biases(layer) for layer in layers)
-        if not all(np.isfinite(values).all() for values in (*weights, *biases)):
-            raise Diverged
+        weights, biases = (
+            tuple(run.finite(run.engine.weights)),
+            tuple(run.finite(run.engine.biases)),
+        )
     except Diverged:
         judged, weights, biases = None, (), ()
     return Outcome(
@@ -435,8 +435,6 @@ class _Run:
 
         Charged to the budget: the rows of the batch as samples, the passes as FLOPs.
         """
-        from target_algorithms.saliency import passes
-
         network, rule = self.network, self.topology.init_mask
         everything = [np.arange(size, dtype=np.int64) for size in network.sizes]
         init = self.recipe.weight_init
@@ -450,7 +448,7 @@ class _Run:
         active = [np.flatnonzero(mask).astype(np.int64) for mask in keep]
         values = [drawn[positions] for drawn, positions in zip(dense, active, strict=True)]
         self.samples += 0 if rule == "synflow" else len(rows)
-        self.flops += passes(rule, len(rows)) * forward_flops(network, network.sizes)
+        self.flops += saliency.passes(rule, len(rows)) * forward_flops(network, network.sizes)
         return active, values
 
     def _saliencies(
@@ -461,11 +459,9 @@ class _Run:
         rows: NDArray[np.int64],
     ) -> list[NDArray[np.float32]]:
         """A score for every weight; raises BadInput where they are not numbers."""
-        from target_algorithms.saliency import scores
-
         found: list[NDArray[np.float32]] | None
         try:
-            found = scores(rule, engine_factory, setup, rows, keep=self.start)
+            found = saliency.scores(rule, engine_factory, setup, rows, keep=self.start)
         except Diverged:
             found = None
         if found is None or not all(np.isfinite(layer).all() for layer in found):
@@ -658,11 +654,11 @@ class _Run:
         return Seen(
             sizes=self.network.sizes,
             active=self.active,
-            weights=self._finite(self.engine.weights),
+            weights=self.finite(self.engine.weights),
             fired=self.fired,
         )
 
-    def _finite(self, of: Callable[[int], NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def finite(self, of: Callable[[int], NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Values of all layers; the step before an update may have been the one that diverged."""
         values = [of(layer) for layer in range(len(self.active))]
         if not all(np.isfinite(layer).all() for layer in values):
@@ -681,7 +677,7 @@ class _Run:
             ]
         momenta = None
         if topology.redistribution == "momentum":
-            momenta = self._finite(self.engine.momenta)
+            momenta = self.finite(self.engine.momenta)
         return replace(
             seen,
             kept_scores=self.averages,

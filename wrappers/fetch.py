@@ -14,7 +14,7 @@ from target_algorithms.errors import BadInput
 from target_algorithms.instances import parse
 from target_algorithms.preparation import alone, prepare
 from target_algorithms.sources import Access, Unreachable, committed_sha256, known
-from wrappers.scenario import read_instances
+from wrappers.scenario import set_instances
 from wrappers.space import ROOT
 
 
@@ -83,17 +83,16 @@ def fetch(
     server that cannot be reached: it is not asked again.
     """
     outcomes: list[Outcome] = []
-    unreachable: str | None = None
+    unreachable = False
     for name in names:
-        if unreachable is not None and not known(*_parts(name)).INSTALLED and not _whole(name):
+        if unreachable and not known(*_parts(name)).INSTALLED and not _whole(name):
             outcomes.append(Outcome(name, "untried"))
             continue
         try:
             outcomes.append(Outcome(name, _provide(name, access)))
         except BadInput as error:
             outcomes.append(Outcome(name, "failed", str(error)))
-            if isinstance(error, Unreachable):
-                unreachable = str(error)
+            unreachable = unreachable or isinstance(error, Unreachable)
         progress(len(outcomes))
     return outcomes
 
@@ -139,9 +138,4 @@ def _parts(name: str) -> tuple[str, str]:
 
 
 def _data_sets_of(folder: Path) -> tuple[str, ...]:
-    instances = [
-        instance
-        for name in ("training.txt", "test.txt")
-        for instance in read_instances(folder / name, ROOT)
-    ]
-    return tuple(dict.fromkeys("/".join(parse(instance)[:2]) for instance in instances))
+    return tuple(dict.fromkeys("/".join(parse(name)[:2]) for name in set_instances(folder)))

@@ -13,7 +13,7 @@ from typing import Any
 
 from target_algorithms.errors import BadInput
 from wrappers.files import write_whole
-from wrappers.scenario import PROGRAM, Scenario, read, read_instances
+from wrappers.scenario import PROGRAM, Scenario, read, set_instances
 from wrappers.space import Condition, Config, Parameter, Space, number_text
 
 DIGITS = 12
@@ -219,7 +219,7 @@ def features_csv(set_folder: str | Path) -> str:
     from target_algorithms.instances import features
 
     folder = Path(set_folder)
-    instances, kept = _instances(folder), set(unfetched(folder))
+    instances, kept = set_instances(folder), set(unfetched(folder))
     file = folder / "features.csv"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     row_of = {line.partition(",")[0]: line for line in lines}
@@ -254,15 +254,7 @@ def unfetched(set_folder: str | Path) -> tuple[str, ...]:
     """The instances of a set whose data are not here."""
     from target_algorithms.instances import at_hand
 
-    return tuple(name for name in _instances(Path(set_folder)) if not at_hand(name))
-
-
-def _instances(folder: Path) -> list[str]:
-    return [
-        instance
-        for name in ("training.txt", "test.txt")
-        for instance in read_instances(folder / name, folder.parent)
-    ]
+    return tuple(name for name in set_instances(Path(set_folder)) if not at_hand(name))
 
 
 def _irace_scenario_35(scenario: Scenario, space: Space) -> str:

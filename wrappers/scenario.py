@@ -236,6 +236,15 @@ def read_instances(file: Path, root: Path) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def set_instances(folder: Path) -> tuple[str, ...]:
+    """The training and the test instances of a set's folder, in order; see `read_instances`."""
+    return tuple(
+        instance
+        for name in ("training.txt", "test.txt")
+        for instance in read_instances(folder / name, folder.parents[1])
+    )
+
+
 def read_features(file: Path, root: Path) -> tuple[tuple[str, ...], dict[str, tuple[float, ...]]]:
     """The names of the features, and the features of each instance, from a CSV with a header.
 

@@ -180,7 +180,7 @@ def _prepare(instance: str) -> None:
     from target_algorithms import instances
 
     with contextlib.suppress(BadInput, OSError):
-        if not instances.at_hand(instance) or instances.prepared(instance):
+        if instances.prepared(instance) or not instances.at_hand(instance):
             return
         pid = os.fork()
         if pid == 0:

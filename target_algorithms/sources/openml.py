@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from target_algorithms.errors import BadInput
-from target_algorithms.preparation import check_memory, memory
+from target_algorithms.machine import memory
+from target_algorithms.preparation import check_memory
 from target_algorithms.sources import Access, DataSet, Unreachable
 from target_algorithms.stored import data_directory, downloads
 

@@ -576,7 +576,7 @@ def test_a_task_whose_data_have_one_class_or_a_row_without_one_is_refused(openml
 def test_a_task_larger_than_the_memory_is_refused_before_it_is_downloaded(
     openml: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparation.os, "sysconf", lambda name: 100)
+    monkeypatch.setattr("os.sysconf", lambda name: 100)
     line = problem(ANNEAL, Access(server=openml.address, retries=1))
     assert "when it is ready for training: this machine has" in line
     assert "/arff/2" not in asked(openml)
