@@ -1,8 +1,12 @@
 """Dense: all weights are active; a reference outside the budget, not a competitor."""
 
-from target_algorithms.settings import Topology
+from sparse_training.rules.first_mask import AllWeights
+from sparse_training.rules.topology import Topology
+from target_algorithms import Role
+
+ROLE = Role.REFERENCE
 
 
-def topology() -> Topology:
+def compose() -> Topology:
     """A network with all its weights."""
-    return Topology(kind="dense")
+    return Topology(first_mask=AllWeights())

@@ -3,15 +3,27 @@
 **Source**: Mostafa & Wang, "Parameter Efficient Training of Deep Convolutional Neural Networks by
 Dynamic Sparse Reparameterization", ICML 2019, https://arxiv.org/abs/1902.05967, algorithm 1, and
 the authors' code.
-**Differs**: see README.md.
+**Differs** from that code:
+- a layer is filled up to 99 % of its free positions only; the rest goes to the others by the same
+  rule;
+- if a layer has too few positions that were free before the update, just dropped ones are eligible.
 """
 
 from typing import Literal
 
-from target_algorithms.settings import Topology
+from sparse_training.rules.amount import Fraction
+from sparse_training.rules.densities import ErdosRenyi
+from sparse_training.rules.drop import BelowThreshold
+from sparse_training.rules.first_mask import RandomMask
+from sparse_training.rules.grow import AtRandom
+from sparse_training.rules.new_weights import NewWeights, Normal, Zero
+from sparse_training.rules.redistribution import ActiveWeights, InProportion
+from sparse_training.rules.topology import Topology, Updates
+from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.schedules import Constant
 
 
-def topology(
+def compose(
     *,
     layer_density_power: float,
     drop_fraction: float,
@@ -23,19 +35,21 @@ def topology(
 ) -> Topology:
     """Dynamic sparse reparameterization; `grown_scale` is for normal grown weights only."""
     return Topology(
-        layer_density_power=layer_density_power,
-        drop_rule="threshold",
-        drop_threshold=drop_threshold,
-        drop_fraction=drop_fraction,
-        drop_schedule="constant",
-        grow_random_share=1.0,
-        regrow_dropped="no",
-        grown_init=grown_init,
-        grown_scale=grown_scale,
-        redistribution="nonzeros",
-        update_unit="steps",
-        update_interval=update_interval_steps,
-        update_at_start="no",
-        update_end=update_end,
-        update_mode="after_step",
+        first_mask=RandomMask(densities=ErdosRenyi(layer_density_power)),
+        updates=Updates(
+            when=Every(
+                interval=update_interval_steps,
+                unit=Unit.STEPS,
+                end=update_end,
+                place=Place.AFTER_A_STEP,
+            ),
+            amount=Fraction(drop_fraction, Constant()),
+            drop=BelowThreshold(drop_threshold),
+            grow=AtRandom(),
+            regrow_dropped=False,
+            redistribution=InProportion(ActiveWeights()),
+            new_weights=NewWeights(
+                value={"zero": Zero(), "normal": Normal(grown_scale)}[grown_init]
+            ),
+        ),
     )

@@ -3,15 +3,26 @@
 **Source**: Liu et al., "Do We Actually Need Dense Over-Parameterization? In-Time
 Over-Parameterization in Sparse Training", ICML 2021, https://arxiv.org/abs/2102.02887, and the
 authors' code.
-**Differs**: see README.md.
+**Differs** from that code:
+- in runs that are hundreds of times shorter an interval in steps is a larger part of the run;
+- counts are exact, not Bernoulli, and ties at the threshold are not all dropped;
+- its drop by sign keeps the most negative weights whatever their size; here the smallest of either
+  sign go.
 """
 
 from typing import Literal
 
-from target_algorithms.settings import Topology
+from sparse_training.rules.amount import Fraction, Rounding
+from sparse_training.rules.drop import Magnitude, Sensitivity, SignCounts, Smallest
+from sparse_training.rules.first_mask import RandomMask
+from sparse_training.rules.grow import AtRandom, Gradient, Largest
+from sparse_training.rules.new_weights import NewWeights
+from sparse_training.rules.topology import Topology, Updates
+from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.schedules import Cosine
 
 
-def topology(
+def compose(
     *,
     growth: Literal["random", "random_unfired", "gradient"],
     drop_rule: Literal["magnitude", "sign_nominal", "snip"],
@@ -22,16 +33,25 @@ def topology(
 ) -> Topology:
     """SET-ITOP or RigL-ITOP."""
     return Topology(
-        drop_rule=drop_rule,
-        drop_rounding="ceil",
-        drop_fraction=drop_fraction,
-        drop_final=drop_final,
-        grow_random_share=0.0 if growth == "gradient" else 1.0,
-        unfired_bias=1.0 if growth == "random_unfired" else 0.0,
-        regrown_value="new",
-        update_unit="steps",
-        update_interval=update_interval_steps,
-        update_at_start="no",
-        update_end=update_end,
-        update_mode="after_step",
+        first_mask=RandomMask(),
+        updates=Updates(
+            when=Every(
+                interval=update_interval_steps,
+                unit=Unit.STEPS,
+                end=update_end,
+                place=Place.AFTER_A_STEP,
+            ),
+            amount=Fraction(drop_fraction, Cosine(), final=drop_final),
+            drop={
+                "magnitude": Smallest(Magnitude(), rounding=Rounding.CEIL),
+                "sign_nominal": SignCounts(),
+                "snip": Smallest(Sensitivity(), rounding=Rounding.CEIL),
+            }[drop_rule],
+            grow={
+                "random": AtRandom(),
+                "random_unfired": AtRandom(never_active=1.0),
+                "gradient": Largest(Gradient()),
+            }[growth],
+            new_weights=NewWeights(regrown_keep=False),
+        ),
     )

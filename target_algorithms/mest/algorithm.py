@@ -2,15 +2,26 @@
 
 **Source**: Yuan et al., "MEST: Accurate and Fast Memory-Economic Sparse Training Framework on the
 Edge", NeurIPS 2021, https://arxiv.org/abs/2110.14032, and the authors' code.
-**Differs**: see README.md.
+**Differs** from that code:
+- the importance is that of active weights only; there an inactive position's gradient can win;
+- counts are exact, ties go to the lowest position.
 """
 
 from typing import Literal
 
-from target_algorithms.settings import Topology
+from sparse_training.rules.amount import Fraction
+from sparse_training.rules.densities import ErdosRenyi
+from sparse_training.rules.density_path import AtDensity, AtMultiple, SoftBound
+from sparse_training.rules.drop import MagnitudeAndGradient, Smallest
+from sparse_training.rules.first_mask import RandomMask
+from sparse_training.rules.grow import AtRandom
+from sparse_training.rules.new_weights import NewWeights
+from sparse_training.rules.topology import Topology, Updates
+from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.schedules import Constant, Cosine, Halved
 
 
-def topology(
+def compose(
     *,
     layer_density_power: float,
     mest_lambda: float,
@@ -22,20 +33,26 @@ def topology(
     initial_factor: float | None = None,
 ) -> Topology:
     """Elastic mutation (EM), or with a soft bound (EM&S), whose path ends with the updates."""
+    start = AtDensity() if initial_factor is None else AtMultiple(initial_factor)
     return Topology(
-        layer_density_power=layer_density_power,
-        drop_rule="mest",
-        mest_lambda=mest_lambda,
-        drop_fraction=drop_fraction,
-        drop_schedule=drop_schedule,
-        grow_random_share=1.0,
-        regrown_value="new",
-        update_unit="epochs",
-        update_interval=update_interval_epochs,
-        update_at_start="no",
-        update_end=update_end,
-        update_mode="after_step",
-        density_path=density_path,
-        initial_factor=initial_factor,
-        path_end=0.5 if density_path == "constant" else min(update_end, 0.9),
+        first_mask=RandomMask(densities=ErdosRenyi(layer_density_power)),
+        updates=Updates(
+            when=Every(
+                interval=update_interval_epochs,
+                unit=Unit.EPOCHS,
+                end=update_end,
+                place=Place.AFTER_A_STEP,
+            ),
+            amount=Fraction(
+                drop_fraction,
+                {"step": Halved(), "cosine": Cosine(), "constant": Constant()}[drop_schedule],
+            ),
+            drop=Smallest(MagnitudeAndGradient(mest_lambda)),
+            grow=AtRandom(),
+            new_weights=NewWeights(regrown_keep=False),
+            path={
+                "constant": None,
+                "soft_bound": SoftBound(start, end=min(update_end, 0.9)),
+            }[density_path],
+        ),
     )

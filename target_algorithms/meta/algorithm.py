@@ -1,49 +1,96 @@
 """Meta: every component of the other variants, and what lies between them, as a parameter.
 
-**Source**: those of the other variants and of `settings`. At a variant's settings it is the same
-algorithm, bit for bit.
-**Differs**: see README.md.
+**Source**: those of the other variants and of `sparse_training.rules`. At a variant's settings
+(`PRESETS`) it is the same algorithm.
+**Differs** from the papers where their variants do; a mixture of components has no paper.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from target_algorithms.settings import (
+from sparse_training.rules.amount import Fraction, LikeLearningRate, Rounding
+from sparse_training.rules.densities import ErdosRenyi
+from sparse_training.rules.density_path import (
+    AtDensity,
+    AtMultiple,
+    Cubic,
+    Cyclic,
     DensityPath,
-    DropRule,
-    DropSchedule,
-    GrownInit,
-    GrownState,
-    GrowScore,
-    InitMask,
-    LayerKind,
-    Redistribution,
-    Rounding,
-    Topology,
-    UpdateMode,
-    YesNo,
+    SoftBound,
 )
+from sparse_training.rules.drop import (
+    BelowThreshold,
+    Chance,
+    DropRule,
+    Magnitude,
+    MagnitudeAndGradient,
+    MagnitudeAverage,
+    Reciprocal,
+    Sensitivity,
+    SignCounts,
+    SignThresholds,
+    Smallest,
+    Within,
+)
+from sparse_training.rules.first_mask import FirstMask, MostSalient, RandomMask
+from sparse_training.rules.grow import (
+    AtRandom,
+    Gradient,
+    GradientAverage,
+    GrowRule,
+    Largest,
+    Mixed,
+    Momentum,
+)
+from sparse_training.rules.neurons import ImportancePruning
+from sparse_training.rules.new_weights import (
+    GradientStep,
+    LikeInitial,
+    NewWeights,
+    Normal,
+    State,
+    Zero,
+)
+from sparse_training.rules.redistribution import (
+    ActiveWeights,
+    InProportion,
+    MeanGradient,
+    MeanMagnitude,
+    MeanMomentum,
+    ToItsLayer,
+    ToLargestScores,
+)
+from sparse_training.rules.saliency import Grasp, Snip, SynFlow
+from sparse_training.rules.topology import Topology, Updates
+from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.schedules import Constant, Cosine, Halved, Linear, Polynomial
+from target_algorithms import Role
+
+ROLE = Role.COMBINATION
+
+YesNo = Literal["yes", "no"]
+LayerKind = Literal["sparse", "dense"]
 
 
-def topology(
+def compose(
     *,
     topology: Literal["static", "dynamic"],
-    init_mask: InitMask,
+    init_mask: Literal["random", "snip", "grasp", "synflow"],
     layer_density_power: float = 1.0,
     first_layer: LayerKind = "sparse",
     last_layer: LayerKind = "sparse",
-    drop_rule: DropRule = "magnitude",
+    drop_rule: str = "magnitude",
     mest_lambda: float = 1.0,
     drop_ema_beta: float = 0.5,
     drop_threshold: float = 1e-3,
     drop_scope: Literal["layer", "global"] = "layer",
-    drop_rounding: Rounding = "floor",
+    drop_rounding: Literal["floor", "ceil", "nearest"] = "floor",
     drop_fraction: float = 0.3,
-    drop_schedule: DropSchedule = "cosine",
+    drop_schedule: str = "cosine",
     drop_power: float = 3.0,
     drop_final: float = 0.0,
     grow: Literal["random", "score", "mixed"] = "score",
     grow_random_share: float = 0.5,
-    grow_score: GrowScore = "gradient",
+    grow_score: str = "gradient",
     grow_ema_beta: float = 0.9,
     candidates: Literal["all", "subset"] = "all",
     grow_candidates: float | None = None,
@@ -51,81 +98,210 @@ def topology(
     regrow_dropped: YesNo = "yes",
     regrown_value: Literal["keep", "new"] = "keep",
     unfired_bias: float = 0.0,
-    grown_init: GrownInit = "zero",
-    grown_deviation: float | None = None,
-    grown_scale: float | None = None,
-    grown_state: GrownState = "zero",
+    grown_init: str = "zero",
+    grown_deviation: float = 0.1,
+    grown_scale: float = 1.0,
+    grown_state: Literal["zero", "keep", "gradient"] = "zero",
     inactive_state: Literal["masked", "dense"] = "masked",
-    redistribution: Redistribution = "none",
+    redistribution: str = "none",
     update_unit: Literal["steps", "epochs"] = "steps",
-    update_interval_steps: int | None = None,
-    update_interval_epochs: int | None = None,
+    update_interval_steps: int = 1,
+    update_interval_epochs: int = 1,
     update_at_start: YesNo = "no",
     update_start: float = 0.0,
     update_end: float = 0.75,
-    update_mode: UpdateMode = "replace_step",
+    update_mode: Literal["replace_step", "before_step", "after_step"] = "replace_step",
     evolve_last_layer: YesNo = "yes",
-    density_path: DensityPath = "constant",
+    density_path: Literal["constant", "cubic", "soft_bound", "cyclic"] = "constant",
     path_start: Literal["density", "factor"] = "density",
     initial_density: float = 0.5,
-    initial_factor: float | None = None,
+    initial_factor: float = 1.5,
     path_end: float = 0.5,
     path_cycles: int = 2,
     importance_pruning: Literal["off", "on"] = "off",
-    importance_share: float = 0.0,
+    importance_share: float = 0.1,
     importance_start: float = 0.4,
     importance_interval: int = 10,
 ) -> Topology:
     """The combination that the parameters name; those with a default are conditional."""
+    first_mask: FirstMask = {
+        "random": RandomMask(
+            densities=ErdosRenyi(layer_density_power),
+            dense_first_layer=first_layer == "dense",
+            dense_last_layer=last_layer == "dense",
+        ),
+        "snip": MostSalient(Snip()),
+        "grasp": MostSalient(Grasp()),
+        "synflow": MostSalient(SynFlow()),
+    }[init_mask]
     if topology == "static":
-        return Topology(
-            kind="static",
-            init_mask=init_mask,
-            layer_density_power=layer_density_power,
-            first_layer=first_layer,
-            last_layer=last_layer,
-        )
-    return Topology(
-        init_mask=init_mask,
-        layer_density_power=layer_density_power,
-        first_layer=first_layer,
-        last_layer=last_layer,
-        drop_rule=drop_rule,
-        mest_lambda=mest_lambda,
-        drop_ema_beta=drop_ema_beta,
-        drop_threshold=drop_threshold,
-        drop_scope=drop_scope,
-        drop_rounding=drop_rounding,
-        drop_fraction=drop_fraction,
-        drop_schedule=drop_schedule,
-        drop_power=drop_power,
-        drop_final=drop_final,
-        grow_random_share={"random": 1.0, "score": 0.0, "mixed": grow_random_share}[grow],
-        grow_score=grow_score,
-        grow_ema_beta=grow_ema_beta,
-        grow_candidates=grow_candidates,
-        gradient_accumulation=gradient_accumulation,
-        regrow_dropped=regrow_dropped,
-        regrown_value=regrown_value,
-        unfired_bias=unfired_bias,
-        grown_init=grown_init,
-        grown_scale=grown_deviation or grown_scale or 1.0,
-        grown_state=grown_state,
-        inactive_state=inactive_state,
-        redistribution=redistribution,
-        update_unit=update_unit,
-        update_interval=update_interval_steps or update_interval_epochs or 1,
-        update_at_start=update_at_start,
-        update_start=update_start,
-        update_end=update_end,
-        update_mode=update_mode,
-        evolve_last_layer=evolve_last_layer,
-        density_path=density_path,
-        initial_density=initial_density,
-        initial_factor=initial_factor,
-        path_end=path_end,
-        path_cycles=path_cycles,
-        importance_share=importance_share,
-        importance_start=importance_start,
-        importance_interval=importance_interval,
+        return Topology(first_mask=first_mask)
+
+    rounding, within = Rounding[drop_rounding.upper()], Within.A_LAYER
+    if drop_scope == "global":
+        within = Within.ALL_LAYERS
+    drop: DropRule = {
+        "magnitude": Smallest(Magnitude(), within, rounding),
+        "sign": SignThresholds(),
+        "sign_nominal": SignCounts(),
+        "magnitude_ema": Smallest(MagnitudeAverage(drop_ema_beta), within, rounding),
+        "mest": Smallest(MagnitudeAndGradient(mest_lambda), within, rounding),
+        "snip": Smallest(Sensitivity(), within, rounding),
+        "reciprocal": Smallest(Reciprocal(), within, rounding),
+        "threshold": BelowThreshold(drop_threshold),
+        "random": Smallest(Chance(), within, rounding),
+    }[drop_rule]
+
+    largest = Largest(
+        {
+            "gradient": Gradient(gradient_accumulation),
+            "gradient_ema": GradientAverage(grow_ema_beta, gradient_accumulation),
+            "momentum": Momentum(),
+            "unfired_gradient": Gradient(gradient_accumulation),
+        }[grow_score],
+        candidates_per_weight=grow_candidates if candidates == "subset" else None,
+        never_active_first=grow_score == "unfired_gradient",
     )
+    at_random = AtRandom(never_active=unfired_bias)
+    grows: GrowRule = {
+        "random": at_random,
+        "score": largest,
+        "mixed": Mixed(grow_random_share, largest, at_random),
+    }[grow]
+
+    start = AtDensity(initial_density) if path_start == "density" else AtMultiple(initial_factor)
+    path: DensityPath | None = {
+        "constant": None,
+        "cubic": Cubic(start, path_end),
+        "soft_bound": SoftBound(start, path_end),
+        "cyclic": Cyclic(start, path_end, path_cycles),
+    }[density_path]
+
+    return Topology(
+        first_mask=first_mask,
+        updates=Updates(
+            when=Every(
+                interval={"steps": update_interval_steps, "epochs": update_interval_epochs}[
+                    update_unit
+                ],
+                unit=Unit[update_unit.upper()],
+                place={
+                    "replace_step": Place.INSTEAD_OF_A_STEP,
+                    "before_step": Place.BEFORE_A_STEP,
+                    "after_step": Place.AFTER_A_STEP,
+                }[update_mode],
+                at_start=update_at_start == "yes",
+                start=update_start,
+                end=update_end,
+            ),
+            amount=Fraction(
+                drop_fraction,
+                {
+                    "constant": Constant(),
+                    "step": Halved(),
+                    "linear": Linear(),
+                    "cosine": Cosine(),
+                    "polynomial": Polynomial(drop_power),
+                    "learning_rate": LikeLearningRate(),
+                }[drop_schedule],
+                final=drop_final,
+            ),
+            drop=drop,
+            grow=grows,
+            regrow_dropped=regrow_dropped == "yes",
+            redistribution={
+                "none": ToItsLayer(),
+                "score": ToLargestScores(),
+                "momentum": InProportion(MeanMomentum()),
+                "gradient": InProportion(MeanGradient()),
+                "magnitude": InProportion(MeanMagnitude()),
+                "nonzeros": InProportion(ActiveWeights()),
+            }[redistribution],
+            new_weights=NewWeights(
+                value={
+                    "zero": Zero(),
+                    "normal": Normal(grown_deviation),
+                    "layer_init": LikeInitial(grown_scale),
+                    "gradient_step": GradientStep(grown_scale),
+                }[grown_init],
+                state={"zero": State.ZERO, "keep": State.KEPT, "gradient": State.GRADIENT}[
+                    grown_state
+                ],
+                regrown_keep=regrown_value == "keep",
+            ),
+            dense_state=inactive_state == "dense",
+            last_layer=evolve_last_layer == "yes",
+            path=path,
+            neurons=ImportancePruning(
+                fraction=importance_share,
+                start=importance_start,
+                interval=importance_interval,
+            )
+            if importance_pruning == "on"
+            else None,
+        ),
+    )
+
+
+_STEPS = {"update_unit": "steps", "update_at_start": "no", "update_mode": "after_step"}
+_EPOCHS = {"update_unit": "epochs", "regrown_value": "new", "update_mode": "after_step"}
+_ITOP = {
+    **_STEPS,
+    "drop_rounding": "ceil",
+    "drop_fraction": 0.5,
+    "drop_final": 0.005,
+    "regrown_value": "new",
+    "update_end": 1.0,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "rigl": {},
+    "static": {"topology": "static"},
+    "snip": {"topology": "static", "init_mask": "snip"},
+    "set": {**_EPOCHS, "drop_rule": "sign", "grow": "random"},
+    "snfs": {
+        **_EPOCHS,
+        "layer_density_power": 0.0,
+        "drop_rounding": "ceil",
+        "drop_fraction": 0.5,
+        "drop_final": 0.005,
+        "grow_score": "momentum",
+        "grown_state": "keep",
+        "inactive_state": "dense",
+        "redistribution": "momentum",
+        "update_end": 1.0,
+    },
+    "itop": {**_ITOP, "grow": "random"},
+    "mest": {
+        **_EPOCHS,
+        "layer_density_power": 0.0,
+        "drop_rule": "mest",
+        "mest_lambda": 0.001,
+        "drop_fraction": 0.2,
+        "drop_schedule": "step",
+        "grow": "random",
+        "update_interval_epochs": 5,
+    },
+    "granet": {**_ITOP, "density_path": "cubic", "path_end": 0.7},
+    "dsr": {
+        **_STEPS,
+        "drop_rule": "threshold",
+        "drop_fraction": 0.01,
+        "drop_schedule": "constant",
+        "grow": "random",
+        "regrow_dropped": "no",
+        "redistribution": "nonzeros",
+        "update_end": 1.0,
+    },
+    "gse": {
+        **_STEPS,
+        "drop_scope": "global",
+        "drop_fraction": 0.2,
+        "candidates": "subset",
+        "regrow_dropped": "no",
+        "redistribution": "score",
+        "update_end": 0.6,
+        "update_mode": "before_step",
+    },
+}
+"""Changes of the default at which it is another variant at its default."""

@@ -2,18 +2,31 @@
 
 **Source**: Evci et al., "Rigging the Lottery: Making All Tickets Winners", ICML 2020,
 https://arxiv.org/abs/1911.11134, algorithm 1, and the authors' code.
-**Differs**: see README.md.
+**Differs** from that code:
+- t and T_end are counted in the training budget, the only clock on which its end is known; there
+  in optimiser steps;
+- the number of weights is a budget met exactly; there every layer rounds by itself;
+- no noise on the drop score, and an inactive position never counts as a small active weight;
+- the growth gradient is on a training batch, as in the paper (the TF2 code takes validation data).
 """
 
 from typing import Literal
 
-from target_algorithms.settings import LayerKind, Topology
+from sparse_training.rules.amount import Fraction, Rounding
+from sparse_training.rules.densities import ErdosRenyi
+from sparse_training.rules.drop import Magnitude, Smallest
+from sparse_training.rules.first_mask import RandomMask
+from sparse_training.rules.grow import Gradient, Largest
+from sparse_training.rules.new_weights import GradientStep, LikeInitial, NewWeights, State, Zero
+from sparse_training.rules.topology import Topology, Updates
+from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.schedules import Constant, Cosine, Polynomial
 
 
-def topology(
+def compose(
     *,
     layer_density_power: float,
-    first_layer: LayerKind,
+    first_layer: Literal["sparse", "dense"],
     drop_fraction: float,
     drop_schedule: Literal["cosine", "constant", "polynomial"],
     drop_power: float = 3.0,
@@ -26,20 +39,35 @@ def topology(
 ) -> Topology:
     """RigL; the parameters with a default are conditional."""
     return Topology(
-        layer_density_power=layer_density_power,
-        first_layer=first_layer,
-        drop_fraction=drop_fraction,
-        drop_schedule=drop_schedule,
-        drop_power=drop_power,
-        grow_random_share=0.0,
-        grow_score="gradient",
-        gradient_accumulation=gradient_accumulation,
-        regrown_value="keep",
-        grown_init=grown_init,
-        grown_scale=grown_scale,
-        grown_state=grown_state,
-        update_unit="steps",
-        update_interval=update_interval_steps,
-        update_end=update_end,
-        update_mode="replace_step",
+        first_mask=RandomMask(
+            densities=ErdosRenyi(layer_density_power), dense_first_layer=first_layer == "dense"
+        ),
+        updates=Updates(
+            when=Every(
+                interval=update_interval_steps,
+                unit=Unit.STEPS,
+                at_start=True,
+                end=update_end,
+                place=Place.INSTEAD_OF_A_STEP,
+            ),
+            amount=Fraction(
+                drop_fraction,
+                {
+                    "cosine": Cosine(),
+                    "constant": Constant(),
+                    "polynomial": Polynomial(drop_power),
+                }[drop_schedule],
+            ),
+            drop=Smallest(Magnitude(), rounding=Rounding.FLOOR),
+            grow=Largest(Gradient(batches=gradient_accumulation)),
+            new_weights=NewWeights(
+                value={
+                    "zero": Zero(),
+                    "layer_init": LikeInitial(grown_scale),
+                    "gradient_step": GradientStep(grown_scale),
+                }[grown_init],
+                state={"zero": State.ZERO, "gradient": State.GRADIENT}[grown_state],
+                regrown_keep=True,
+            ),
+        ),
     )

@@ -2,16 +2,29 @@
 
 **Source**: Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse
 connectivity inspired by network science", Nature Communications 9 (2018),
-https://arxiv.org/abs/1707.04780, and the authors' code.
-**Differs**: see README.md.
+https://arxiv.org/abs/1707.04780, and the authors' code (the SciPy version).
+**Differs** from that code:
+- zeta falls to zero by a cosine until three quarters of the training, and grown weights begin at
+  zero, as RigL's paper and ITOP run SET; the authors' settings are in the space, and end below a
+  static mask under a learning rate that falls to zero (README.md);
+- the number of weights is a budget met exactly; the code draws positions with replacement;
+- where the code would drop all weights of a tiny layer, the largest |w| stays;
+- a weight whose value is exactly zero stays a connection; there it vanishes.
 """
 
 from typing import Literal
 
-from target_algorithms.settings import Topology, YesNo
+from sparse_training.rules.amount import Fraction
+from sparse_training.rules.drop import Magnitude, SignCounts, SignThresholds, Smallest
+from sparse_training.rules.first_mask import RandomMask
+from sparse_training.rules.grow import AtRandom
+from sparse_training.rules.new_weights import NewWeights, Normal, Zero
+from sparse_training.rules.topology import Topology, Updates
+from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.schedules import Constant, Cosine
 
 
-def topology(
+def compose(
     *,
     drop_rule: Literal["sign", "sign_nominal", "magnitude"],
     drop_fraction: float,
@@ -20,21 +33,31 @@ def topology(
     grown_scale: float = 1.0,
     update_interval_epochs: int,
     update_end: float,
-    evolve_last_layer: YesNo,
+    evolve_last_layer: Literal["yes", "no"],
 ) -> Topology:
     """SET; `grown_scale` is for normal grown weights only."""
     return Topology(
-        drop_rule=drop_rule,
-        drop_fraction=drop_fraction,
-        drop_schedule=drop_schedule,
-        grow_random_share=1.0,
-        grown_init=grown_init,
-        grown_scale=grown_scale,
-        regrown_value="new",
-        update_unit="epochs",
-        update_interval=update_interval_epochs,
-        update_at_start="no",
-        update_end=update_end,
-        update_mode="after_step",
-        evolve_last_layer=evolve_last_layer,
+        first_mask=RandomMask(),
+        updates=Updates(
+            when=Every(
+                interval=update_interval_epochs,
+                unit=Unit.EPOCHS,
+                end=update_end,
+                place=Place.AFTER_A_STEP,
+            ),
+            amount=Fraction(
+                drop_fraction, {"constant": Constant(), "cosine": Cosine()}[drop_schedule]
+            ),
+            drop={
+                "sign": SignThresholds(),
+                "sign_nominal": SignCounts(),
+                "magnitude": Smallest(Magnitude()),
+            }[drop_rule],
+            grow=AtRandom(),
+            new_weights=NewWeights(
+                value={"zero": Zero(), "normal": Normal(grown_scale)}[grown_init],
+                regrown_keep=False,
+            ),
+            last_layer=evolve_last_layer == "yes",
+        ),
     )

@@ -4,14 +4,18 @@
 sensitivity", ICLR 2019, https://arxiv.org/abs/1810.02340; GraSP: Wang et al., ICLR 2020,
 https://arxiv.org/abs/2002.07376; SynFlow: Tanaka et al., NeurIPS 2020,
 https://arxiv.org/abs/2006.05467.
-**Differs**: see README.md and `saliency`.
+**Differs** as `sparse_training.rules.saliency` says: the data are one training batch, SynFlow's
+network is linear; and at least one weight of each layer stays.
 """
 
 from typing import Literal
 
-from target_algorithms.settings import Topology
+from sparse_training.rules.first_mask import MostSalient
+from sparse_training.rules.saliency import Grasp, Snip, SynFlow
+from sparse_training.rules.topology import Topology
 
 
-def topology(*, init_mask: Literal["snip", "grasp", "synflow"]) -> Topology:
+def compose(*, init_mask: Literal["snip", "grasp", "synflow"]) -> Topology:
     """A fixed mask of the largest saliencies."""
-    return Topology(kind="static", init_mask=init_mask)
+    saliency = {"snip": Snip(), "grasp": Grasp(), "synflow": SynFlow()}[init_mask]
+    return Topology(first_mask=MostSalient(saliency))

@@ -1,0 +1,10 @@
+"""Data: from a source, whole and untouched, to the rows of one instance, ready to train on.
+
+    instances.py    an id to its training and evaluation rows: load()
+    features.py     what configurators are told of an instance
+    stored.py       the file of a data set: layout, checksum
+    preparation.py  from raw values to that file: splits, categories, statistics
+    sources/        where data sets come from, a file each
+
+A trial imports `instances` and `stored` only, and nothing but numpy with them.
+"""

@@ -1,0 +1,518 @@
+"""The truly sparse engine: multi-layer perceptrons on the CPU, of which only active weights exist.
+
+Weights, gradients and optimiser state have one entry for every active weight; the gradient of all
+weights is never held, growth scans it in chunks. All steps of a segment are one call of the
+compiled kernels (sparse.c), which releases the interpreter's lock and uses one thread. Needs no
+torch.
+
+**Source**: the idea is that of Mocanu et al. (2018) and Curci et al. (2021),
+https://arxiv.org/abs/2102.01732; of the kernels none is theirs.
+"""
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from ctypes import POINTER, byref, c_double, c_float, c_int, c_int32, c_int64, c_uint32, c_void_p
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse_training.engines import kernels
+from sparse_training.engines.interface import (
+    SGD,
+    AdamW,
+    BudgetExceeded,
+    Decay,
+    Diverged,
+    Gradients,
+    LayerChange,
+    Segment,
+    Setup,
+)
+from sparse_training.errors import BadInput
+from sparse_training.networks.activations import (
+    GELU,
+    SRELU_START,
+    Activation,
+    AllReLU,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    SReLU,
+)
+from sparse_training.networks.network import Norm
+from sparse_training.positions import Positions, merged, no_positions, union
+from sparse_training.ranking import TIE
+
+EVALUATED_AT_ONCE = 128
+"""Rows of one evaluation pass."""
+CHUNK = 1 << 18
+"""Gradients of so many positions are computed at a time."""
+SAMPLED = 64
+"""Outputs, and inputs, whose gradients tell beforehand how large the largest may be."""
+LANES = 16
+"""Batches are padded to a multiple of this; buffers are aligned to as many floats."""
+NO_DENSE_STATE = (
+    "the sparse engine keeps no optimiser state of inactive weights: use --engine masked"
+)
+SPARE = 8
+"""Room behind gradients that the kernels write zeros to."""
+
+# The numbers that sparse.c knows these by.
+_HEAVY_BALL, _NESTEROV, _ADAMW = range(3)
+_DECAYS = {Decay.COUPLED: 0, Decay.DECOUPLED: 1, Decay.INDEPENDENT: 2}
+_ACTIVATIONS: dict[type[Activation], int] = {ReLU: 0, LeakyReLU: 0, AllReLU: 0, SReLU: 1, GELU: 2}
+_NORMS = {Norm.NONE: 0, Norm.BATCH: 1, Norm.LAYER: 2}
+
+
+class _Layer(ctypes.Structure):
+    """The `Layer` of sparse.c."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("outputs", "inputs", "count")),
+        *(
+            (name, c_void_p)
+            for name in (
+                *("start", "column", "in_start", "in_row", "place", "by_output"),
+                *("weight", "first", "second", "gradient", "factor", "bias", "bias_gradient"),
+                *("scale", "scale_gradient", "shift", "shift_gradient"),
+                *("mean", "variance", "inverse", "srelu", "srelu_gradient"),
+                *("input", "value", "delta"),
+            )
+        ),
+        ("slope", c_float),
+    ]
+
+
+class _Net(ctypes.Structure):
+    """The `Net` of sparse.c."""
+
+    _fields_ = [
+        ("layers", POINTER(_Layer)),
+        *((name, c_int64) for name in ("depth", "padded", "extras", "biases", "steps")),
+        *((f"extra{name}", c_void_p) for name in ("", "_gradient", "_first", "_second")),
+        ("scratch", c_void_p),
+        *(
+            (name, c_int32)
+            for name in ("optimizer", "decay_kind", "decay_biases", "activation", "norm")
+        ),
+        ("seed", c_uint32),
+        *((name, c_double) for name in ("momentum", "beta2", "decay", "dropout", "smoothing")),
+    ]
+
+
+class _Best(ctypes.Structure):
+    """The `Best` of sparse.c."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("wanted", "held", "room", "n_taken")),
+        *((name, c_float) for name in ("threshold", "tie")),
+        *((name, c_void_p) for name in ("size", "scratch", "position", "taken")),
+    ]
+
+
+_F32, _F64, _I32, _I64 = (
+    np.ctypeslib.ndpointer(kind, flags="C_CONTIGUOUS")
+    for kind in (np.float32, np.float64, np.int32, np.int64)
+)
+_PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
+    "panel_size": (c_int64, []),
+    "size_of": (c_int64, [c_int32]),
+    "train": (c_int, [POINTER(_Net), _F32, _I32, _I64, _I64, _F64, c_int64]),
+    "backward": (c_int, [POINTER(_Net), _F32, _I32, _I64, c_int64]),
+    "evaluate": (None, [POINTER(_Net), _F32, _I64, c_int64]),
+    "sampled": (None, [c_int64, _I64, _I32, _F32, _F32, _F32, c_int64]),
+    "pattern": (None, [_I64, c_int64, c_int64, c_int64, _I64, _I32]),
+    "transposed": (None, [c_int64, c_int64, _I64, _I32, _I64, _I32, _I32]),
+    "carry": (None, [_I64, c_int64, _F32, _I64, c_int64, _F32]),
+    "locate": (None, [_I64, c_int64, _I64, c_int64, _I64]),
+    "scan": (None, [POINTER(_Best), _F32, c_int64, c_int64]),
+    "shrink": (None, [POINTER(_Best), c_int32]),
+}
+
+
+@functools.cache
+def _kernels() -> ctypes.CDLL:
+    """The compiled library; its functions check the types of the arrays they are given."""
+    library = kernels.library()
+    for name, (result, arguments) in _PROTOTYPES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    for number, structure in enumerate((_Layer, _Net, _Best)):
+        assert library.size_of(number) == ctypes.sizeof(structure), structure
+    return library
+
+
+class SparseEngine:
+    """A truly sparse multi-layer perceptron; see `interface.Engine` for what it does.
+
+    Raises OSError if the kernels cannot be built, BadInput for a dense optimiser state.
+    """
+
+    name = "sparse"
+
+    def __init__(self, setup: Setup) -> None:
+        network, optimizer = setup.network, setup.optimizer
+        if optimizer.dense_state:
+            raise BadInput(NO_DENSE_STATE)
+        rule = optimizer.rule
+        self._kernels = _kernels()
+        self._network = network
+        self._budget = setup.budget
+        self._corrects = optimizer.gradient_correction and network.norm is not Norm.NONE
+        self._x = np.ascontiguousarray(setup.train_x, dtype=np.float32)
+        self._y = setup.train_y.astype(np.int32)
+        self._active = list(setup.active)
+
+        depth = len(network.layers)
+        self._layers = (_Layer * depth)()
+        self._arrays: list[dict[str, NDArray[np.generic]]] = [{} for _ in range(depth)]
+        hidden = [layer.neurons for layer in network.layers[:-1]]
+        biases = sum(hidden) + network.classes
+        norms = 2 * sum(hidden) if network.norm is not Norm.NONE else 0
+        srelus = 4 * sum(hidden) if isinstance(network.activation, SReLU) else 0
+        self._extra = [np.zeros(biases + norms + srelus, dtype=np.float32) for _ in range(4)]
+        self._net = _Net(
+            layers=self._layers,
+            depth=depth,
+            extras=len(self._extra[0]),
+            biases=biases,
+            **{
+                f"extra{name}": array.ctypes.data
+                for name, array in zip(
+                    ("", "_gradient", "_first", "_second"), self._extra, strict=True
+                )
+            },
+            optimizer=_optimizer_number(rule),
+            decay_kind=_DECAYS[rule.decay] if isinstance(rule, SGD) else 0,
+            decay_biases=optimizer.decay_biases,
+            activation=_ACTIVATIONS[type(network.activation)],
+            norm=_NORMS[network.norm],
+            seed=setup.seed & 0xFFFFFFFF,
+            momentum=rule.momentum if isinstance(rule, SGD) else 0.0,
+            beta2=rule.beta2 if isinstance(rule, AdamW) else 0.0,
+            decay=optimizer.weight_decay,
+            dropout=network.dropout,
+            smoothing=network.label_smoothing,
+        )
+        self._place_extras()
+        self._capacity = 0
+        for number, (layer, positions, drawn) in enumerate(
+            zip(network.layers, setup.active, setup.values, strict=True)
+        ):
+            struct = self._layers[number]
+            struct.outputs, struct.inputs = layer.neurons, layer.fan_in
+            struct.slope = _slope(network.activation, number)
+            weights = np.ascontiguousarray(drawn, dtype=np.float32).copy()
+            self._connect(number, positions, weights, *self._fresh_state(len(positions)))
+        self._check_budget()
+
+    def _place_extras(self) -> None:
+        """Biases, then scales, shifts and SReLU parameters, as views of the flat buffers."""
+        place = 0
+
+        def take(layer: int, name: str, count: int, start: NDArray[np.float32] | float) -> None:
+            nonlocal place
+            values, gradient = (array[place : place + count] for array in self._extra[:2])
+            values[:] = start
+            self._show(layer, **{name: values, f"{name}_gradient": gradient})
+            place += count
+
+        layers = list(enumerate(self._network.layers))
+        for number, layer in layers:
+            take(number, "bias", layer.neurons, 0.0)
+        for number, layer in layers[:-1]:
+            if self._network.norm is not Norm.NONE:
+                take(number, "scale", layer.neurons, 1.0)
+                take(number, "shift", layer.neurons, 0.0)
+                self._show(
+                    number,
+                    mean=np.zeros(layer.neurons, dtype=np.float32),
+                    variance=np.ones(layer.neurons, dtype=np.float32),
+                )
+        for number, layer in layers[:-1]:
+            if isinstance(self._network.activation, SReLU):
+                start = np.repeat(np.array(SRELU_START, dtype=np.float32), layer.neurons)
+                take(number, "srelu", 4 * layer.neurons, start)
+
+    def _show(self, layer: int, **arrays: NDArray[np.generic]) -> None:
+        """Gives the kernels these arrays, and keeps them alive."""
+        for name, array in arrays.items():
+            assert array.flags.c_contiguous
+            self._arrays[layer][name] = array
+            setattr(self._layers[layer], name, array.ctypes.data)
+
+    def _fresh_state(self, count: int) -> list[NDArray[np.float32]]:
+        number = 2 if self._net.optimizer == _ADAMW else 1
+        return [np.zeros(count, dtype=np.float32) for _ in range(number)]
+
+    # Steps ---------------------------------------------------------------------------------------
+
+    def _reserve(self, batch: int) -> None:
+        """Buffers for activations of so many rows."""
+        padded = -(-batch // LANES) * LANES
+        if padded <= self._capacity:
+            return
+        self._capacity = padded
+        for number, layer in enumerate(self._network.layers):
+            self._show(
+                number,
+                input=_aligned(layer.fan_in * padded),
+                value=_aligned(layer.neurons * padded),
+                delta=_aligned(layer.neurons * padded),
+                inverse=np.zeros(max(layer.neurons, padded), dtype=np.float32),
+            )
+        self._scratch = _aligned(2 * padded)
+        self._net.scratch = self._scratch.ctypes.data
+
+    def train(self, segment: Segment) -> None:
+        rows = np.ascontiguousarray(segment.rows, dtype=np.int64)
+        sizes = np.array(segment.sizes, dtype=np.int64)
+        rates = np.array(segment.learning_rates, dtype=np.float64)
+        self._reserve(int(sizes.max()))
+        net, count = byref(self._net), len(sizes)
+        if self._kernels.train(net, self._x, self._y, rows, sizes, rates, count):
+            raise Diverged
+
+    def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._reserve(EVALUATED_AT_ONCE)
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        outputs = np.empty((len(rows), self._network.classes), dtype=np.float32)
+        for start in range(0, len(rows), EVALUATED_AT_ONCE):
+            part = rows[start : start + EVALUATED_AT_ONCE]
+            order = np.arange(len(part), dtype=np.int64)
+            self._kernels.evaluate(byref(self._net), part, order, len(part))
+            outputs[start : start + len(part)] = self._buffer(-1, "value")[:, : len(part)].T
+        if not np.isfinite(outputs).all():
+            raise Diverged
+        return outputs
+
+    def _buffer(self, layer: int, name: str) -> NDArray[np.float32]:
+        """A layer's activations or deltas of the last pass, (neurons, padded batch)."""
+        padded, panel = int(self._net.padded), int(self._kernels.panel_size())
+        array = self._arrays[layer][name]
+        neurons = self._network.layers[layer].shape[1 if name == "input" else 0]
+        whole = _aligned(neurons * padded).reshape(neurons, padded)
+        for first in range(0, padded, panel):
+            last = min(first + panel, padded)
+            part = array[neurons * first : neurons * last]
+            whole[:, first:last] = part.reshape(neurons, last - first)
+        return whole
+
+    # What the rules look at ----------------------------------------------------------------------
+
+    def _values(self, layer: int, name: str) -> NDArray[np.float32]:
+        """A copy of what belongs to the active weights, in ascending position."""
+        values, place = self._arrays[layer][name], self._arrays[layer].get("place")
+        ordered: NDArray[np.float32] = values.copy() if place is None else values[place]  # type: ignore[assignment]
+        return ordered
+
+    def weights(self, layer: int) -> NDArray[np.float32]:
+        return self._values(layer, "weight")
+
+    def biases(self, layer: int) -> NDArray[np.float32]:
+        copied: NDArray[np.float32] = self._arrays[layer]["bias"].copy()  # type: ignore[assignment]
+        return copied
+
+    def momenta(self, layer: int) -> NDArray[np.float32]:
+        return self._values(layer, "first")
+
+    def gradients(self, rows: NDArray[np.int64]) -> "ChunkedGradients":
+        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        self._reserve(len(rows))
+        diverged = self._kernels.backward(byref(self._net), self._x, self._y, rows, len(rows))
+        depth = len(self._network.layers)
+        inputs = [self._buffer(layer, "input") for layer in range(depth)]
+        deltas = [self._buffer(layer, "delta") for layer in range(depth)]
+        if diverged or not all(np.isfinite(array).all() for array in (*inputs, *deltas)):
+            raise Diverged
+        return ChunkedGradients(inputs, deltas)
+
+    def dense_momenta(self) -> "ChunkedGradients":
+        raise BadInput(NO_DENSE_STATE)
+
+    # The mask ------------------------------------------------------------------------------------
+
+    def apply(self, changes: Sequence[LayerChange]) -> None:
+        for layer, change in enumerate(changes):
+            before = self._active[layer]
+            names = ["weight", "first", "second"][: 1 + len(self._fresh_state(0))]
+            place = np.empty(len(change.new), dtype=np.int64)
+            self._kernels.locate(
+                change.new, len(change.new), change.active, len(change.active), place
+            )
+            carried = []
+            for power, name in enumerate(names):
+                values = np.empty(len(change.active), dtype=np.float32)
+                self._kernels.carry(
+                    before,
+                    len(before),
+                    self._values(layer, name),
+                    change.active,
+                    len(change.active),
+                    values,
+                )
+                given: NDArray[np.float32] | float = change.values
+                if name != "weight":
+                    given = 0.0 if change.state is None else change.state**power
+                values[place] = given
+                carried.append(values)
+            self._connect(layer, change.active, carried[0], *carried[1:])
+        self._check_budget()
+
+    def _connect(
+        self,
+        layer: int,
+        positions: Positions,
+        weights: NDArray[np.float32],
+        *states: NDArray[np.float32],
+    ) -> None:
+        """Makes these the layer's active weights; values in ascending position."""
+        struct, count = self._layers[layer], len(positions)
+        outputs, inputs = int(struct.outputs), int(struct.inputs)
+        assert len(weights) == count and all(len(state) == count for state in states)
+        self._active[layer] = positions
+        start, column = _pattern(positions, outputs, inputs)
+        struct.count = count
+        values = dict(zip(("weight", "first", "second"), (weights, *states), strict=False))
+        if layer > 0:  # nothing is propagated to the features
+            in_start = np.empty(inputs + 1, dtype=np.int64)
+            in_row, place = (np.empty(count, dtype=np.int32) for _ in range(2))
+            self._kernels.transposed(outputs, inputs, start, column, in_start, in_row, place)
+            by_output = np.empty(count, dtype=np.float32)
+            self._show(layer, in_start=in_start, in_row=in_row, place=place, by_output=by_output)
+            for name, array in values.items():
+                values[name] = np.empty_like(array)
+                values[name][place] = array
+        gradient = np.empty(count + SPARE, dtype=np.float32)
+        self._show(layer, start=start, column=column, gradient=gradient, **values)
+        if self._corrects and layer < len(self._layers) - 1:
+            counts = np.diff(start)
+            mean = max(1, count) / outputs
+            self._show(layer, factor=np.sqrt(counts / mean).astype(np.float32))
+
+    def _check_budget(self) -> None:
+        used = sum(len(positions) for positions in self._active)
+        if used > self._budget:
+            raise BudgetExceeded(f"{used} active weights, the budget is {self._budget}")
+
+
+class ChunkedGradients:
+    """The gradient of all weights as what it is the product of; see `interface.Gradients`."""
+
+    def __init__(
+        self, inputs: Sequence[NDArray[np.float32]], deltas: Sequence[NDArray[np.float32]]
+    ) -> None:
+        """inputs, deltas: of every layer, (neurons, padded batch), in memory by `_aligned`."""
+        self._inputs, self._deltas = inputs, deltas
+
+    def at(self, layer: int, positions: Positions) -> NDArray[np.float32]:
+        inputs, delta = self._inputs[layer], self._deltas[layer]
+        start, column = _pattern(positions, len(delta), len(inputs))
+        values = np.zeros(len(positions) + SPARE, dtype=np.float32)
+        _kernels().sampled(len(delta), start, column, delta, inputs, values, delta.shape[1])
+        if not np.isfinite(values[: len(positions)]).all():
+            raise Diverged
+        return values[: len(positions)]
+
+    def dense(self, layer: int) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = (self._deltas[layer] @ self._inputs[layer].T).reshape(-1)
+        return values
+
+    def averaged(self, earlier: Sequence[Gradients]) -> "ChunkedGradients":
+        """Still products: of the batches side by side."""
+        parts = [part for part in (*earlier, self) if isinstance(part, ChunkedGradients)]
+        if len(parts) <= len(earlier):
+            raise TypeError("gradients of another engine cannot be averaged with these")
+        inputs = [_side_by_side(layer) for layer in zip(*(p._inputs for p in parts), strict=True)]
+        deltas = [_side_by_side(layer) for layer in zip(*(p._deltas for p in parts), strict=True)]
+        for delta in deltas:
+            delta /= np.float32(len(parts))
+        return ChunkedGradients(inputs, deltas)
+
+    def largest(
+        self, layer: int, count: int, taken: Positions, fired: Positions | None = None
+    ) -> Positions:
+        if fired is None:
+            return self._largest(layer, count, taken)
+        barred = merged(taken, fired)
+        free = len(self._deltas[layer]) * len(self._inputs[layer]) - len(barred)
+        first = self._largest(layer, min(count, free), barred)
+        rest = self._largest(layer, count - len(first), union(taken, first))
+        return union(first, rest)
+
+    def _largest(self, layer: int, count: int, taken: Positions) -> Positions:
+        if count == 0:
+            return no_positions()
+        free = len(self._deltas[layer]) * len(self._inputs[layer]) - len(taken)
+        if count > free:
+            raise ValueError(f"{count} positions asked for, {free} are free")
+        largest = self._above(self._floor(layer, count), layer, count, taken)
+        if largest is None:  # the guess was too high
+            largest = self._above(-1.0, layer, count, taken)
+        if largest is None:  # finite activations and deltas, but not all of their products
+            raise Diverged
+        return largest
+
+    def _floor(self, layer: int, count: int) -> float:
+        """A size that about twice as many values exceed as are wanted, by a sample of them."""
+        inputs, delta = self._inputs[layer], self._deltas[layer]
+        rows, columns = (part[:: len(part) // SAMPLED + 1] for part in (delta, inputs))
+        sample = np.abs(rows @ columns.T).reshape(-1)
+        rank = round(2 * count * len(sample) / (len(delta) * len(inputs))) + 16
+        return -1.0 if rank >= len(sample) else float(np.partition(sample, -rank)[-rank])
+
+    def _above(self, floor: float, layer: int, count: int, taken: Positions) -> Positions | None:
+        """The largest values, None if they or what ties with them are not all above the floor."""
+        inputs, delta = self._inputs[layer], self._deltas[layer]
+        room = 4 * count + 4096
+        size, scratch = np.empty((2, room), dtype=np.float32)
+        position = np.empty(room, dtype=np.int64)
+        arrays = (size, scratch, position, taken)
+        best = _Best(
+            count, 0, room, len(taken), floor, TIE, *(array.ctypes.data for array in arrays)
+        )
+        at_once = max(1, CHUNK // len(inputs))
+        buffer = np.empty((min(at_once, len(delta)), len(inputs)), dtype=np.float32)
+        for first in range(0, len(delta), at_once):
+            part = delta[first : first + at_once]
+            product = np.matmul(part, inputs.T, out=buffer[: len(part)])
+            _kernels().scan(byref(best), product, product.size, first * len(inputs))
+        _kernels().shrink(byref(best), True)
+        complete = best.held == count and (floor < 0.0 or best.threshold > floor)
+        return position[:count].copy() if complete else None
+
+
+def _optimizer_number(rule: SGD | AdamW) -> int:
+    if isinstance(rule, AdamW):
+        return _ADAMW
+    return _NESTEROV if rule.nesterov else _HEAVY_BALL
+
+
+def _slope(activation: Activation, layer: int) -> float:
+    return 0.0 if isinstance(activation, (SReLU, GELU, Linear)) else activation.slope(layer)
+
+
+def _pattern(
+    positions: Positions, outputs: int, inputs: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """CSR of ascending flat positions: where every output's weights begin, and their inputs."""
+    start = np.empty(outputs + 1, dtype=np.int64)
+    column = np.empty(len(positions), dtype=np.int32)
+    _kernels().pattern(positions, len(positions), outputs, inputs, start, column)
+    return start, column
+
+
+def _side_by_side(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Arrays of as many rows in one, aligned."""
+    rows, columns = len(parts[0]), sum(part.shape[1] for part in parts)
+    whole = _aligned(rows * columns).reshape(rows, columns)
+    return np.concatenate(parts, axis=1, out=whole)
+
+
+def _aligned(count: int) -> NDArray[np.float32]:
+    """Zeros that begin at a multiple of the kernels' vectors."""
+    raw = np.zeros(count + LANES, dtype=np.float32)
+    skip = -raw.ctypes.data // 4 % LANES
+    return raw[skip : skip + count]

@@ -1,0 +1,181 @@
+"""What a trial is asked and what it answers, as typed records.
+
+`Options` are what a scenario fixes and no configurator may change: they stand between the variant
+and the instance on the command line and, in a scenario, at the end of its `algo` line. Standard
+library only: each call imports this module.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from sparse_training.errors import BadInput
+
+Value = str | int | float
+"""Of a parameter."""
+
+MEMORY_LIMIT = 4096
+
+_COUNTS = ("active_weights", "peak_weights", "training_samples", "training_flops", "memory_limit")
+_CHOICES = {"engine": ("auto", "masked", "sparse"), "device": ("cpu", "cuda")}
+_EITHER = (("training_samples", "training_flops"), ("hidden", "network"))
+_MOST = 10**18
+
+
+def option(name: str) -> str:
+    """The word of a command line for a field of `Options`."""
+    return "--" + name.replace("_", "-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The budgets and the network of a scenario; making one raises BadInput for what cannot work."""
+
+    active_weights: int | None = None
+    """Budget of active weights; None for a reference that no budget binds."""
+    peak_weights: int | None = None
+    """Active weights allowed on the way there, for methods that prune during training; None: no
+    more than the budget at any step."""
+    training_samples: int | None = None
+    """Training budget: rows presented to the network over the whole training (type P), or"""
+    training_flops: int | None = None
+    """its price in floating-point operations by the ledger (type F)."""
+    hidden: tuple[int, ...] | None = None
+    """Nominal widths of the hidden layers of a multi-layer perceptron, first to last, or"""
+    network: str | None = None
+    """a convolutional architecture: lenet5, wrn-16-2, wrn-22-2."""
+    engine: str = "auto"
+    """`masked`, `sparse` or chosen by the trial; see `sparse_training.engines.choice`."""
+    device: str = "cpu"
+    memory_limit: int = MEMORY_LIMIT
+    """Memory a trial may take, MiB."""
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if value is not None and not _is_count(value):
+                raise BadInput(f"option {option(name)} is {value!r}, expected a positive integer")
+        if self.hidden is not None and not (self.hidden and all(map(_is_count, self.hidden))):
+            raise BadInput(
+                f"option --hidden is {self.hidden!r}, expected positive integers such as 256-256"
+            )
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise BadInput(
+                    f"option {option(name)} is {getattr(self, name)!r}, expected "
+                    f"{' or '.join(choices)}"
+                )
+        for one, other in _EITHER:
+            first, second = getattr(self, one), getattr(self, other)
+            if first is None and second is None:
+                raise BadInput(f"option {option(one)} is missing, or {option(other)}")
+            if first is not None and second is not None:
+                raise BadInput(f"option {option(other)} does not go with {option(one)}")
+        if self.peak_weights is not None:
+            if self.active_weights is None:
+                raise BadInput("option --peak-weights needs --active-weights")
+            if self.peak_weights < self.active_weights:
+                raise BadInput(
+                    f"option --peak-weights is {self.peak_weights}, expected at least the "
+                    f"{self.active_weights} of --active-weights"
+                )
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of a command line that say this."""
+        words: list[str] = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value != each.default:
+                text = "-".join(map(str, value)) if each.name == "hidden" else str(value)
+                words += [option(each.name), text]
+        return tuple(words)
+
+    @property
+    def fixed(self) -> dict[str, str | int]:
+        """Parameters that these options leave no choice of, with their values.
+
+        Without a peak there is no way to hold more weights than the budget; a convolutional
+        network has the depth that its name says.
+        """
+        values: dict[str, str | int] = {}
+        if self.peak_weights is None:
+            values["density_path"] = "constant"
+        if self.network is not None:
+            values["depth_change"] = 0
+        return values
+
+    @property
+    def defaults(self) -> dict[str, str | int]:
+        """Defaults that belong to the network, in place of those of recipe.pcs.
+
+        Every convolutional network of the sparse-training literature has batch normalisation;
+        without it the suite's learning rate, made for perceptrons, ends in a guess.
+        """
+        return {} if self.network is None else {"norm": "batch"}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One evaluation of a configuration."""
+
+    variant: str
+    folder: str
+    """Where the variant's algorithm.py lies."""
+    options: Options
+    instance: str
+    """`source/dataset/fold[/inner]`."""
+    seed: int
+    """>= 0."""
+    config: Mapping[str, Value]
+    """The active parameters, typed and checked against the variant's space."""
+    cutoff: float | None = None
+    """Wall-clock seconds it may take; None: as long as it wants. Enforced from outside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """What else is known of a trial; None where it did not get so far, or where it means nothing."""
+
+    diverged: bool | None = field(
+        default=None, metadata={"doc": "whether training ended in numbers that are not finite"}
+    )
+    samples: int | None = field(default=None, metadata={"doc": "training rows consumed"})
+    steps: int | None = field(default=None, metadata={"doc": "optimiser steps"})
+    updates: int | None = field(default=None, metadata={"doc": "updates of the mask"})
+    final_weights: int | None = field(
+        default=None, metadata={"doc": "weights active in the trained network"}
+    )
+    explored: float | None = field(
+        default=None, metadata={"doc": "fraction of the positions that have ever been active"}
+    )
+    dead_neurons: int | None = field(
+        default=None, metadata={"doc": "hidden neurons without an active weight in or out"}
+    )
+    disconnected_neurons: int | None = field(
+        default=None, metadata={"doc": "hidden neurons on no path from an input to an output"}
+    )
+    disconnected_outputs: int | None = field(
+        default=None, metadata={"doc": "outputs that no input reaches"}
+    )
+    test_rows: int | None = field(default=None, metadata={"doc": "rows that the cost is over"})
+    error: str | None = field(
+        default=None, metadata={"doc": "why a trial has no cost of its own, in one line"}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a trial answers when it has come to its end."""
+
+    cost: float
+    active_weights: int
+    weights: int
+    density: float
+    training_flops: float
+    inference_flops: float
+    engine: str
+    misc: Details
