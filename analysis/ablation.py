@@ -9,23 +9,18 @@ flip is forbidden, the smallest set of flips that is allowed is taken together, 
 always reaches its target.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.records import TRAJECTORY_FIELDS, read_jsonl, run_record
-from target_algorithms.errors import BadInput
-from wrappers.space import Config, Space, config_id, variant_space
-
-Pair = tuple[str, int]
-"""An instance and a seed."""
+from sparse_training.errors import BadInput
+from wrappers.pairs import Pair
+from wrappers.records import AblationPath, AblationStep
+from wrappers.space import Config, Space, config_id
 
 Costs = Callable[[list[Config]], Sequence[float]]
 """Costs of configurations, in their order."""
@@ -41,41 +36,6 @@ FIRST_TEST = 5
 COLUMNS = ["step", "parameters", "changes", "cost", "gain", "share", "candidates", "trials"]
 
 
-@dataclass(frozen=True)
-class Step:
-    """One round of the path."""
-
-    parameters: tuple[str, ...]
-    """What was flipped together, in the order of the space."""
-    config: Config
-    """The configuration after the step."""
-    cost: float
-    """Its mean cost."""
-    gain: float
-    """Cost before the step - cost after it; negative where the best flip made it worse."""
-    share: float | None
-    """Gain / (source - target); None where source and target cost the same."""
-    candidates: int
-    """Flips that were compared."""
-    trials: int
-    """Trials that the round asked for; 0 where costs are not measured by trials."""
-
-
-@dataclass(frozen=True)
-class AblationPath:
-    """The way from `source` to `target`; the gains add up to the difference of their costs."""
-
-    source: Config
-    target: Config
-    source_cost: float
-    target_cost: float
-    steps: tuple[Step, ...]
-    evaluation: str
-    """"trials" or "surrogate": what the costs are."""
-    pairs: int
-    """(instance, seed) pairs behind each cost; 0 for a surrogate."""
-
-
 def ablate(
     space: Space,
     source: Config,
@@ -89,14 +49,13 @@ def ablate(
     Of equal ones the first in the order of the space. `evaluate` is given each configuration once.
     Raises BadInput where source and target are equal or not of the space.
     """
-    known: dict[str, float] = {}
+    costs_of: dict[str, float] = {}
 
     def cost(configs: list[Config]) -> list[float]:
-        new = {config_id(c): c for c in configs if config_id(c) not in known}
+        new = {config_id(c): c for c in configs if config_id(c) not in costs_of}
         if new:
-            found = evaluate(list(new.values()))
-            known.update(zip(new, map(float, found), strict=True))
-        return [known[config_id(c)] for c in configs]
+            costs_of.update(zip(new, map(float, evaluate(list(new.values()))), strict=True))
+        return [costs_of[config_id(c)] for c in configs]
 
     def best(candidates: list[Config]) -> tuple[int, float, int]:
         costs = cost(candidates)
@@ -106,7 +65,15 @@ def ablate(
     source, target = _checked(space, source, target)
     source_cost, target_cost = cost([source, target])
     steps = _walk(space, source, target, source_cost, target_cost, best)
-    return AblationPath(source, target, source_cost, target_cost, steps, evaluation, 0)
+    return AblationPath(
+        evaluation=evaluation,
+        pairs=0,
+        source=source,
+        target=target,
+        source_cost=source_cost,
+        target_cost=target_cost,
+        steps=steps,
+    )
 
 
 def race(
@@ -127,7 +94,7 @@ def race(
     """
     if not pairs:
         raise BadInput("an ablation with trials got no (instance, seed) pair, expected at least 1")
-    known: dict[tuple[str, str, int], float] = {}
+    costs_of: dict[tuple[str, str, int], float] = {}
     asked = 0
 
     def cost(configs: Sequence[Config], block: Sequence[Pair]) -> NDArray[np.float64]:
@@ -137,12 +104,12 @@ def race(
         for config in configs:
             for instance, seed in block:
                 key = (config_id(config), instance, seed)
-                if key not in known:
+                if key not in costs_of:
                     new[key] = (config, instance, seed)
         if new:
             asked += len(new)
-            known.update(zip(new, map(float, evaluate(list(new.values()))), strict=True))
-        return np.array([[known[config_id(c), *pair] for c in configs] for pair in block])
+            costs_of.update(zip(new, map(float, evaluate(list(new.values()))), strict=True))
+        return np.array([[costs_of[config_id(c), *pair] for c in configs] for pair in block])
 
     def best(candidates: list[Config]) -> tuple[int, float, int]:
         before = asked
@@ -162,40 +129,15 @@ def race(
     ends = cost([source, target], pairs).mean(axis=0)
     source_cost, target_cost = float(ends[0]), float(ends[1])
     steps = _walk(space, source, target, source_cost, target_cost, best)
-    return AblationPath(source, target, source_cost, target_cost, steps, "trials", len(pairs))
-
-
-def run_ablation(
-    run_folder: Path,
-    evaluate_trials: TrialCosts,
-    *,
-    pairs: Sequence[Pair],
-    max_pairs: int | None = None,
-    space: Space | None = None,
-) -> AblationPath:
-    """Race from the default to the final incumbent of a recorded run, on the first `max_pairs`.
-
-    The space is that of the run's variant unless given. Raises BadInput for a run without a
-    trajectory, one under way, and one whose incumbent is still the default.
-    """
-    about = run_record(run_folder)
-    if about["state"] != "finished":
-        raise BadInput(f"{run_folder}: the run is {about['state']}, expected a finished one")
-    path = read_jsonl(run_folder / "trajectory.jsonl", TRAJECTORY_FIELDS)
-    if not path:
-        raise BadInput(f"{run_folder / 'trajectory.jsonl'}: no incumbent, expected the default")
-    default, incumbent = path[0]["config"], path[-1]["config"]
-    chosen = space or variant_space(about["variant"]).fixed(about.get("fixed", {}))
-    if config_id(default) == config_id(incumbent):
-        raise BadInput(f"{run_folder}: the incumbent is the default, expected a path between two")
-    return race(chosen, default, incumbent, evaluate_trials, list(pairs)[:max_pairs])
-
-
-def record_path(
-    run_folder: Path, evaluate_trials: TrialCosts, pairs: Sequence[Pair]
-) -> dict[str, Any]:
-    """`run_ablation` on all pairs, as ablation.json holds it."""
-    return to_record(run_ablation(run_folder, evaluate_trials, pairs=pairs))
+    return AblationPath(
+        evaluation="trials",
+        pairs=len(pairs),
+        source=source,
+        target=target,
+        source_cost=source_cost,
+        target_cost=target_cost,
+        steps=steps,
+    )
 
 
 def survivors(costs: NDArray[np.float64], alpha: float = ALPHA) -> list[int]:
@@ -264,56 +206,6 @@ def table(path: AblationPath) -> pd.DataFrame:
     return frame
 
 
-def to_record(path: AblationPath) -> dict[str, Any]:
-    """What ablation.json holds."""
-    return {
-        "evaluation": path.evaluation,
-        "pairs": path.pairs,
-        "source": path.source,
-        "target": path.target,
-        "source_cost": path.source_cost,
-        "target_cost": path.target_cost,
-        "steps": [
-            {
-                "parameters": list(step.parameters),
-                "config": step.config,
-                "cost": step.cost,
-                "gain": step.gain,
-                "share": step.share,
-                "candidates": step.candidates,
-                "trials": step.trials,
-            }
-            for step in path.steps
-        ],
-    }
-
-
-def from_record(record: Mapping[str, Any], where: str = "ablation.json") -> AblationPath:
-    """The path that `to_record` wrote. Raises BadInput that names what is missing."""
-    try:
-        steps = tuple(
-            Step(
-                tuple(step["parameters"]),
-                dict(step["config"]),
-                *(step[name] for name in ("cost", "gain", "share", "candidates", "trials")),
-            )
-            for step in record["steps"]
-        )
-        return AblationPath(
-            source=dict(record["source"]),
-            target=dict(record["target"]),
-            source_cost=record["source_cost"],
-            target_cost=record["target_cost"],
-            steps=steps,
-            evaluation=record["evaluation"],
-            pairs=record["pairs"],
-        )
-    except KeyError as error:
-        raise BadInput(
-            f"{where}: field {error.args[0]} is missing, expected by the record"
-        ) from None
-
-
 def flip(space: Space, current: Config, target: Config, name: str) -> Config:
     """`current` with one parameter as in `target`, and with the children that this concerns.
 
@@ -348,8 +240,8 @@ def _walk(
     source_cost: float,
     target_cost: float,
     best: Callable[[list[Config]], tuple[int, float, int]],
-) -> tuple[Step, ...]:
-    steps: list[Step] = []
+) -> tuple[AblationStep, ...]:
+    steps: list[AblationStep] = []
     current, cost = source, source_cost
     while current != target:
         candidates = _candidates(space, current, target)
@@ -359,7 +251,17 @@ def _walk(
         gain = cost - after
         whole = source_cost - target_cost
         share = gain / whole if whole else None
-        steps.append(Step(changed, config, after, gain, share, len(candidates), trials))
+        steps.append(
+            AblationStep(
+                parameters=changed,
+                config=config,
+                cost=after,
+                gain=gain,
+                share=share,
+                candidates=len(candidates),
+                trials=trials,
+            )
+        )
         current, cost = config, after
     return tuple(steps)
 

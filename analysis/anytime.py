@@ -8,7 +8,6 @@ the test instances with fresh seeds; the configurator's own estimate plays no pa
 import numpy as np
 import pandas as pd
 
-from analysis.configurability import DEFAULT
 from analysis.records import RUN
 
 
@@ -23,7 +22,7 @@ def steps(
     the (instance, seed) pairs that all incumbents of the run share.
     """
     rows: list[dict[str, object]] = []
-    wanted = runs[(runs["state"] == "finished") & (runs["configurator"] != DEFAULT)]
+    wanted = runs[(runs["state"] == "finished") & runs["configures"]]
     budgets = {tuple(row[:-1]): row[-1] for row in wanted[[*RUN, "trials"]].itertuples(index=False)}
     groups = {key: own for key, own in validations.groupby(RUN, sort=False)}
     for key, path in trajectories.groupby(RUN, sort=False):

@@ -21,13 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.records import RUN
-
-DEFAULT = "default"
-"""The configurator that evaluates nothing but the default configuration."""
-COMBINED = "meta"
-"""The variant that combines the others."""
-OUTSIDE_BUDGET = ("dense",)
-"""Variants that the budget of active weights does not bind: never a rival, only a reference."""
+from target_algorithms import Role
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -77,12 +71,12 @@ def per_run(
     none, and for a run that is under way.
     """
     rows = []
-    known = _errors(validations)
+    errors = _errors(validations)
     for key, path in trajectories.groupby(RUN, sort=False):
         default, final = path.iloc[0], path.iloc[-1]
         seen = _of_run(trials, key)
         seen = seen[seen["config_id"] == final["config_id"]]
-        both = _paired(known, key, default["config_id"], final["config_id"])
+        both = _paired(errors, key, default["config_id"], final["config_id"])
         rows.append(
             dict(zip(RUN, key, strict=True))
             | {
@@ -146,15 +140,13 @@ def configurability(
     and incumbent are both validated count, on the pairs that all of them share.
     """
     rows = []
-    known = _errors(validations)
-    done = _finished(trajectories, runs)
+    errors = _errors(validations)
+    done = _finished(trajectories, runs[runs["configures"]])
     for key, own in done.groupby(RUN[:3], sort=False):
-        if key[2] == DEFAULT:
-            continue
         tables = []
         for run_key, path in own.groupby(RUN, sort=False):
             ids = path["config_id"]
-            tables.append(_paired(known, run_key, ids.iloc[0], ids.iloc[-1]))
+            tables.append(_paired(errors, run_key, ids.iloc[0], ids.iloc[-1]))
         default, configured = _crossed(tables)
         if not default.size:
             continue
@@ -186,33 +178,40 @@ def against_single(
     trajectories: pd.DataFrame,
     validations: pd.DataFrame,
 ) -> pd.DataFrame:
-    """One row a configurator: the combination against the best single variant.
+    """One row a combination and configurator: it against the best single variant.
 
     The rival is chosen anew for every configurator seed, as a user would have to: the single
     variant whose incumbent has the least `training_error`, of equal ones the first by name. Test
     errors play no part in the choice. `improvement` = rival - combination, more is better.
     """
     rows = []
-    known = _errors(validations)
+    errors = _errors(validations)
     done = _finished(trajectories, runs)
-    candidates = per_run_table[
-        (per_run_table["state"] == "finished")
-        & (per_run_table["configurator"] != DEFAULT)
-        & ~per_run_table["variant"].isin(OUTSIDE_BUDGET)
-        & per_run_table["training_error"].notna()
+    table = per_run_table.merge(runs[[*RUN, "role", "configures"]], on=RUN)
+    candidates = table[
+        (table["state"] == "finished")
+        & table["configures"]
+        & (table["role"] != Role.REFERENCE)
+        & table["training_error"].notna()
     ]
-    for (set_, configurator), own in candidates.groupby(["set", "configurator"], sort=False):
-        singles = own[own["variant"] != COMBINED]
+    combinations = candidates[candidates["role"] == Role.COMBINATION]
+    by = ["set", "variant", "configurator"]
+    for (set_, combined, configurator), own in combinations.groupby(by, sort=False):
+        singles = candidates[
+            (candidates["set"] == set_)
+            & (candidates["configurator"] == configurator)
+            & (candidates["role"] != Role.COMBINATION)
+        ]
         tables, chosen = [], []
-        for seed in sorted(own.loc[own["variant"] == COMBINED, "run_seed"]):
+        for seed in sorted(own["run_seed"]):
             rivals = singles[singles["run_seed"] == seed]
             # A seed where a variant is still missing would choose among fewer than the others.
             if rivals.empty or set(rivals["variant"]) != set(singles["variant"]):
                 continue
             rival = rivals.sort_values(["training_error", "variant"]).iloc[0]["variant"]
             ours, theirs = (
-                _final(known, done, (set_, variant, configurator, seed))
-                for variant in (COMBINED, rival)
+                _final(errors, done, (set_, variant, configurator, seed))
+                for variant in (combined, rival)
             )
             both = pd.DataFrame({"default": theirs, "configured": ours}).dropna()
             if len(both):
@@ -226,6 +225,7 @@ def against_single(
         rows.append(
             {
                 "set": set_,
+                "combined": combined,
                 "configurator": configurator,
                 "runs": ours_.shape[0],
                 "pairs": ours_.shape[1],
@@ -238,7 +238,7 @@ def against_single(
                 "high": gain.high,
             }
         )
-    columns = ["set", "configurator", "runs", "pairs", "single", "variants_tried"]
+    columns = ["set", "combined", "configurator", "runs", "pairs", "single", "variants_tried"]
     columns += ["single_error", "combined_error", "improvement", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -287,7 +287,7 @@ def effort(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _errors(validations: pd.DataFrame) -> pd.DataFrame:
+def _errors(validations: pd.DataFrame) -> pd.Series:
     """Costs indexed by run, configuration and (instance, seed)."""
     return validations.set_index([*RUN, "config_id", "instance", "seed"])["cost"].sort_index()
 
@@ -304,25 +304,25 @@ def _finished(trajectories: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return trajectories.merge(done, on=RUN)
 
 
-def _costs(known: pd.DataFrame, key: tuple[object, ...], config: str) -> pd.Series:
+def _costs(errors: pd.Series, key: tuple[object, ...], config: str) -> pd.Series:
     """Costs of a configuration of a run by (instance, seed); empty where it is not validated."""
-    if (*key, config) not in known.index:
-        return known.iloc[:0].droplevel([*RUN, "config_id"])
-    return known.loc[(*key, config)]
+    if (*key, config) not in errors.index:
+        return errors.iloc[:0].droplevel([*RUN, "config_id"])
+    return errors.loc[(*key, config)]
 
 
-def _final(known: pd.DataFrame, paths: pd.DataFrame, key: tuple[object, ...]) -> pd.Series:
+def _final(errors: pd.Series, paths: pd.DataFrame, key: tuple[object, ...]) -> pd.Series:
     """Costs of the final incumbent of a run."""
-    return _costs(known, key, _of_run(paths, key).iloc[-1]["config_id"])
+    return _costs(errors, key, _of_run(paths, key).iloc[-1]["config_id"])
 
 
 def _paired(
-    known: pd.DataFrame, key: tuple[object, ...], default: str, configured: str
+    errors: pd.Series, key: tuple[object, ...], default: str, configured: str
 ) -> pd.DataFrame:
     """Costs of both on the (instance, seed) pairs that both have."""
     both = {
-        "default": _costs(known, key, default),
-        "configured": _costs(known, key, configured),
+        "default": _costs(errors, key, default),
+        "configured": _costs(errors, key, configured),
     }
     return pd.DataFrame(both).dropna()
 

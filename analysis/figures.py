@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from analysis.configurability import DEFAULT
+from wrappers.configurators import configurators as known_configurators
 
 matplotlib.use("Agg")
 
@@ -55,11 +55,9 @@ _STYLE: Any = {
 def colours(configurators: Sequence[str]) -> dict[str, Any]:
     """A colour for each configurator, the same whichever others are shown beside it."""
     palette = sns.color_palette("colorblind")
-    fixed = {"random_search": 0, "smac": 1, "irace": 2, DEFAULT: 7}
-    free = [i for i in range(len(palette)) if i not in fixed.values()]
-    unknown = [name for name in sorted(set(configurators)) if name not in fixed]
-    chosen = fixed | {name: free[i % len(free)] for i, name in enumerate(unknown)}
-    return {name: palette[i] for name, i in chosen.items()}
+    ours = [name for name, each in known_configurators().items() if each.configures]
+    others = sorted(set(configurators) - set(ours))
+    return {name: palette[i % len(palette)] for i, name in enumerate([*ours, *others])}
 
 
 def test_error(
@@ -73,7 +71,7 @@ def test_error(
     variants = [v for v in defaults["variant"] if v in set(table["variant"])]
     references = defaults[~defaults["variant"].isin(variants)]
     configurators = list(dict.fromkeys(table["configurator"]))
-    rows = [DEFAULT, *configurators]
+    rows = ["default", *configurators]
     palette = colours(configurators)
     with sns.axes_style("white"), matplotlib.rc_context(_STYLE):
         height = 1.0 + len(variants) * (0.62 + 0.34 * len(rows))

@@ -1,21 +1,33 @@
-"""Read the records of a results folder into tidy frames; nothing is executed or changed.
+"""The records of a results folder as tidy frames; nothing is executed or changed.
 
 **Source**: the files of `results/README.md`, one folder `<set>/<variant>/<configurator>/seed-<n>`
-a run. Every frame begins with the columns `set`, `variant`, `configurator`, `run_seed`; `run_seed`
-is the configurator's seed, `seed` that of a single trial.
+a run, read by `wrappers.records`. Every frame begins with the columns `set`, `variant`,
+`configurator`, `run_seed`; `run_seed` is the configurator's seed, `seed` that of a single trial.
 """
 
-import json
-import math
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
-from target_algorithms.errors import BadInput
+from sparse_training.errors import BadInput
+from target_algorithms import Role, variant, variants
+from wrappers.configurators import configurators
+from wrappers.records import RUN as RUN_FILE
+from wrappers.records import (
+    RUNHISTORY,
+    TRAJECTORY,
+    VALIDATION,
+    Incumbent,
+    Numbered,
+    Record,
+    RunInfo,
+    read_lines,
+    read_run,
+)
+from wrappers.space import Space, read_pcs, variant_space
 
 RUN = ["set", "variant", "configurator", "run_seed"]
 """The columns that name a run, first in every frame."""
@@ -23,167 +35,129 @@ RUN = ["set", "variant", "configurator", "run_seed"]
 NEXT_COMMAND = "sparse-aclib run scenarios/digits/rigl --configurator random_search --seed 1"
 """What makes a first run, for messages about results that are not there."""
 
-RUN_FIELDS = [
-    *("scenario", "set", "variant", "configurator", "seed", "trials", "trials_used", "workers"),
-    *("state", "settings", "versions", "hashes", "hardware", "command", "started", "finished"),
-]
-"""The fields of run.json."""
-
-EVALUATION_FIELDS = [
-    *("config_id", "config", "instance", "seed", "cutoff", "status", "cost", "runtime"),
-    *("cpu_time", "active_weights", "weights", "density", "training_flops", "inference_flops"),
-    *("peak_memory", "engine", "started", "worker", "misc"),
-]
-"""The fields of a line of validation.jsonl; runhistory.jsonl has `trial` before them."""
-
-TRIAL_FIELDS = ["trial", *EVALUATION_FIELDS]
-"""The fields of a line of runhistory.jsonl."""
-
-TRAJECTORY_FIELDS = ["trial", "config_id", "config", "estimate"]
-"""The fields of a line of trajectory.jsonl."""
-
-
-class TornLine(UserWarning):
-    """The last line of a .jsonl file was cut off while it was written; it is ignored."""
-
 
 @dataclass(frozen=True)
-class _Folder:
+class RunFolder:
     """A run's folder and what run.json says of it."""
 
     path: Path
-    about: dict[str, Any]
+    info: RunInfo
 
     @property
     def key(self) -> dict[str, Any]:
         """The columns of `RUN`."""
-        names = {name: self.about[name] for name in RUN[:3]}
-        return names | {"run_seed": self.about["seed"]}
+        info = self.info
+        return dict(zip(RUN, (info.set, info.variant, info.configurator, info.seed), strict=True))
+
+    @property
+    def role(self) -> Role:
+        """How the variant takes part; where the record is older than roles, as it does today."""
+        if self.info.role is not None:
+            return Role(self.info.role)
+        today = variants().get(self.info.variant)
+        return Role.COMPETITOR if today is None else today.role
+
+    @property
+    def configures(self) -> bool:
+        """Whether its configurator tries more than the default, as far as this checkout knows."""
+        if self.info.configures is not None:
+            return self.info.configures
+        today = configurators().get(self.info.configurator)
+        return today is None or today.configures
+
+    @property
+    def space(self) -> Space:
+        """The parameter space of the run, from its own copy; where it has none, today's.
+
+        Raises BadInput for a variant that is not in this checkout.
+        """
+        if "params.pcs" in self.info.copies:
+            return read_pcs(self.info.copies["params.pcs"], f"{self.path / RUN_FILE}: params.pcs")
+        return variant_space(variant(self.info.variant)).fixed(self.info.fixed)
 
 
-def runs(results: Path) -> pd.DataFrame:
-    """One row a run, with the fields of run.json and its `folder`; empty where there is none.
+def run_folders(results: Path) -> list[RunFolder]:
+    """The runs of a results folder, by set, variant, configurator and number of the seed.
 
-    Runs that are under way are in it (`state` says so). Raises BadInput for a record that cannot
-    be read or that lies in a folder of another name.
+    Raises BadInput for a record that cannot be read or that lies in a folder of another name.
     """
-    return _frame(
-        RUN + [f for f in RUN_FIELDS if f not in RUN and f != "seed"] + ["folder"],
-        (
-            folder.key
-            | {name: value for name, value in folder.about.items() if name != "seed"}
-            | {"folder": str(folder.path)}
-            for folder in _folders(results)
-        ),
-    )
-
-
-def trials(results: Path) -> pd.DataFrame:
-    """One row a trial of a runhistory, in the order of the file."""
-    return _lines(results, "runhistory.jsonl", TRIAL_FIELDS)
-
-
-def trajectories(results: Path) -> pd.DataFrame:
-    """One row an incumbent, in the order in which they came; the first is the default."""
-    return _lines(results, "trajectory.jsonl", TRAJECTORY_FIELDS)
-
-
-def validations(results: Path) -> pd.DataFrame:
-    """One row a validated (configuration, instance, seed) of a run; of repeated ones the first."""
-    frame = _lines(results, "validation.jsonl", EVALUATION_FIELDS)
-    keys = [*RUN, "config_id", "instance", "seed"]
-    return frame.drop_duplicates(keys, keep="first", ignore_index=True)
-
-
-def run_record(folder: Path) -> dict[str, Any]:
-    """run.json of one run's folder. Raises BadInput that names what is missing."""
-    path = folder / "run.json"
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such file, expected the record of a run") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise BadInput(f"{path}: not a JSON object, expected the record of a run") from None
-    _check(about, RUN_FIELDS, str(path))
-    for name in ("settings", "versions", "hashes", "hardware"):
-        if not isinstance(about[name], dict):
-            raise BadInput(f"{path}: {name} is {about[name]!r}, expected an object")
-    return dict(about)
-
-
-def read_jsonl(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
-    """The records of one file; [] where there is no file.
-
-    A last line that is no JSON is ignored with a TornLine warning. Raises BadInput with file and
-    line for any other line that is no JSON object or lacks one of `fields`.
-    """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    found = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError:
-            # Only the text behind the last end of line can be a write that was cut off.
-            if number == len(lines):
-                warnings.warn(TornLine(f"{path}:{number}: torn last line ignored"), stacklevel=2)
-                continue
-            raise BadInput(f"{path}:{number}: not a JSON record") from None
-        _check(record, fields, f"{path}:{number}")
-        found.append(record)
-    return found
-
-
-def _folders(results: Path) -> Iterator[_Folder]:
-    """The runs of a results folder, by set, variant, configurator and number of the seed."""
     if not results.is_dir():
         raise BadInput(f"{results}: no such folder, expected results; make some: {NEXT_COMMAND}")
-    found = []
+    folders = []
     for path in results.glob("*/*/*/seed-*/run.json"):
-        about = run_record(path.parent)
-        folder = _Folder(path.parent, about)
-        named = [*(about[name] for name in RUN[:3]), f"seed-{about['seed']}"]
+        folder = RunFolder(path.parent, read_run(path.parent))
+        *names, seed = folder.key.values()
+        named = [*names, f"seed-{seed}"]
         if list(path.parent.relative_to(results).parts) != named:
             raise BadInput(
                 f"{path}: record of {'/'.join(map(str, named))}, expected it in a folder so called"
             )
-        found.append(folder)
-    yield from sorted(found, key=lambda folder: tuple(folder.key.values()))
+        folders.append(folder)
+    return sorted(folders, key=lambda folder: tuple(folder.key.values()))
 
 
-def _lines(results: Path, file: str, fields: Sequence[str]) -> pd.DataFrame:
+def runs(folders: Sequence[RunFolder]) -> pd.DataFrame:
+    """One row a run: the fields of run.json, `role`, `configures` and its `folder`.
+
+    Runs that are under way are in it (`state` says so).
+    """
+    shown = [f.name for f in fields(RunInfo) if f.name not in (*RUN, "seed", "copies")]
     return _frame(
-        RUN + list(fields),
+        [*RUN, *shown, "folder"],
         (
-            folder.key | record
-            for folder in _folders(results)
-            for record in read_jsonl(folder.path / file, fields)
+            folder.key
+            | {name: _plain(getattr(folder.info, name)) for name in shown}
+            | {
+                "role": str(folder.role),
+                "configures": folder.configures,
+                "folder": str(folder.path),
+            }
+            for folder in folders
         ),
     )
 
 
-def _frame(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """A frame with these columns first and whatever else the records hold behind them."""
-    frame = pd.DataFrame.from_records(list(rows))
-    extra = [name for name in frame.columns if name not in columns]
-    frame = frame.reindex(columns=[*columns, *extra])
+def trials(folders: Sequence[RunFolder]) -> pd.DataFrame:
+    """One row a trial of a runhistory, in the order of the file."""
+    return _lines(folders, RUNHISTORY, Numbered)
+
+
+def trajectories(folders: Sequence[RunFolder]) -> pd.DataFrame:
+    """One row an incumbent, in the order in which they came; the first is the default."""
+    return _lines(folders, TRAJECTORY, Incumbent)
+
+
+def validations(folders: Sequence[RunFolder]) -> pd.DataFrame:
+    """One row a validated (configuration, instance, seed) of a run; of repeated ones the first."""
+    frame = _lines(folders, VALIDATION, Record)
+    keys = [*RUN, "config_id", "instance", "seed"]
+    return frame.drop_duplicates(keys, keep="first", ignore_index=True)
+
+
+Line = TypeVar("Line", Numbered, Incumbent, Record)
+
+
+def _lines(folders: Sequence[RunFolder], file: str, kind: type[Line]) -> pd.DataFrame:
+    names = [field.name for field in fields(kind)]
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for folder in folders:
+            for record in read_lines(folder.path / file, kind):
+                yield folder.key | {name: _plain(getattr(record, name)) for name in names}
+
+    return _frame([*RUN, *names], rows())
+
+
+def _plain(value: Any) -> Any:
+    """A record's field as a frame holds it: records within it as dictionaries."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: part for name, part in asdict(value).items() if part is not None}
+    return value
+
+
+def _frame(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame.from_records([dict(row) for row in rows], columns=list(columns))
     # Without rows nothing says what a column holds, and frames must still merge.
     types = dict.fromkeys(RUN[:3], "str") | {"run_seed": "int64", "cost": "float64"}
+    types |= {"configures": "bool", "role": "str"}
     return frame.astype({name: kind for name, kind in types.items() if name in frame.columns})
-
-
-def _check(record: object, fields: Sequence[str], where: str) -> None:
-    if not isinstance(record, dict):
-        raise BadInput(f"{where}: {type(record).__name__}, expected a JSON object")
-    missing = [name for name in fields if name not in record]
-    if missing:
-        raise BadInput(f"{where}: field {', '.join(missing)} is missing, expected by the record")
-    for name in ("cost", "trial", "seed"):
-        value = record.get(name, 0)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not math.isfinite(value):
-            raise BadInput(f"{where}: {name} is {value!r}, expected a finite number")

@@ -6,9 +6,6 @@ record gives the same report.
 
 import base64
 import io
-import json
-import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,17 +17,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import ablation, anytime, configurability, fanova, figures, records, surrogate, words
-from analysis.configurability import COMBINED, DEFAULT
-from analysis.records import RUN, TornLine
+from analysis.records import RUN, RunFolder
 from analysis.surrogate import Refusal, Surrogate
-from target_algorithms.errors import BadInput
-from wrappers import scenario as scenarios
-from wrappers.space import Space, config_id, variant_space
+from sparse_training.errors import BadInput
+from sparse_training.files import write_whole
+from target_algorithms import Role
+from wrappers.records import ABLATION, AblationPath, read_whole
+from wrappers.space import Space, config_id
 
 TEMPLATE = "report.html.j2"
-
-Spaces = Callable[[str], Space]
-"""The parameter space of a variant, by its name."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +76,7 @@ class Part:
 
     name: str
     short: list[str]
+    combined: str
     gains: list[tuple[str, str]]
     references: list[str]
     combination: list[str]
@@ -99,6 +95,7 @@ class Part:
 class _Tables:
     """The frames of a report, by the names of their CSV files."""
 
+    folders: list[RunFolder]
     runs: pd.DataFrame
     trials: pd.DataFrame
     trajectories: pd.DataFrame
@@ -106,43 +103,30 @@ class _Tables:
     out: dict[str, pd.DataFrame] = field(default_factory=dict)
     surrogates: dict[tuple[str, str], Surrogate | Refusal] = field(default_factory=dict)
     spaces: dict[tuple[str, str], Space] = field(default_factory=dict)
-    paths: list[tuple[dict[str, Any], ablation.AblationPath]] = field(default_factory=list)
+    paths: list[tuple[dict[str, Any], AblationPath]] = field(default_factory=list)
     paths_refused: list[tuple[str, str]] = field(default_factory=list)
 
 
 def write_report(
-    results: Path,
-    out: Path | None = None,
-    *,
-    missing: Mapping[str, str] | None = None,
-    spaces: Spaces = variant_space,
+    results: Path, out: Path | None = None, *, missing: Mapping[str, str] | None = None
 ) -> Path:
-    """Write the report of a results folder and return the path of the HTML page.
+    """Writes the report of a results folder and returns the path of the HTML page.
 
     `out` is that path, `<results>/report.html` if left out; `tables/` and `figures/` are written
     beside it. `missing` names the configurators that could not run, with the reason. Each file is
     replaced as a whole. Raises BadInput where there is no run, or a record that cannot be read.
     """
     page = out or results / "report.html"
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", TornLine)
-        tables = _computed(results, spaces)
-    torn = sorted({str(w.message) for w in caught if issubclass(w.category, TornLine)})
-    for warning in caught:
-        if not issubclass(warning.category, TornLine):
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
+    tables = _computed(results)
     drawn: dict[str, bytes] = {}
     parts = [_part(tables, name, drawn) for name in sorted(set(tables.runs["set"]))]
     for name, frame in tables.out.items():
-        _write(page.parent / "tables" / f"{name}.csv", _csv(frame).encode())
+        write_whole(page.parent / "tables" / f"{name}.csv", _csv(frame))
     for name, png in drawn.items():
-        _write(page.parent / "figures" / name, png)
+        write_whole(page.parent / "figures" / name, png)
     html = _template().render(
         parts=parts,
-        notes=_notes(tables, torn, missing or {}),
-        combined=COMBINED,
+        notes=_notes(tables, missing or {}),
         level=f"{configurability.LEVEL:.0%}".replace("%", " %"),
         resamples=f"{configurability.RESAMPLES:,}",
         least_r2=surrogate.LEAST_R2,
@@ -150,27 +134,30 @@ def write_report(
         effort=_shown(tables.out["effort"], "effort"),
         runs=_runs_table(tables),
         settings=_settings(tables.runs),
-        scenarios=_scenarios(tables.runs),
+        scenarios=_scenarios(tables.folders),
         commands=list(dict.fromkeys(tables.runs["command"])),
         few=_few(tables.runs),
     )
-    _write(page, html.encode())
+    write_whole(page, html)
     return page
 
 
-def _computed(results: Path, spaces: Spaces) -> _Tables:
+def _computed(results: Path) -> _Tables:
     """All tables of the report."""
-    runs = records.runs(results)
-    if runs.empty:
+    folders = records.run_folders(results)
+    if not folders:
         raise BadInput(
             f"{results}: no run in it, expected <set>/<variant>/<configurator>/seed-<n>/run.json;"
             f" make one: {records.NEXT_COMMAND}"
         )
+    # The combinations behind what they combine; otherwise the order of the record.
+    folders.sort(key=lambda folder: folder.role is Role.COMBINATION)
     t = _Tables(
-        _ordered(runs),
-        _ordered(records.trials(results)),
-        _ordered(records.trajectories(results)),
-        _ordered(records.validations(results)),
+        folders,
+        records.runs(folders),
+        records.trials(folders),
+        records.trajectories(folders),
+        records.validations(folders),
     )
     per_run = configurability.per_run(t.runs, t.trials, t.trajectories, t.validations)
     t.out["runs"] = per_run
@@ -185,40 +172,40 @@ def _computed(results: Path, spaces: Spaces) -> _Tables:
     t.out["anytime_summary"] = anytime.summary(t.out["anytime"])
     t.out["changed_parameters"] = configurability.changed_parameters(t.trajectories)
     t.out["effort"] = configurability.effort(t.trials)
-    _fit(t, spaces)
+    _fit(t)
     _ablate(t)
     return t
 
 
-def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
-    """The combination behind the variants that it combines; otherwise the order of the record."""
-    last = frame["variant"] == COMBINED
-    return pd.concat([frame[~last], frame[last]], ignore_index=True)
+def _configuring(t: _Tables, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of runs whose configurator tries more than the default."""
+    return frame.merge(t.runs.loc[t.runs["configures"], RUN], on=RUN)
 
 
-def _fit(t: _Tables, spaces: Spaces) -> None:
+def _fit(t: _Tables) -> None:
     """Surrogates and importances of every variant that was configured."""
     quality, shares = [], []
-    configured = t.trials[t.trials["configurator"] != DEFAULT]
+    spaces_of = {(folder.info.set, folder.info.variant): folder for folder in t.folders}
+    configured = _configuring(t, t.trials)
     for (set_, variant), own in configured.groupby(["set", "variant"], sort=False):
-        found: Surrogate | Refusal
+        fitted: Surrogate | Refusal
         try:
-            t.spaces[set_, variant] = spaces(variant).fixed(_fixed(t.runs, set_, variant))
+            t.spaces[set_, variant] = spaces_of[set_, variant].space
         except BadInput as error:
-            found = Refusal(str(error))
+            fitted = Refusal(str(error))
         else:
-            found = surrogate.fit(own, t.spaces[set_, variant])
-        t.surrogates[set_, variant] = found
-        table: pd.DataFrame | Refusal = found if isinstance(found, Refusal) else pd.DataFrame()
-        if isinstance(found, Surrogate):
-            table = fanova.importance(found, families=surrogate.families(t.spaces[set_, variant]))
+            fitted = surrogate.fit(own, t.spaces[set_, variant])
+        t.surrogates[set_, variant] = fitted
+        table: pd.DataFrame | Refusal = fitted if isinstance(fitted, Refusal) else pd.DataFrame()
+        if isinstance(fitted, Surrogate):
+            table = fanova.importance(fitted, families=surrogate.families(t.spaces[set_, variant]))
         quality.append(
             {
                 "set": set_,
                 "variant": variant,
                 "trials": len(own),
                 "configurations": own["config_id"].nunique(),
-                "r2": found.r2 if isinstance(found, Surrogate) else float("nan"),
+                "r2": fitted.r2 if isinstance(fitted, Surrogate) else float("nan"),
                 "refused": table.reason if isinstance(table, Refusal) else "",
             }
         )
@@ -232,34 +219,23 @@ def _fit(t: _Tables, spaces: Spaces) -> None:
     )
 
 
-def _fixed(runs: pd.DataFrame, set_: str, variant: str) -> dict[str, Any]:
-    """The parameters that the scenario left no choice of, with their values."""
-    own = runs[(runs["set"] == set_) & (runs["variant"] == variant)]
-    fixed = own["fixed"].iloc[0] if "fixed" in own else None
-    return fixed if isinstance(fixed, dict) else {}
-
-
 def _ablate(t: _Tables) -> None:
     """Recorded paths; for variants without one, a path on the surrogate of the best run."""
     recorded = set()
     folders = t.runs.set_index(RUN)["folder"]
     for key, folder in folders.items():
-        file = Path(folder) / "ablation.json"
+        file = Path(folder) / ABLATION
         if not file.exists():
             continue
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            raise BadInput(f"{file}: not a JSON record") from None
-        t.paths.append((dict(zip(RUN, key, strict=True)), ablation.from_record(record, str(file))))
+        t.paths.append((dict(zip(RUN, key, strict=True)), read_whole(file, AblationPath)))
         recorded.add(key[:2])
-    best = t.out["runs"]
-    best = best[(best["state"] == "finished") & (best["configurator"] != DEFAULT)]
+    best = _configuring(t, t.out["runs"])
+    best = best[best["state"] == "finished"]
     for (set_, variant), own in best.groupby(["set", "variant"], sort=False):
         if (set_, variant) in recorded:
             continue
-        found = t.surrogates[set_, variant]
-        if not isinstance(found, Surrogate) or not found.r2 >= surrogate.LEAST_R2:
+        fitted = t.surrogates[set_, variant]
+        if not isinstance(fitted, Surrogate) or not fitted.r2 >= surrogate.LEAST_R2:
             t.paths_refused.append((set_, f"{variant}: no path, its surrogate is not good enough."))
             continue
         # The choice is by training error: the path explains a run, it does not select by test.
@@ -272,12 +248,12 @@ def _ablate(t: _Tables) -> None:
             continue
         trials = t.trials[(t.trials["set"] == set_) & (t.trials["variant"] == variant)]
         costs = surrogate.configuration_costs(trials)
-        refused = surrogate.far_off(found, costs, default, target)
+        refused = surrogate.far_off(fitted, costs, default, target)
         if refused:
             name = f"{variant}, {row['configurator']}, seed {row['run_seed']}"
             t.paths_refused.append((set_, f"{name}: no path on the surrogate: {refused.reason}."))
             continue
-        path = ablation.ablate(t.spaces[set_, variant], default, target, found.predict)
+        path = ablation.ablate(t.spaces[set_, variant], default, target, fitted.predict)
         t.paths.append((dict(zip(RUN, key, strict=True)), path))
     frames = [
         ablation.table(path).assign(**key, evaluation=path.evaluation, pairs=path.pairs)
@@ -294,16 +270,19 @@ def _part(t: _Tables, name: str, drawn: dict[str, bytes]) -> Part:
     own = {key: frame[frame["set"] == name] for key, frame in t.out.items() if "set" in frame}
     table, defaults = own["configurability"], own["defaults"]
     configured = set(table["variant"])
-    only_default = t.runs.groupby("variant")["configurator"].agg(lambda c: set(c) == {DEFAULT})
-    baselines = set(only_default[only_default].index)
+    of_set = t.runs[t.runs["set"] == name]
+    baselines = set(of_set["variant"]) - set(of_set.loc[of_set["configures"], "variant"])
+    outside = set(of_set.loc[of_set["role"] == Role.REFERENCE, "variant"])
+    combined = words.listed(sorted(set(of_set.loc[of_set["role"] == Role.COMBINATION, "variant"])))
     defaults_shown = defaults[defaults["variant"].isin(configured | baselines)]
     curves = own["anytime_summary"]
     return Part(
         name=name,
-        short=words.in_short(table, own["combination"], COMBINED),
+        short=words.in_short(table, own["combination"]),
+        combined=combined or "the combination",
         gains=[(v, words.configured(g)) for v, g in table.groupby("variant", sort=False)],
-        references=words.references(defaults[defaults["variant"].isin(baselines)]),
-        combination=[words.combination(r, COMBINED) for r in own["combination"].to_dict("records")],
+        references=words.references(defaults[defaults["variant"].isin(baselines)], outside),
+        combination=[words.combination(row) for row in own["combination"].to_dict("records")],
         error=_picture(
             drawn,
             f"{name}-test-error.png",
@@ -359,7 +338,7 @@ def _importance(t: _Tables, name: str, variant: str, drawn: dict[str, bytes]) ->
     )
 
 
-def _path(key: dict[str, Any], path: ablation.AblationPath, drawn: dict[str, bytes]) -> Ablation:
+def _path(key: dict[str, Any], path: AblationPath, drawn: dict[str, bytes]) -> Ablation:
     table = ablation.table(path)
     name = f"{key['variant']}, {key['configurator']}, seed {key['run_seed']}"
     file = "-".join(str(key[part]) for part in RUN) + "-ablation.png"
@@ -453,7 +432,7 @@ def _cell(name: str, value: Any) -> str:
     return str(value)
 
 
-def _notes(t: _Tables, torn: Sequence[str], missing: Mapping[str, str]) -> list[str]:
+def _notes(t: _Tables, missing: Mapping[str, str]) -> list[str]:
     """What a reader must know before the results: what is missing or half-way."""
     notes = [f"{name} is missing: {reason}" for name, reason in sorted(missing.items())]
     running = t.runs[t.runs["state"] != "finished"]
@@ -469,7 +448,7 @@ def _notes(t: _Tables, torn: Sequence[str], missing: Mapping[str, str]) -> list[
             f"{words.counted(len(bare), 'finished run')} without validation of default and"
             f" incumbent, left out: {_named(bare)}. 'sparse-aclib validate' adds it."
         )
-    short = per_run[(per_run["state"] == "finished") & (per_run["configurator"] != DEFAULT)]
+    short = _configuring(t, per_run[per_run["state"] == "finished"])
     short = short[short["trials_used"] < short["trials"]]
     for name, own in short.groupby("configurator"):
         used = own["trials_used"].astype(int)
@@ -487,12 +466,17 @@ def _notes(t: _Tables, torn: Sequence[str], missing: Mapping[str, str]) -> list[
     for column, what in (("versions", "library versions"), ("hardware", "hardware")):
         if len(_distinct(t.runs[column])) > 1:
             notes.append(f"The runs differ in {what}; see the end of this page.")
-    if len({hashes.get("target_algorithms") for hashes in t.runs["hashes"]}) > 1:
-        notes.append("The target algorithms' code differs between runs; compare with care.")
+    everything = pd.concat([t.trials, t.validations])
+    for (variant, engine), own in everything.groupby(["variant", "engine"]):
+        if own["code"].nunique(dropna=False) > 1:
+            notes.append(
+                f"Trials of {variant} on the {engine} engine were made with different code;"
+                " compare with care."
+            )
     for name, own in t.runs.groupby("configurator"):
         if len({hashes.get("configurator") for hashes in own["hashes"]}) > 1:
             notes.append(f"Runs of {name} were made with different code; compare with care.")
-    return notes + list(torn)
+    return notes
 
 
 def _named(runs: pd.DataFrame, most: int = 6) -> str:
@@ -517,7 +501,7 @@ def _distinct(values: pd.Series) -> list[dict[str, Any]]:
 def _facts(t: _Tables) -> list[tuple[str, str]]:
     """Data, budgets, seeds, machine, versions: name and value."""
     runs = t.runs
-    configured = runs[runs["configurator"] != DEFAULT]
+    configured = runs[runs["configures"]]
     sources = {
         f"{name} (sha256 {str(value)[:12]})"
         for hashes in runs["hashes"]
@@ -563,24 +547,20 @@ def _settings(runs: pd.DataFrame) -> list[tuple[str, str]]:
     return [(name, "; or ".join(told)) for name, told in sorted(found.items()) if told]
 
 
-def _scenarios(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """The command that each scenario fixes, if this checkout's scenario is the recorded one."""
-    told = []
-    for name, own in runs.groupby("scenario", sort=False):
-        recorded = {h.get("scenario") for h in own["hashes"]}
-        try:
-            scenario = scenarios.read(name)
-            same = {scenario.hash} == recorded
-            algo = scenario.algo if same else "differs from this checkout's scenario"
-        except (BadInput, OSError):
-            algo = "not in this checkout"
-        told.append((str(name), algo))
-    return told
+def _scenarios(folders: Sequence[RunFolder]) -> list[tuple[str, str]]:
+    """The command that each scenario fixes, from the runs' own copies."""
+    told: dict[str, str] = {}
+    for folder in folders:
+        lines = folder.info.copies.get("scenario.txt", "").splitlines()
+        algo = next((line for line in lines if line.startswith("algo = ")), "")
+        command = algo.removeprefix("algo = ") or "not in the record, which is of version 0.2"
+        told.setdefault(folder.info.scenario, command)
+    return list(told.items())
 
 
 def _few(runs: pd.DataFrame) -> str:
     """How many configurator seeds there are, for the limits of the comparison."""
-    own = runs[(runs["configurator"] != DEFAULT) & (runs["state"] == "finished")]
+    own = runs[runs["configures"] & (runs["state"] == "finished")]
     counts = own.groupby(RUN[:3])["run_seed"].nunique()
     if counts.empty:
         return "no finished run"
@@ -601,11 +581,3 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     return environment.get_template(TEMPLATE)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(content)
-    os.replace(part, path)

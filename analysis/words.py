@@ -1,13 +1,13 @@
 """Sentences built from the numbers of the tables; the report's prose."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from analysis.ablation import AblationPath
-from analysis.configurability import OUTSIDE_BUDGET, Interval
+from analysis.configurability import Interval
 from analysis.surrogate import LEAST_R2, Refusal, Surrogate
+from wrappers.records import AblationPath
 
 
 def percent(value: float) -> str:
@@ -56,7 +56,7 @@ def gain(row: Mapping[str, Any]) -> str:
     return f"{who} {verb} the test error {ends}, {change(row)}."
 
 
-def in_short(table: pd.DataFrame, against: pd.DataFrame, combined: str) -> list[str]:
+def in_short(table: pd.DataFrame, against: pd.DataFrame) -> list[str]:
     """The answers of one instance set in a sentence each; none where there is nothing to say."""
     told = []
     if len(table):
@@ -72,18 +72,15 @@ def in_short(table: pd.DataFrame, against: pd.DataFrame, combined: str) -> list[
             + f". The largest mean improvement is {100 * best['improvement']:.1f} points"
             f" ({best['variant']} with {best['configurator']})."
         )
-    if len(against):
-        shown = against[(against["low"] > 0) | (against["high"] < 0)]
+    for combined, own in against.groupby("combined", sort=False):
+        shown = own[(own["low"] > 0) | (own["high"] < 0)]
         better = int((shown["improvement"] > 0).sum())
         worse = len(shown) - better
         told.append(
             f"{combined} is better than the single variant chosen in training with {better} of"
-            f" {counted(len(against), 'configurator')}"
+            f" {counted(len(own), 'configurator')}"
             + (f", worse with {worse}" if worse else "")
-            + (
-                f"; with {len(against) - len(shown)} no difference is shown"
-                * (len(shown) < len(against))
-            )
+            + (f"; with {len(own) - len(shown)} no difference is shown" * (len(shown) < len(own)))
             + "."
         )
     return told
@@ -103,13 +100,13 @@ def _numbers(numbers: Sequence[int], noun: str) -> str:
     return f"{min(numbers)} to {max(numbers)} {noun}s"
 
 
-def references(defaults: pd.DataFrame) -> list[str]:
-    """The baselines, one sentence each."""
+def references(defaults: pd.DataFrame, outside_budget: Collection[str]) -> list[str]:
+    """The baselines, one sentence each; those outside the budget are named as such."""
     told = []
     for row in defaults.to_dict("records"):
         aside = (
             ", which the budget of active weights does not bind,"
-            if row["variant"] in OUTSIDE_BUDGET
+            if row["variant"] in outside_budget
             else ""
         )
         told.append(
@@ -121,8 +118,9 @@ def references(defaults: pd.DataFrame) -> list[str]:
     return told
 
 
-def combination(row: Mapping[str, Any], combined: str) -> str:
+def combination(row: Mapping[str, Any]) -> str:
     """The combination against the best single variant; a row of `against_single`."""
+    combined = row["combined"]
     found = Interval(row["improvement"], row["low"], row["high"])
     chosen = listed(str(row["single"]).split("; "))
     if found.covers_zero:

@@ -25,7 +25,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def _umask() -> int:
-    """The bits that new files of this process lack; reading them means setting them for a moment."""
+    """The bits that new files of this process lack; to read them is to set them for a moment."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

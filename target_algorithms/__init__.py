@@ -7,10 +7,10 @@
     options.py                  what a scenario fixes: budgets and network
     trial.py                    one trial: a configuration trained on an instance and evaluated
 
-A variant outside this checkout lies in a folder laid out like it, `ROOT/target_algorithms/<variant>/`,
-whose ROOT is in the environment variable SPARSE_ACLIB_PATH (separated by colons), or above the
-scenario that names it. This module is of the standard library only: command lines read parameter
-spaces without importing numpy.
+A variant outside this checkout lies in a folder laid out like it,
+`ROOT/target_algorithms/<variant>/`, whose ROOT is in the environment variable SPARSE_ACLIB_PATH
+(separated by colons), or above the scenario that names it. This module is of the standard library
+only: command lines read parameter spaces without importing numpy.
 """
 
 import enum

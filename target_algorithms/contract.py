@@ -7,6 +7,7 @@ library only: each call imports this module.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from sparse_training.errors import BadInput
 
@@ -28,7 +29,7 @@ def option(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The budgets and the network of a scenario; making one raises BadInput for what cannot work."""
+    """The budgets and the network of a scenario. Raises BadInput for what cannot work."""
 
     active_weights: int | None = None
     """Budget of active weights; None for a reference that no budget binds."""
@@ -91,13 +92,13 @@ class Options:
         return tuple(words)
 
     @property
-    def fixed(self) -> dict[str, str | int]:
+    def fixed(self) -> dict[str, Value]:
         """Parameters that these options leave no choice of, with their values.
 
         Without a peak there is no way to hold more weights than the budget; a convolutional
         network has the depth that its name says.
         """
-        values: dict[str, str | int] = {}
+        values: dict[str, Value] = {}
         if self.peak_weights is None:
             values["density_path"] = "constant"
         if self.network is not None:
@@ -105,7 +106,7 @@ class Options:
         return values
 
     @property
-    def defaults(self) -> dict[str, str | int]:
+    def defaults(self) -> dict[str, Value]:
         """Defaults that belong to the network, in place of those of recipe.pcs.
 
         Every convolutional network of the sparse-training literature has batch normalisation;
@@ -136,35 +137,30 @@ class Trial:
     """Wall-clock seconds it may take; None: as long as it wants. Enforced from outside."""
 
 
+def column(doc: str, *, unit: str = "", **default: Any) -> Any:
+    """A field of a record that results/README.md documents; `default` as of `dataclasses.field`."""
+    return field(metadata={"doc": doc, "unit": unit}, **default)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Details:
-    """What else is known of a trial; None where it did not get so far, or where it means nothing."""
+    """What else is known of a trial; None where it did not get so far or means nothing."""
 
-    diverged: bool | None = field(
-        default=None, metadata={"doc": "whether training ended in numbers that are not finite"}
+    diverged: bool | None = column("whether training diverged", default=None)
+    samples: int | None = column("training rows consumed", default=None)
+    steps: int | None = column("optimiser steps", default=None)
+    updates: int | None = column("updates of the mask", default=None)
+    final_weights: int | None = column("weights active in the trained network", default=None)
+    explored: float | None = column("fraction of the positions ever active", default=None)
+    dead_neurons: int | None = column(
+        "hidden neurons without an active weight in or out", default=None
     )
-    samples: int | None = field(default=None, metadata={"doc": "training rows consumed"})
-    steps: int | None = field(default=None, metadata={"doc": "optimiser steps"})
-    updates: int | None = field(default=None, metadata={"doc": "updates of the mask"})
-    final_weights: int | None = field(
-        default=None, metadata={"doc": "weights active in the trained network"}
+    disconnected_neurons: int | None = column(
+        "hidden neurons on no path from an input to an output", default=None
     )
-    explored: float | None = field(
-        default=None, metadata={"doc": "fraction of the positions that have ever been active"}
-    )
-    dead_neurons: int | None = field(
-        default=None, metadata={"doc": "hidden neurons without an active weight in or out"}
-    )
-    disconnected_neurons: int | None = field(
-        default=None, metadata={"doc": "hidden neurons on no path from an input to an output"}
-    )
-    disconnected_outputs: int | None = field(
-        default=None, metadata={"doc": "outputs that no input reaches"}
-    )
-    test_rows: int | None = field(default=None, metadata={"doc": "rows that the cost is over"})
-    error: str | None = field(
-        default=None, metadata={"doc": "why a trial has no cost of its own, in one line"}
-    )
+    disconnected_outputs: int | None = column("outputs that no input reaches", default=None)
+    test_rows: int | None = column("rows that the cost is over", default=None)
+    error: str | None = column("why the trial has no cost of its own", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

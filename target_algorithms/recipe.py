@@ -8,10 +8,17 @@ from typing import Literal
 from sparse_training.engines.interface import SGD, AdamW, Decay, Optimizer
 from sparse_training.errors import BadInput
 from sparse_training.loop.recipe import LearningRate, Recipe
-from sparse_training.networks.activations import GELU, AllReLU, LeakyReLU, ReLU, SReLU
+from sparse_training.networks.activations import (
+    GELU,
+    Activation,
+    AllReLU,
+    LeakyReLU,
+    ReLU,
+    SReLU,
+)
 from sparse_training.networks.initial_weights import Distribution, InitialWeights, Scaling
 from sparse_training.networks.network import Norm
-from sparse_training.schedules import Constant, Cosine, Linear, Tenths
+from sparse_training.schedules import Constant, Cosine, Linear, Schedule, Tenths
 
 YesNo = Literal["yes", "no"]
 
@@ -56,6 +63,25 @@ def compose(
             nesterov=momentum_kind == "nesterov",
             decay=Decay[decay_kind.upper()],
         )
+    schedules: dict[str, Schedule] = {
+        "constant": Constant(),
+        "step": Tenths(),
+        "linear": Linear(),
+        "cosine": Cosine(),
+    }
+    activations: dict[str, Activation] = {
+        "relu": ReLU(),
+        "leaky_relu": LeakyReLU(),
+        "all_relu": AllReLU(all_relu_slope),
+        "srelu": SReLU(),
+        "gelu": GELU(),
+    }
+    distributions = {
+        "he_normal": Distribution.HE_NORMAL,
+        "he_uniform": Distribution.HE_UNIFORM,
+        "xavier": Distribution.XAVIER,
+        "normal_0.1": Distribution.NORMAL_TENTH,
+    }
     return Recipe(
         optimizer=Optimizer(
             rule=rule,
@@ -65,33 +91,17 @@ def compose(
         ),
         learning_rate=LearningRate(
             initial=rate,
-            schedule={
-                "constant": Constant(),
-                "step": Tenths(),
-                "linear": Linear(),
-                "cosine": Cosine(),
-            }[learning_rate_schedule],
+            schedule=schedules[learning_rate_schedule],
             warmup=warmup,
             density_power=learning_rate_density_power,
         ),
         batch_size=batch_size,
-        activation={
-            "relu": ReLU(),
-            "leaky_relu": LeakyReLU(),
-            "all_relu": AllReLU(all_relu_slope),
-            "srelu": SReLU(),
-            "gelu": GELU(),
-        }[activation],
+        activation=activations[activation],
         norm=Norm[norm.upper()],
         dropout=dropout,
         label_smoothing=label_smoothing,
         initial_weights=InitialWeights(
-            distribution={
-                "he_normal": Distribution.HE_NORMAL,
-                "he_uniform": Distribution.HE_UNIFORM,
-                "xavier": Distribution.XAVIER,
-                "normal_0.1": Distribution.NORMAL_TENTH,
-            }[weight_init],
+            distribution=distributions[weight_init],
             scaling=Scaling[init_scaling.upper()],
         ),
         width_factor=width_factor,

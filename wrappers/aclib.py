@@ -18,11 +18,13 @@ because GPS looks for it there. ParamILS takes no sixth field, so there is none.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import Field, asdict, dataclass, fields
 from typing import Any
 
-from target_algorithms.errors import BadInput
+from sparse_training.errors import BadInput
+from target_algorithms.contract import Options, Trained, option
+from wrappers.records import Result
 
 _PREFIX = "Result of this algorithm run: "
 _FLAGS = {"--overwrite_cost_runtime"}  # AClib 2 sends it with irace; it changes nothing here
@@ -55,18 +57,18 @@ def parse(words: Sequence[str]) -> Call:
     variant, rest = words[0], list(words[1:])
     if "--config" in rest:
         at = rest.index("--config")
-        given, pairs = _options(rest[:at]), rest[at + 1 :]
-        missing = [name for name in ("--instance", "--seed") if name not in given]
+        options, pairs = _options(rest[:at]), rest[at + 1 :]
+        missing = [name for name in ("--instance", "--seed") if name not in options]
         if missing:
             raise BadInput(f"{missing[0]} VALUE is missing before --config")
-        instance, seed = given.pop("--instance"), given.pop("--seed")
-        cutoff = given.pop("--cutoff", "inf")
+        instance, seed = options.pop("--instance"), options.pop("--seed")
+        cutoff = options.pop("--cutoff", "inf")
     else:
         # Every fixed option takes one value; the first other word is the instance.
         start = 0
         while start < len(rest) and rest[start].startswith("--"):
             start += 2
-        given, positional = _options(rest[:start]), rest[start : start + 5]
+        options, positional = _options(rest[:start]), rest[start : start + 5]
         if len(positional) < 5:
             raise BadInput(
                 "without --config, five words are expected after the fixed options: "
@@ -76,7 +78,7 @@ def parse(words: Sequence[str]) -> Call:
         pairs = rest[start + 5 :]
     return Call(
         variant=variant,
-        options=tuple(word for option in given.items() for word in option),
+        options=tuple(word for option in options.items() for word in option),
         instance=instance,
         cutoff=_cutoff(cutoff),
         seed=_seed(seed),
@@ -88,14 +90,14 @@ def parse(words: Sequence[str]) -> Call:
 def _options(words: Sequence[str]) -> dict[str, str]:
     """`--name value` words as a dictionary; a later value replaces an earlier one."""
     words = [word for word in words if word not in _FLAGS]
-    found = {}
+    options = {}
     for name, value in zip(words[::2], words[1::2], strict=False):
         if not name.startswith("--"):
             raise BadInput(f"expected --option VALUE before the configuration, found {name!r}")
-        found[name] = value
+        options[name] = value
     if len(words) % 2:
         raise BadInput(f"{words[-1]} has no value")
-    return found
+    return options
 
 
 def _pairs(words: Sequence[str]) -> dict[str, str]:
@@ -129,30 +131,73 @@ def _seed(word: str) -> int:
         raise BadInput(f"the seed must be an integer, found {word!r}") from None
 
 
-def answer(named: bool, seed: int, result: Mapping[str, Any]) -> str:
+def answer(named: bool, seed: int, result: Result) -> str:
     """The result lines for a call; always finite numbers, the runtime positive."""
-    status, cost = result["status"], result["cost"]
-    runtime = max(result["runtime"], 0.0005)  # SMAC refuses a runtime of zero
+    status, cost = result.status, result.cost
+    runtime = max(result.runtime, 0.0005)  # SMAC refuses a runtime of zero
     positional = f"{status}, {runtime:.4f}, {cost:.10g}, {cost:.10g}, {seed}"
     if not named:
         return _PREFIX + positional
-    misc = result.get("error") or _misc(result)
-    record = {"status": status, "cost": cost, "runtime": round(runtime, 4), "misc": misc}
-    return f"{_PREFIX}{json.dumps(record)}\nResult for ParamILS: {positional}"
+    misc = result.error or _misc(result.trained)
+    line = {"status": status, "cost": cost, "runtime": round(runtime, 4), "misc": misc}
+    return f"{_PREFIX}{json.dumps(line)}\nResult for ParamILS: {positional}"
 
 
-def _misc(result: Mapping[str, Any]) -> str:
+def _misc(trained: Trained | None) -> str:
     """What else is known of a trial, in one string without quotes or commas."""
+    if trained is None:
+        return ""
     shown = {
-        "active_weights": result.get("active_weights"),
-        "density": result.get("density"),
-        "training_flops": result.get("training_flops"),
-        "inference_flops": result.get("inference_flops"),
-        "engine": result.get("engine"),
-        **result.get("misc", {}),
+        "active_weights": trained.active_weights,
+        "density": trained.density,
+        "training_flops": trained.training_flops,
+        "inference_flops": trained.inference_flops,
+        "engine": trained.engine,
+        **asdict(trained.misc),
     }
     return " ".join(
         f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in shown.items()
         if value is not None
     )
+
+
+# The options of a scenario -----------------------------------------------------------------------
+
+USAGE = (
+    "[--active-weights N [--peak-weights N]] (--training-samples N | --training-flops N) "
+    "(--hidden N[-N...] | --network NAME) [--engine auto|masked|sparse] [--device cpu|cuda] "
+    "[--memory-limit MIB]"
+)
+
+
+def parse_options(words: Sequence[str]) -> Options:
+    """The options of a command line's words, `--name value` pairs in any order.
+
+    Raises BadInput for an unknown, repeated, missing or malformed option.
+    """
+    names = {option(field.name): field for field in fields(Options)}
+    values: dict[str, Any] = {}
+    for position in range(0, len(words), 2):
+        word = words[position]
+        if word not in names:
+            raise BadInput(f"unknown option {word!r}, expected {USAGE}")
+        field = names[word]
+        if field.name in values:
+            raise BadInput(f"option {word} is given twice")
+        if position + 1 == len(words):
+            raise BadInput(f"option {word} has no value, expected {USAGE}")
+        values[field.name] = _option_value(field, words[position + 1])
+    return Options(**values)
+
+
+def _option_value(field: Field[Any], text: str) -> Any:
+    """An option's value as its type says; Options checks what it is."""
+    if field.name == "hidden":
+        return tuple(map(_whole, text.split("-")))
+    return _whole(text) if field.type in (int, int | None) else text
+
+
+def _whole(text: str) -> int | str:
+    """A number, or the text as it is where it is none, for Options to refuse."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else text

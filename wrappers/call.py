@@ -5,20 +5,20 @@ is something to mend. Exit status 0 for SUCCESS and TIMEOUT, 1 for CRASHED and A
 """
 
 import contextlib
+import math
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any
 
-from target_algorithms.errors import BadInput
-from target_algorithms.variants import variants
+from sparse_training.errors import BadInput
+from target_algorithms import Role, variant, variants
+from target_algorithms.contract import Trial
 from wrappers import aclib
-from wrappers.evaluator import Worker, request
-from wrappers.options import parse_options
+from wrappers.evaluator import WorkerProcess
+from wrappers.records import Result, failure
 from wrappers.space import Parameter, variant_space
-from wrappers.worker import Result, failure
 
 HELP = """\
 A target algorithm: trains a sparse network on one instance and answers with its validation error.
@@ -43,7 +43,7 @@ Every active parameter of the variant's space must be given, inactive ones must 
 './wrappers/target VARIANT --help' lists them.
 
 Try:
-  ./wrappers/target static --active-weights 1000 --training-samples 20000 --hidden 256-256 \\
+  ./wrappers/target {baseline} --active-weights 1000 --training-samples 20000 --hidden 256-256 \\
     --instance sklearn/digits/0 --cutoff 60 --seed 1 --config {example}
 Nicer to read: sparse-aclib eval (same words).
 """
@@ -52,9 +52,10 @@ Nicer to read: sparse-aclib eval (same words).
 def help_text(words: Sequence[str]) -> str:
     """The general help, or that of the variant that the first word names."""
     if not words or words[0].startswith("-"):
-        example = " ".join(f"-{k} {v}" for k, v in variant_space("static").default.items())
-        return HELP.format(variants=" ".join(variants()), example=example)
-    space = variant_space(words[0])
+        baseline = next(each for each in variants().values() if each.role is Role.BASELINE)
+        example = " ".join(f"-{k} {v}" for k, v in variant_space(baseline).default.items())
+        return HELP.format(variants=" ".join(variants()), baseline=baseline.name, example=example)
+    space = variant_space(variant(words[0]))
     conditions: dict[str, list[str]] = {}
     for condition in space.conditions:
         text = f"{condition.parent} in {{{', '.join(condition.values)}}}"
@@ -83,15 +84,22 @@ def _range(parameter: Parameter) -> str:
 
 def evaluate(call: aclib.Call) -> Result:
     """Check a call and run its trial in a worker of its own; raises BadInput."""
-    options = parse_options(call.options)
+    options = aclib.parse_options(call.options)
     for name, value in options.fixed.items():
         if name in call.config:
             needs = "--peak-weights" if name == "density_path" else "--hidden"
             raise BadInput(f"parameter {name} is {value} unless {needs} is given: leave it out")
-    config = variant_space(call.variant).fixed(options.fixed).check(call.config)
-    trial = request(call.variant, options, call.instance, call.seed, config, call.cutoff)
-    worker = Worker()
-    with contextlib.closing(worker):
+    called = variant(call.variant)
+    trial = Trial(
+        variant=called.name,
+        folder=str(called.folder),
+        options=options,
+        instance=call.instance,
+        seed=call.seed % 2**32,  # SMAC 2 sends -1 for a deterministic scenario
+        config=variant_space(called).fixed(options.fixed).check(call.config),
+        cutoff=None if math.isinf(call.cutoff) else call.cutoff,
+    )
+    with contextlib.closing(WorkerProcess()) as worker:
         return worker.run(trial)
 
 
@@ -118,7 +126,7 @@ def main(words: Sequence[str]) -> int:
         signal.signal(number, _interrupt)
     # Without a call there is still an answer to give, in the dialect that was tried.
     named, seed = "--config" in words, 0
-    result: dict[str, Any]
+    result: Result
     try:
         call = aclib.parse(words)
         named, seed = call.named, call.seed
@@ -135,6 +143,6 @@ def main(words: Sequence[str]) -> int:
         print(aclib.answer(named, seed, result), flush=True)
     except BrokenPipeError:  # the caller read the line it wanted and went
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if result["error"]:
-        print(f"target: {result['status']}: {result['error']}", file=sys.stderr)
-    return 0 if result["status"] in ("SUCCESS", "TIMEOUT") else 1
+    if result.error:
+        print(f"target: {result.status}: {result.error}", file=sys.stderr)
+    return 0 if result.status in ("SUCCESS", "TIMEOUT") else 1

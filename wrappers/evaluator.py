@@ -1,24 +1,22 @@
-"""Where every trial is evaluated: a pool of warm workers behind `submit(request) -> Future`."""
+"""Where every trial is evaluated: warm workers behind `submit(trial) -> future`."""
 
 import functools
-import json
 import os
 import queue
 import subprocess
 import sys
-from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import replace
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
-from target_algorithms.errors import BadInput
-from wrappers.files import now
-from wrappers.options import Options
-from wrappers.worker import Result, failure
+import msgspec
 
-ROOT = Path(__file__).resolve().parents[1]
-"""The checkout: scenario files name their paths from here."""
+from sparse_training.errors import BadInput
+from target_algorithms import ROOT
+from target_algorithms.contract import Trial
+from wrappers.records import Result, failure, now
+from wrappers.worker import Ready
 
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
@@ -40,26 +38,6 @@ def environment() -> dict[str, str]:
     return os.environ | _ONE_THREAD | fixed
 
 
-def request(
-    variant: str,
-    options: Options,
-    instance: str,
-    seed: int,
-    config: Mapping[str, object],
-    cutoff: float,
-) -> dict[str, Any]:
-    """What a worker needs for one trial, as JSON types."""
-    return {
-        "variant": variant,
-        "options": options.request,
-        "instance": instance,
-        "seed": seed % 2**32,  # SMAC 2 sends -1 for a deterministic scenario
-        "config": dict(config),
-        "cutoff": cutoff,
-        "memory_limit": options.memory_limit,
-    }
-
-
 @functools.cache
 def _warn_of_slow_trials(reason: str) -> None:
     print(
@@ -69,24 +47,24 @@ def _warn_of_slow_trials(reason: str) -> None:
     )
 
 
-class Worker:
-    """One worker process (`wrappers.worker`), started anew when it dies."""
+class WorkerProcess:
+    """A process that runs `wrappers.worker`, started anew when it dies."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
-        self._lost: str | None = None  # why there is no truly sparse engine here
+        self._process: subprocess.Popen[bytes] | None = None
+        self._no_sparse_engine: str | None = None
 
-    def _pipes(self) -> tuple[IO[str], IO[str]]:
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "wrappers.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                text=True,
                 env=environment(),
                 start_new_session=True,  # Ctrl-C reaches the command, which ends its workers itself
             )
-        assert self._process.stdin and self._process.stdout
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("a worker without pipes")
         return self._process.stdin, self._process.stdout
 
     @property
@@ -95,7 +73,7 @@ class Worker:
         return self._process.pid if self._process else 0
 
     def start(self) -> None:
-        """Load the libraries now; a worker not started by hand starts with its first trial."""
+        """Loads the libraries now; a worker not started by hand starts with its first trial."""
         _, answers = self._pipes()
         line = answers.readline()
         if not line:
@@ -103,59 +81,59 @@ class Worker:
                 "the worker process ended while it was loading its libraries (its messages are "
                 "above); try './run_all.sh setup'"
             )
-        self._lost = json.loads(line)["lost"]
+        self._no_sparse_engine = msgspec.json.decode(line, type=Ready).no_sparse_engine
 
-    def run(self, request: Mapping[str, Any]) -> Result:
-        """Evaluate one trial; a worker that dies costs this trial, not the run."""
+    def run(self, trial: Trial) -> Result:
+        """Evaluates one trial; a worker that dies costs this trial, not the run."""
         if self._process is None or self._process.poll() is not None:
             self.start()
-        options = request["options"]
-        if self._lost and "hidden" in options and options.get("engine", "auto") == "auto":
-            _warn_of_slow_trials(self._lost)
-        requests, answers = self._pipes()
+        options = trial.options
+        if self._no_sparse_engine and options.hidden is not None and options.engine == "auto":
+            _warn_of_slow_trials(self._no_sparse_engine)
+        trials, answers = self._pipes()
         try:
-            print(json.dumps(request), file=requests, flush=True)
+            trials.write(msgspec.json.encode(trial) + b"\n")
+            trials.flush()
             line = answers.readline()
         except BrokenPipeError:
-            line = ""
+            line = b""
         if not line:
             self.close()
             return failure("CRASHED", "the worker process died")
-        result: Result = json.loads(line)
-        return result
+        return msgspec.json.decode(line, type=Result)
 
     def close(self) -> None:
-        """End the process and with it a trial under way."""
+        """Ends the process and with it a trial under way."""
         process, self._process = self._process, None  # two threads may close at once
         if process is not None:
             process.kill()
             process.wait()
 
 
-class Workers:
+class Evaluator:
     """`count` workers; trials start in the order in which they are submitted."""
 
     def __init__(self, count: int) -> None:
-        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        self._all = [Worker() for _ in range(count)]
+        self._idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
+        self._all = [WorkerProcess() for _ in range(count)]
         for worker in self._all:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="worker")
         self._closed = False
 
-    def submit(self, request: Mapping[str, Any]) -> Future[Result]:
-        """Evaluate one trial (`wrappers.worker` says what a request holds)."""
-        return self._threads.submit(self._run, request)
+    def submit(self, trial: Trial) -> Future[Result]:
+        """Evaluates one trial, as soon as a worker is free."""
+        return self._threads.submit(self._run, trial)
 
-    def _run(self, request: Mapping[str, Any]) -> Result:
+    def _run(self, trial: Trial) -> Result:
         worker = self._idle.get()
         try:
             if self._closed:
                 raise CancelledError
             started = now()
-            result = worker.run(request)
+            result = worker.run(trial)
             name = f"{os.uname().nodename}:{worker.pid}"
-            return result | {"started": started, "worker": name}
+            return replace(result, started=started, worker=name)
         finally:
             self._idle.put(worker)
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from target_algorithms import stored
-from target_algorithms.errors import BadInput
-from target_algorithms.instances import parse
-from target_algorithms.preparation import alone, prepare
-from target_algorithms.sources import Access, Unreachable, committed_sha256, known
+from sparse_training.data import stored
+from sparse_training.data.instances import parse
+from sparse_training.data.preparation import alone, prepare
+from sparse_training.data.sources import Access, Unreachable, committed_sha256, known
+from sparse_training.errors import BadInput
+from target_algorithms import roots
 from wrappers.scenario import set_instances
-from wrappers.space import ROOT
+from wrappers.scenario import sets as folders_of_sets
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class Outcome:
 
 def sets() -> dict[str, tuple[str, ...]]:
     """The data sets of every instance set, sorted by the sets' names."""
-    folders = sorted(path.parent for path in (ROOT / "scenarios").glob("*/training.txt"))
-    return {folder.name: _data_sets_of(folder) for folder in folders}
+    return {name: _data_sets_of(folder) for name, folder in folders_of_sets().items()}
 
 
 def named(words: Sequence[str]) -> tuple[str, ...]:
@@ -53,12 +53,12 @@ def named(words: Sequence[str]) -> tuple[str, ...]:
     Raises BadInput for a word that is none.
     """
     of_set = sets()
-    found: list[str] = []
+    wanted: list[str] = []
     for word in words:
         plain = word.rstrip("/").rpartition("scenarios/")[2]
         set_ = plain.partition("/")[0]
-        if plain == set_ in of_set or (ROOT / "scenarios" / plain / "scenario.txt").is_file():
-            found += of_set[set_]
+        if plain == set_ in of_set or _is_scenario(plain):
+            wanted += of_set[set_]
             continue
         if plain.count("/") == 0:
             raise BadInput(
@@ -67,8 +67,12 @@ def named(words: Sequence[str]) -> tuple[str, ...]:
             )
         source, dataset, *_ = parse(plain if plain.count("/") > 1 else f"{plain}/0")
         known(source, dataset)
-        found.append(f"{source}/{dataset}")
-    return tuple(dict.fromkeys(found))
+        wanted.append(f"{source}/{dataset}")
+    return tuple(dict.fromkeys(wanted))
+
+
+def _is_scenario(name: str) -> bool:
+    return any((root / "scenarios" / name / "scenario.txt").is_file() for root in roots())
 
 
 def fetch(

@@ -5,7 +5,6 @@
 twelve keys, one spelling each, no comment and no blank line, no `=` and no `#` inside a value.
 """
 
-import hashlib
 import math
 import os
 import re
@@ -13,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from target_algorithms.errors import BadInput
-from wrappers import space as spaces
-from wrappers.options import Options, parse_options
+from sparse_training.errors import BadInput
+from target_algorithms import ROOT, Variant, roots, variant
+from target_algorithms.contract import Options
+from wrappers.aclib import parse_options
+from wrappers.space import Space, read_pcs, variant_space
 
 KEYS = (
     "algo",
@@ -44,7 +45,7 @@ class Scenario:
     name: str
     """`<set>/<variant>`, as the folders are called."""
     set: str
-    variant: str
+    variant: Variant
     options: Options
     algo: str
     """The command that calls the target algorithm, without instance, seed and configuration."""
@@ -62,10 +63,14 @@ class Scenario:
     features: Mapping[str, tuple[float, ...]]
     """The features of every instance, training and test, in the order of `feature_names`."""
     feature_names: tuple[str, ...]
+    paramfile: str
+    """Path of the parameter space in old PCS syntax, relative to `root`; scenarios share it."""
     instance_file: str
     """Path of the training instances, relative to `root`."""
     test_instance_file: str
     """Path of the test instances, relative to `root`."""
+    feature_file: str
+    """Path of the features, relative to `root`."""
     path: Path
     """scenario.txt itself, absolute."""
     root: Path
@@ -79,25 +84,51 @@ class Scenario:
         return self.path.parent
 
     @property
-    def space(self) -> spaces.Space:
+    def shown(self) -> str:
+        """Its folder, relative to the checkout if it is in it."""
+        folder = self.folder
+        return str(folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder)
+
+    @property
+    def space(self) -> Space:
         """The variant's parameters as the scenario's options leave them."""
         return _space(self.variant, self.options)
 
     @property
-    def hash(self) -> str:
-        """SHA-256 of scenario.txt."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+    def copies(self) -> dict[str, str]:
+        """The files that say what it is, by AClib's names for them."""
+        files = {
+            "scenario.txt": self.path,
+            "training.txt": self.root / self.instance_file,
+            "test.txt": self.root / self.test_instance_file,
+            "features.csv": self.root / self.feature_file,
+            "params.pcs": self.root / self.paramfile,
+        }
+        return {name: file.read_text(encoding="utf-8") for name, file in files.items()}
 
 
-def _space(variant: str, options: Options) -> spaces.Space:
-    space = spaces.variant_space(variant)
-    return space.fixed(options.fixed).with_defaults(options.defaults)
+def _space(called: Variant, options: Options) -> Space:
+    return variant_space(called).fixed(options.fixed).with_defaults(options.defaults)
 
 
-def scenarios(root: Path | None = None) -> tuple[Path, ...]:
-    """The folders of all scenarios, sorted: whatever is `scenarios/*/*/scenario.txt`."""
-    found = ((root or spaces.ROOT) / "scenarios").glob("*/*/scenario.txt")
-    return tuple(sorted(path.parent for path in found))
+def scenarios() -> tuple[Path, ...]:
+    """The folders of all scenarios, sorted: whatever is `scenarios/*/*/scenario.txt` in a root."""
+    files = [file for root in roots() for file in (root / "scenarios").glob("*/*/scenario.txt")]
+    return tuple(sorted(file.parent for file in files))
+
+
+def sets() -> dict[str, Path]:
+    """The folders of all instance sets by their names, sorted. Raises BadInput for a name twice."""
+    named: dict[str, Path] = {}
+    for root in roots():
+        for file in sorted((root / "scenarios").glob("*/training.txt")):
+            other = named.setdefault(file.parent.name, file.parent)
+            if other != file.parent:
+                raise BadInput(
+                    f"two instance sets are called {file.parent.name}: {other} and {file.parent}; "
+                    "rename one"
+                )
+    return dict(sorted(named.items()))
 
 
 def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
@@ -141,8 +172,8 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
             raise BadInput(
                 f"{lines[key]}: {key} is {values[key]!r}, expected {' or '.join(allowed)}"
             )
-    set_, variant = file.parent.parent.name, file.parent.name
-    options = _algo(values["algo"], variant, lines["algo"])
+    set_, called = file.parent.parent.name, variant(file.parent.name, also=[root])
+    options = _algo(values["algo"], called.name, lines["algo"])
     training = read_instances(_file(values["instance_file"], root, lines["instance_file"]), root)
     test_file = _file(values["test_instance_file"], root, lines["test_instance_file"])
     test = read_instances(test_file, root)
@@ -164,16 +195,17 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
             )
     if check_paramfile:
         paramfile = _file(values["paramfile"], root, lines["paramfile"])
-        written = spaces.read_pcs(_text(paramfile, values["paramfile"]), values["paramfile"])
-        if written != _space(variant, options):
+        written = read_pcs(_text(paramfile, values["paramfile"]), values["paramfile"])
+        if written != _space(called, options):
             raise BadInput(
-                f"{lines['paramfile']}: {values['paramfile']} differs from the space of {variant}"
-                f" in target_algorithms; write it anew with 'sparse-aclib export {file.parent}'"
+                f"{lines['paramfile']}: {values['paramfile']} differs from the space of"
+                f" {called.name} in target_algorithms; write it anew with"
+                f" 'sparse-aclib export {file.parent}'"
             )
     return Scenario(
-        name=f"{set_}/{variant}",
+        name=f"{set_}/{called.name}",
         set=set_,
-        variant=variant,
+        variant=called,
         options=options,
         algo=" ".join(values["algo"].split()),
         deterministic=values["deterministic"] == "1",
@@ -186,8 +218,10 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
         test=test,
         features=features,
         feature_names=names,
+        paramfile=values["paramfile"],
         instance_file=values["instance_file"],
         test_instance_file=values["test_instance_file"],
+        feature_file=values["feature_file"],
         path=file,
         root=root,
         text=text,
@@ -278,8 +312,8 @@ def read_features(file: Path, root: Path) -> tuple[tuple[str, ...], dict[str, tu
 
 def locate(path: Path) -> Path:
     """The absolute path of the scenario.txt that is meant; BadInput if there is none."""
-    named = spaces.ROOT / "scenarios" / path
-    for candidate in (path, path / "scenario.txt", named / "scenario.txt"):
+    named = [root / "scenarios" / path / "scenario.txt" for root in roots()]
+    for candidate in (path, path / "scenario.txt", *named):
         if candidate.is_file():
             file = candidate.resolve()
             if len(file.parents) < 4:
@@ -293,11 +327,11 @@ def locate(path: Path) -> Path:
     )
 
 
-def _algo(value: str, variant: str, place: str) -> Options:
+def _algo(value: str, name: str, place: str) -> Options:
     words = value.split()
-    if tuple(words[:3]) != (*PROGRAM, variant):
+    if tuple(words[:3]) != (*PROGRAM, name):
         raise BadInput(
-            f"{place}: algo is {value!r}, expected '{' '.join(PROGRAM)} {variant} ...'"
+            f"{place}: algo is {value!r}, expected '{' '.join(PROGRAM)} {name} ...'"
             " (the variant that the folder is named after)"
         )
     try:

@@ -18,12 +18,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from target_algorithms.errors import BadInput
+from sparse_training.errors import BadInput
+from target_algorithms import ROOT, SHARED_PCS, Variant
+from target_algorithms.contract import Value
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The checkout this code runs from."""
-
-Value = str | int | float
 Config = dict[str, Value]
 """The active parameters of a configuration and their typed values; inactive ones are absent."""
 
@@ -307,33 +305,13 @@ def clause_text(clause: tuple[tuple[str, str], ...]) -> str:
     return "{" + ", ".join(f"{name}={value}" for name, value in clause) + "}"
 
 
-def variants(root: Path | None = None) -> tuple[str, ...]:
-    """The names of the target algorithms: the folders that have a params.pcs."""
-    folder = (root or ROOT) / "target_algorithms"
-    return tuple(sorted(path.parent.name for path in folder.glob("*/params.pcs")))
-
-
-def variant_space(variant: str, root: Path | None = None) -> Space:
-    """The space of a variant: its own parameters, then those of training that all variants share.
+def variant_space(variant: Variant) -> Space:
+    """The space of a variant: its own parameters, then those of the recipe that all variants share.
 
     A shared parameter that the variant defines again with a single choice means nothing to it, and
-    is not in its space. Raises BadInput for an unknown variant and for whatever is wrong in one of
-    the two files.
+    is not in its space. Raises BadInput for whatever is wrong in one of the two files.
     """
-    known = variants(root)
-    if variant not in known:
-        raise BadInput(
-            f"unknown variant {variant!r}, expected one of {', '.join(known) or '(none)'}"
-        )
-    folder = (root or ROOT) / "target_algorithms"
-    files: list[list[_Line]] = []
-    for path in (folder / variant / "params.pcs", folder / "training.pcs"):
-        where = str(path.relative_to(root or ROOT))
-        try:
-            files.append(list(_lines(path.read_text(encoding="utf-8"), where)))
-        except OSError as error:
-            raise BadInput(f"{where}: cannot be read ({error.strerror})") from None
-    own, shared = files
+    own, shared = (list(_lines(*_pcs(path))) for path in (variant.pcs, SHARED_PCS))
     named = {_parameter(line).name: line for line in shared if _defines(line)}
     single = {
         parameter.name: parameter.default
@@ -342,6 +320,15 @@ def variant_space(variant: str, root: Path | None = None) -> Space:
     }
     shared = [line for line in shared if line not in [named[name] for name in single]]
     return _space(own + shared).fixed(single)
+
+
+def _pcs(path: Path) -> tuple[str, str]:
+    """A parameter file's text, and its name in messages."""
+    where = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    try:
+        return path.read_text(encoding="utf-8"), where
+    except OSError as error:
+        raise BadInput(f"{where}: cannot be read ({error.strerror})") from None
 
 
 def read_pcs(text: str, where: str) -> Space:

@@ -6,38 +6,45 @@ comparisons are paired. A configuration that another run of the scenario has val
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from target_algorithms.errors import BadInput
-from wrappers import scenario as scenarios
-from wrappers.evaluator import ROOT, Workers
-from wrappers.files import append_line, read_lines
-from wrappers.run import Pair, Trials, about, tested, validation_pairs
-from wrappers.scenario import Scenario
+from target_algorithms import ROOT
+from wrappers.evaluator import Evaluator
+from wrappers.origin import check_origin, is_of_today
+from wrappers.pairs import Pair, validation_pairs
+from wrappers.records import (
+    RUN,
+    RUNHISTORY,
+    TRAJECTORY,
+    VALIDATION,
+    Incumbent,
+    Numbered,
+    Record,
+    append_line,
+    locked,
+    read_lines,
+    read_run,
+)
+from wrappers.scenario import Scenario, read
 from wrappers.space import Config
-
-FILE = "validation.jsonl"
+from wrappers.trials import Trials
 
 
 def scenario_of(run: Path) -> Scenario:
     """The scenario of a recorded run; BadInput if it, its data or the code is another one today."""
-    recorded = about(run)
-    path = Path(recorded["path"])
-    scenario = scenarios.read(path if path.is_absolute() else ROOT / path)
-    today = tested(scenario)
-    for key, value in today.items():
-        if recorded["hashes"].get(key) != value:
-            raise BadInput(
-                f"{run}: made with another version of {key} than this checkout has; new trials "
-                "would not belong to it; make it anew in another --results folder"
-            )
+    info = read_run(run)
+    path = Path(info.path)
+    scenario = read(path if path.is_absolute() else ROOT / path)
+    records: list[Record] = [*read_lines(run / RUNHISTORY, Numbered)]
+    records += read_lines(run / VALIDATION, Record)
+    check_origin(run, info, scenario, records)
     return scenario
 
 
 def runs_below(folders: Iterable[Path]) -> list[Path]:
     """The folders of all runs in the folders given, sorted."""
-    return sorted({path.parent for folder in folders for path in folder.rglob("run.json")})
+    return sorted({path.parent for folder in folders for path in folder.rglob(RUN)})
 
 
 def validate(
@@ -47,30 +54,32 @@ def validate(
     workers: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Evaluate what is missing of the runs' validations; returns how many trials that took.
+    """Evaluates what is missing of the runs' validations; returns how many trials that took.
 
     `progress` is told the trials done and the total. Safe to interrupt: what is evaluated is
-    recorded, and the next call goes on.
+    recorded, and the next call goes on. Raises BadInput for a run that another process works on.
     """
     by_scenario: dict[Path, tuple[Scenario, list[Path]]] = {}
-    for run in map(Path.resolve, runs):
-        scenario = scenario_of(run)
-        by_scenario.setdefault(scenario.path, (scenario, []))[1].append(run)
-    plans = [_plan(scenario, found, seeds) for scenario, found in by_scenario.values()]
-    total = sum(len(plan) for _, plan in plans)
-    done = 0
-    progress(done, total)
-    if not total:
-        return 0
-    with Workers(workers) as pool:
-        for scenario, plan in plans:
-            wanted = list(plan.values())
-            trials = Trials(scenario, pool).evaluate([(c, pair) for c, pair, _ in wanted])
-            for position, record in trials:
-                for run in wanted[position][2]:
-                    append_line(run / FILE, record)
-                done += 1
-                progress(done, total)
+    with ExitStack() as stack:
+        for run in sorted({path.resolve() for path in runs}):
+            stack.enter_context(locked(run))
+            scenario = scenario_of(run)
+            by_scenario.setdefault(scenario.path, (scenario, []))[1].append(run)
+        plans = [_plan(scenario, members, seeds) for scenario, members in by_scenario.values()]
+        total = sum(len(plan) for _, plan in plans)
+        done = 0
+        progress(done, total)
+        if not total:
+            return 0
+        with Evaluator(workers) as evaluator:
+            for scenario, plan in plans:
+                wanted = list(plan.values())
+                asked = [(config, pair) for config, pair, _ in wanted]
+                for position, record in Trials(scenario, evaluator).evaluate(asked):
+                    for run in wanted[position][2]:
+                        append_line(run / VALIDATION, record)
+                    done += 1
+                    progress(done, total)
     return total
 
 
@@ -80,24 +89,26 @@ Plan = dict[Key, tuple[Config, Pair, list[Path]]]
 
 def _plan(scenario: Scenario, runs: Sequence[Path], seeds: int) -> tuple[Scenario, Plan]:
     """What must be evaluated and which runs want it; copies what sibling runs have already."""
-    known: dict[Key, dict[str, Any]] = {}
-    siblings = {path.parent for run in runs for path in run.parents[1].glob(f"*/*/{FILE}")}
-    mine = {run: read_lines(run / FILE) for run in sorted(siblings | set(runs))}
-    same = tested(scenario)
-    for run, records in mine.items():
-        if {key: about(run)["hashes"].get(key) for key in same} == same:
-            known |= {(r["config_id"], r["instance"], r["seed"]): r for r in records}
+    siblings = {path.parent for run in runs for path in run.parents[1].glob(f"*/*/{VALIDATION}")}
+    validated = {
+        run: read_lines(run / VALIDATION, Record, repair=run in runs)
+        for run in sorted(siblings | set(runs))
+    }
+    at_hand: dict[Key, Record] = {}
+    for run, records in validated.items():
+        if run in runs or is_of_today(run, read_run(run), scenario, records):
+            at_hand |= {record.key: record for record in records}
     plan: Plan = {}
     for run in runs:
-        have = {(r["config_id"], r["instance"], r["seed"]) for r in mine[run]}
-        for entry in read_lines(run / "trajectory.jsonl"):
+        have = {record.key for record in validated[run]}
+        for entry in read_lines(run / TRAJECTORY, Incumbent):
             for pair in validation_pairs(scenario, seeds):
-                key = (entry["config_id"], *pair)
+                key = (entry.config_id, *pair)
                 if key in have:
                     continue
                 have.add(key)
-                if key in known:
-                    append_line(run / FILE, known[key])
+                if key in at_hand:
+                    append_line(run / VALIDATION, at_hand[key])
                 else:
-                    plan.setdefault(key, (entry["config"], pair, []))[2].append(run)
+                    plan.setdefault(key, (entry.config, pair, []))[2].append(run)
     return scenario, plan

@@ -1,10 +1,8 @@
 """A warm worker: loads the target algorithms once, then forks a fresh child for every trial.
 
 The only module of `wrappers` that reaches into `target_algorithms` to run something. A worker is a
-process of its own (`python -m wrappers.worker`); it reads one JSON request a line from standard
-input and answers one JSON line on standard output:
-
-    {"variant", "options", "instance", "seed", "config", "cutoff", "memory_limit"}  ->  a result
+process of its own (`python -m wrappers.worker`); it reads one `Trial` a line from standard input
+and answers one `Result` a line on standard output, both JSON. Its first line is a `Ready`.
 
 Limits are enforced here, from outside the child: the wall clock (`cutoff`, seconds, counted from
 the fork, when all libraries are loaded: a cold and a warm start get the same time to train) and
@@ -19,35 +17,52 @@ the truly sparse engine needs no torch, so the worker loads it only when the fir
 import contextlib
 import ctypes
 import gc
-import json
+import math
 import os
 import select
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
-from target_algorithms.errors import BadInput
+import msgspec
 
-WORST_COST = 1.0
-"""Cost of a trial without a result: every prediction wrong."""
+from sparse_training.errors import BadInput
+from target_algorithms.contract import Trained, Trial
+from wrappers.records import Result, failure
 
 _POLL = 0.02  # seconds between two looks at the child's memory
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PR_SET_PDEATHSIG = 1
 
-Result = dict[str, Any]
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """What a worker says when its libraries are loaded."""
+
+    pid: int
+    no_sparse_engine: str | None
+    """Why there is no truly sparse engine here, None if there is."""
 
 
-def failure(status: str, reason: str, **fields: Any) -> Result:
-    """The result of a trial that has no cost of its own."""
-    return {"status": status, "cost": WORST_COST, "runtime": 0.0, "error": reason, **fields}
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """What a child says of its trial; one of these is set."""
+
+    trained: Trained | None = None
+    abort: str | None = None
+    """Why no retry can help."""
+    crash: str | None = None
+    memory: bool = False
+    """Whether memory could not be had."""
+    wants_torch: bool = False
+    """Whether the trial needs torch, which this worker has not loaded."""
 
 
 def die_with(parent: int) -> None:
-    """Have this process killed when its parent ends, or end now if that has happened."""
+    """Has this process killed when its parent ends, or ends it now if that has happened."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -66,31 +81,30 @@ class _NoTorch:
             raise ModuleNotFoundError("torch is loaded by the worker", name=name)
 
 
-def _child(request: Mapping[str, Any], answer: int) -> NoReturn:
-    """Run the trial and write what came of it; never returns into the worker's loop."""
-    import target_algorithms.trial as trial
+def _child(trial: Trial, answer: int) -> NoReturn:
+    """Runs the trial and writes what came of it; never returns into the worker's loop."""
+    from target_algorithms.trial import run
 
-    outcome: dict[str, Any]
     loaded = "torch" in sys.modules
     if not loaded:
         sys.meta_path.insert(0, _NoTorch)
     try:
-        outcome = {"result": trial.run(request)}
+        outcome = _Outcome(trained=run(trial))
     except BadInput as error:
-        outcome = {"abort": str(error)}
+        outcome = _Outcome(abort=str(error))
     except MemoryError:
-        outcome = {"memory": True}
+        outcome = _Outcome(memory=True)
     except Exception as error:  # a fault of the target algorithm, whatever it is, is its result
         if not loaded and isinstance(error, ImportError) and error.name == "torch":
-            outcome = {"load": True}
+            outcome = _Outcome(wants_torch=True)
         elif "can't allocate memory" in str(error):
-            outcome = {"memory": True}
+            outcome = _Outcome(memory=True)
         else:
             traceback.print_exc()
             last = " ".join(str(error).split())
-            outcome = {"crash": f"{type(error).__name__}: {last}"}
-    with os.fdopen(answer, "w") as pipe:
-        json.dump(outcome, pipe)
+            outcome = _Outcome(crash=f"{type(error).__name__}: {last}")
+    with os.fdopen(answer, "wb") as pipe:
+        pipe.write(msgspec.json.encode(outcome))
     os._exit(0)
 
 
@@ -103,14 +117,15 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def run_limited(request: Mapping[str, Any], parent: int | None = None) -> Result:
-    """Run one trial in a forked child within its limits.
+def run_limited(trial: Trial, parent: int | None = None) -> Result:
+    """Runs one trial in a forked child within its limits.
 
     `parent`: a file descriptor that hangs up when the process that asked is gone; the child is
     killed then and the worker ends.
     """
-    cutoff: float = request["cutoff"]
-    limit: int = request["memory_limit"]
+    cutoff = math.inf if trial.cutoff is None else trial.cutoff
+    limit = trial.options.memory_limit
+    over_memory = failure("TIMEOUT", f"memory limit of {limit} MiB exceeded")
     readable, writable = os.pipe()
     start = time.monotonic()
     worker = os.getpid()
@@ -120,7 +135,7 @@ def run_limited(request: Mapping[str, Any], parent: int | None = None) -> Result
             os.setpgid(0, 0)
             die_with(worker)
             os.close(readable)
-            _child(request, writable)
+            _child(trial, writable)
         finally:
             os._exit(70)
     os.close(writable)
@@ -148,7 +163,7 @@ def run_limited(request: Mapping[str, Any], parent: int | None = None) -> Result
                 break
             answer += part
         elif _resident(pid) > limit << 20:
-            stopped = failure("TIMEOUT", f"memory limit of {limit} MiB exceeded")
+            stopped = over_memory
             break
     runtime = time.monotonic() - start
     with contextlib.suppress(ProcessLookupError):
@@ -156,28 +171,40 @@ def run_limited(request: Mapping[str, Any], parent: int | None = None) -> Result
     os.close(readable)
     _, code, usage = os.wait4(pid, 0)
 
-    if stopped is None and answer == _LOAD:
+    outcome = msgspec.json.decode(answer, type=_Outcome) if stopped is None and answer else None
+    if outcome is not None and outcome.wants_torch:
         # The trial is on the masked engine: its libraries are loaded here, outside its time.
         problem = _load_torch()
-        return run_limited(request, parent) if problem is None else failure("ABORT", problem)
-    if stopped is None and usage.ru_maxrss > limit << 10:
-        # Between two looks, but over the limit all the same: no trial gets by on being quick.
-        stopped = failure("TIMEOUT", f"memory limit of {limit} MiB exceeded")
-    elif stopped is None:
-        stopped = _outcome(answer, code, limit)
-    return stopped | {
-        "runtime": min(runtime, cutoff),
-        "cpu_time": usage.ru_utime + usage.ru_stime,
-        "peak_memory": usage.ru_maxrss / 1024,
-    }
+        return run_limited(trial, parent) if problem is None else failure("ABORT", problem)
+    if stopped is None:
+        # Over the limit between two looks counts all the same: no trial gets by on being quick.
+        over = usage.ru_maxrss > limit << 10 or (outcome is not None and outcome.memory)
+        stopped = over_memory if over else _result(outcome, code)
+    return replace(
+        stopped,
+        runtime=min(runtime, cutoff),
+        cpu_time=usage.ru_utime + usage.ru_stime,
+        peak_memory=usage.ru_maxrss / 1024,
+    )
+
+
+def _result(outcome: _Outcome | None, code: int) -> Result:
+    if outcome is None:
+        end = f"signal {os.WTERMSIG(code)}" if os.WIFSIGNALED(code) else f"exit status {code >> 8}"
+        return failure("CRASHED", f"the trial ended without a result ({end})")
+    if outcome.abort is not None:
+        return failure("ABORT", outcome.abort)
+    if outcome.crash is not None:
+        return failure("CRASHED", outcome.crash)
+    return Result(status="SUCCESS", trained=outcome.trained)
 
 
 def _prepare(instance: str) -> None:
-    """Prepare data that come with a package here, at their first use: outside a trial's limits.
+    """Prepares data that come with a package here, at their first use: outside a trial's limits.
 
     In a process of its own, which keeps what that takes. What goes wrong, the trial will say.
     """
-    from target_algorithms import instances
+    from sparse_training.data import instances
 
     with contextlib.suppress(BadInput, OSError):
         if instances.prepared(instance) or not instances.at_hand(instance):
@@ -191,15 +218,12 @@ def _prepare(instance: str) -> None:
         os.waitpid(pid, 0)
 
 
-_LOAD = json.dumps({"load": True}).encode()
-
-
 def _load_torch() -> str | None:
-    """Import torch and warm its operations up, once; what prevents it, if something does."""
-    import target_algorithms.trial
+    """Imports torch and warms its operations up, once; what prevents it, if something does."""
+    from target_algorithms.trial import warm_up
 
     try:
-        target_algorithms.trial.warm_up("masked")
+        warm_up("masked")
     except ImportError as error:
         return f"torch cannot be imported ({error}): run './run_all.sh setup'"
     gc.collect()
@@ -207,38 +231,28 @@ def _load_torch() -> str | None:
     return None
 
 
-def _outcome(answer: bytes, code: int, limit: int) -> Result:
-    if not answer:
-        end = f"signal {os.WTERMSIG(code)}" if os.WIFSIGNALED(code) else f"exit status {code >> 8}"
-        return failure("CRASHED", f"the trial ended without a result ({end})")
-    outcome = json.loads(answer)
-    if "abort" in outcome:
-        return failure("ABORT", outcome["abort"])
-    if "crash" in outcome:
-        return failure("CRASHED", outcome["crash"])
-    if "memory" in outcome:
-        return failure("TIMEOUT", f"memory limit of {limit} MiB exceeded")
-    return {"status": "SUCCESS", "error": None, **outcome["result"]}
-
-
 def main() -> None:
-    """Serve requests until the parent closes the pipe."""
+    """Serves trials until the parent closes the pipe."""
     # A library that prints must not end up in the answers: they get a descriptor of their own.
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
 
-    import target_algorithms.trial
-    from target_algorithms import compiled
+    from sparse_training.engines import kernels
+    from target_algorithms.trial import warm_up
 
-    target_algorithms.trial.warm_up("sparse")
+    warm_up("sparse")
     gc.collect()
     gc.freeze()  # the children share these pages as long as nobody writes to them
-    print(json.dumps({"ready": os.getpid(), "lost": compiled.available()}), file=answers)
-    for line in sys.stdin:
-        request = json.loads(line)
-        _prepare(request["instance"])
-        print(json.dumps(run_limited(request, parent=0)), file=answers)
+
+    def say(what: Ready | Result) -> None:
+        answers.write(msgspec.json.encode(what) + b"\n")
+
+    say(Ready(pid=os.getpid(), no_sparse_engine=kernels.available()))
+    for line in sys.stdin.buffer:
+        trial = msgspec.json.decode(line, type=Trial)
+        _prepare(trial.instance)
+        say(run_limited(trial, parent=0))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ An id says how a data set is split: `source/dataset/fold` trains on the outer tr
 evaluated on the outer test part; `source/dataset/fold/inner` splits the outer training part again.
 Where a data set has official splits (an OpenML task's first repeat, the standard test part of an
 image data set), the outer folds are those; others have three stratified folds of a fixed seed.
-Inner folds are ten, stratified, of a fixed seed. No statistic of an evaluation row reaches training.
+Inner folds are ten, stratified, of a fixed seed. No statistic of an evaluation row reaches
+training.
 
 A data set is prepared once (`preparation.py`, by `sparse-aclib fetch`; what comes with an installed
 package at its first use), into one file of the data directory: SPARSE_ACLIB_DATA, by default

@@ -97,7 +97,7 @@ class Stored:
 def rows_of(
     fold: NDArray[np.uint8], inner: int | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The (training, evaluation) rows of an outer fold, or of an inner fold of its training rows."""
+    """(training, evaluation) rows of an outer fold, or of an inner fold of its training rows."""
     trained = fold < EVALUATED
     if inner is None:
         return np.flatnonzero(trained), np.flatnonzero(fold == EVALUATED)

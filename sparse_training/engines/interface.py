@@ -23,7 +23,7 @@ class Diverged(ArithmeticError):
 
 
 class BudgetExceeded(RuntimeError):
-    """A fault of the code: more weights are in use than were granted, or ones that are not active."""
+    """A fault of the code: weights are in use that were not granted, or are not active."""
 
 
 # Optimisers --------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class LearningRate:
     """x in initial times density^-x, x >= 0, with the density of the whole network."""
 
     def factor(self, progress: float) -> float:
-        """What the initial learning rate is multiplied by when `progress` of the budget is spent."""
+        """The learning rate as a fraction of the initial one, at `progress` of the budget."""
         return self._at(progress, 1.0)
 
     def at(self, progress: float, density: float) -> float:

@@ -1,4 +1,4 @@
-"""All randomness of a trial: named streams from one seed, and the batches that one of them orders."""
+"""All randomness of a trial: named streams from one seed, and the batches that one orders."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -131,7 +131,7 @@ def _spend_budget(
     updates: MaskUpdates,
     learning_rate: Callable[[float], float],
 ) -> None:
-    """Trains on batch after batch, with the updates that are due, until nothing more is paid for."""
+    """Trains on batch after batch, with the updates that are due, as long as it is paid for."""
     for batch in order:
         updates.settle()
         if updates.due_before_step(batch):

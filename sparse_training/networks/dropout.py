@@ -1,6 +1,7 @@
 """Dropout masks that any engine can compute in any order: a hash of where and when.
 
-**Source**: Srivastava et al., JMLR 2014; the hash is the 32-bit finaliser `lowbias32` of C. Wellons.
+**Source**: Srivastava et al., JMLR 2014; the hash is the 32-bit finaliser `lowbias32` of C.
+Wellons.
 """
 
 import numpy as np

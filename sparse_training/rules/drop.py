@@ -39,15 +39,15 @@ class DropRule(Protocol):
 
     @property
     def over_all_layers(self) -> bool:
-        """Whether layers lose different fractions, so that what is dropped must be redistributed."""
+        """Whether layers lose different fractions, so that a redistribution is needed."""
 
     def keep(
         self, view: View, fraction: float, memory: Any, rng: np.random.Generator
     ) -> tuple[list[Kept], Any]:
         """Per layer, which of its movable weights stay; and what to remember for the next update.
 
-        fraction: to drop, in [0, 1); memory: what this rule returned last, None at first. Of a layer
-        with movable weights at least one stays.
+        fraction: to drop, in [0, 1); memory: what this rule returned last, None at first. Of a
+        layer with movable weights at least one stays.
         """
 
 
@@ -159,7 +159,9 @@ def _slope(layer: LayerView) -> Scores:
     as zero.
     """
     slope = np.abs(layer.gradient)
-    return np.where(slope < np.float32(1e-6) * slope.max(initial=0.0), np.float32(0.0), slope)
+    least = np.float32(1e-6) * slope.max(initial=0.0)
+    cancelled: Scores = np.where(slope < least, np.float32(0.0), slope)
+    return cancelled
 
 
 def _comparable(scores: NDArray[np.floating]) -> Scores:
@@ -263,7 +265,7 @@ class SignCounts:
 
 @dataclass(frozen=True)
 class BelowThreshold:
-    """DSR's rule: drops |w| below one threshold for all layers, which adapts to the fraction wanted.
+    """DSR's rule: drops |w| below one threshold for all layers, which adapts.
 
     It is halved after an update that dropped more than 1.1 times the fraction of all active
     weights, and doubled after one that dropped less than 0.9 times.

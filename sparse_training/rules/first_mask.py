@@ -1,7 +1,7 @@
 """The mask before training: random, by saliency, or everything.
 
-**Source**: random Erdos-Renyi masks: SET (Mocanu et al. 2018), RigL (Evci et al. 2020); saliency: see
-`saliency`.
+**Source**: random Erdos-Renyi masks: SET (Mocanu et al. 2018), RigL (Evci et al. 2020); saliency:
+see `saliency`.
 """
 
 from collections.abc import Sequence

@@ -1,10 +1,10 @@
 """Which free positions an update grows.
 
-**Source**: at random: SET (Mocanu et al. 2018); largest dense gradient: RigL (Evci et al., ICML 2020,
-https://arxiv.org/abs/1911.11134); its mean over batches: rigl-torch; largest momentum: SNFS
+**Source**: at random: SET (Mocanu et al. 2018); largest dense gradient: RigL (Evci et al., ICML
+2020, https://arxiv.org/abs/1911.11134); its mean over batches: rigl-torch; largest momentum: SNFS
 (Dettmers & Zettlemoyer 2019, https://arxiv.org/abs/1907.04840); positions that were never active
-first: ITOP (Liu et al., ICML 2021, https://arxiv.org/abs/2102.02887); a random subset: GSE (Heddes et
-al. 2024, https://arxiv.org/abs/2401.06898).
+first: ITOP (Liu et al., ICML 2021, https://arxiv.org/abs/2102.02887); a random subset: GSE (Heddes
+et al. 2024, https://arxiv.org/abs/2401.06898).
 """
 
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ class GradientAverage:
 
 @dataclass(frozen=True)
 class Momentum:
-    """The momentum of a dense optimiser state (SNFS): the velocity, or AdamW's m / (sqrt(v) + eps)."""
+    """The momentum of a dense state (SNFS): the velocity, or AdamW's m / (sqrt(v) + eps)."""
 
     batches = 1
 

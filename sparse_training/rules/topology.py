@@ -28,13 +28,13 @@ class Updates:
     drop: DropRule
     grow: GrowRule
     regrow_dropped: bool = True
-    """Whether an update may grow what it has just dropped (not in DSR and GSE; where a layer has too
-    few other free positions it may there, too)."""
+    """Whether an update may grow what it has just dropped (not in DSR and GSE; where a layer has
+    too few other free positions it may there, too)."""
     redistribution: Redistribution = ToItsLayer()
     new_weights: NewWeights = NewWeights()
     dense_state: bool = False
-    """Whether the optimiser's state follows the dense gradient at inactive positions (SNFS); costs a
-    dense gradient every step."""
+    """Whether the optimiser's state follows the dense gradient at inactive positions (SNFS); costs
+    a dense gradient every step."""
     last_layer: bool = True
     """Whether the output layer is updated too (SET 2018: yes; Curci et al. 2021: no)."""
     path: DensityPath | None = None

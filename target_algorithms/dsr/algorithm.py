@@ -16,7 +16,7 @@ from sparse_training.rules.densities import ErdosRenyi
 from sparse_training.rules.drop import BelowThreshold
 from sparse_training.rules.first_mask import RandomMask
 from sparse_training.rules.grow import AtRandom
-from sparse_training.rules.new_weights import NewWeights, Normal, Zero
+from sparse_training.rules.new_weights import NewWeights, Normal, Value, Zero
 from sparse_training.rules.redistribution import ActiveWeights, InProportion
 from sparse_training.rules.topology import Topology, Updates
 from sparse_training.rules.when import Every, Place, Unit
@@ -34,6 +34,7 @@ def compose(
     update_end: float,
 ) -> Topology:
     """Dynamic sparse reparameterization; `grown_scale` is for normal grown weights only."""
+    values: dict[str, Value] = {"zero": Zero(), "normal": Normal(grown_scale)}
     return Topology(
         first_mask=RandomMask(densities=ErdosRenyi(layer_density_power)),
         updates=Updates(
@@ -48,8 +49,6 @@ def compose(
             grow=AtRandom(),
             regrow_dropped=False,
             redistribution=InProportion(ActiveWeights()),
-            new_weights=NewWeights(
-                value={"zero": Zero(), "normal": Normal(grown_scale)}[grown_init]
-            ),
+            new_weights=NewWeights(value=values[grown_init]),
         ),
     )

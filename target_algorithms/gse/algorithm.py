@@ -18,7 +18,7 @@ from sparse_training.rules.densities import ErdosRenyi
 from sparse_training.rules.drop import Magnitude, Smallest, Within
 from sparse_training.rules.first_mask import RandomMask
 from sparse_training.rules.grow import Gradient, Largest
-from sparse_training.rules.redistribution import ToItsLayer, ToLargestScores
+from sparse_training.rules.redistribution import Redistribution, ToItsLayer, ToLargestScores
 from sparse_training.rules.topology import Topology, Updates
 from sparse_training.rules.when import Every, Place, Unit
 from sparse_training.schedules import Cosine
@@ -34,6 +34,11 @@ def compose(
     update_end: float,
 ) -> Topology:
     """GSE with a uniform distribution of the candidates."""
+    scopes = {"global": Within.ALL_LAYERS, "layer": Within.A_LAYER}
+    redistributions: dict[str, Redistribution] = {
+        "global": ToLargestScores(),
+        "layer": ToItsLayer(),
+    }
     return Topology(
         first_mask=RandomMask(densities=ErdosRenyi(layer_density_power)),
         updates=Updates(
@@ -44,12 +49,9 @@ def compose(
                 place=Place.BEFORE_A_STEP,
             ),
             amount=Fraction(drop_fraction, Cosine()),
-            drop=Smallest(
-                Magnitude(),
-                within={"global": Within.ALL_LAYERS, "layer": Within.A_LAYER}[scope],
-            ),
+            drop=Smallest(Magnitude(), within=scopes[scope]),
             grow=Largest(Gradient(), candidates_per_weight=grow_candidates),
             regrow_dropped=False,
-            redistribution={"global": ToLargestScores(), "layer": ToItsLayer()}[scope],
+            redistribution=redistributions[scope],
         ),
     )

@@ -13,9 +13,9 @@ authors' code.
 from typing import Literal
 
 from sparse_training.rules.amount import Fraction, Rounding
-from sparse_training.rules.drop import Magnitude, Sensitivity, SignCounts, Smallest
+from sparse_training.rules.drop import DropRule, Magnitude, Sensitivity, SignCounts, Smallest
 from sparse_training.rules.first_mask import RandomMask
-from sparse_training.rules.grow import AtRandom, Gradient, Largest
+from sparse_training.rules.grow import AtRandom, Gradient, GrowRule, Largest
 from sparse_training.rules.new_weights import NewWeights
 from sparse_training.rules.topology import Topology, Updates
 from sparse_training.rules.when import Every, Place, Unit
@@ -32,6 +32,16 @@ def compose(
     update_end: float,
 ) -> Topology:
     """SET-ITOP or RigL-ITOP."""
+    drops: dict[str, DropRule] = {
+        "magnitude": Smallest(Magnitude(), rounding=Rounding.CEIL),
+        "sign_nominal": SignCounts(),
+        "snip": Smallest(Sensitivity(), rounding=Rounding.CEIL),
+    }
+    grows: dict[str, GrowRule] = {
+        "random": AtRandom(),
+        "random_unfired": AtRandom(never_active=1.0),
+        "gradient": Largest(Gradient()),
+    }
     return Topology(
         first_mask=RandomMask(),
         updates=Updates(
@@ -42,16 +52,8 @@ def compose(
                 place=Place.AFTER_A_STEP,
             ),
             amount=Fraction(drop_fraction, Cosine(), final=drop_final),
-            drop={
-                "magnitude": Smallest(Magnitude(), rounding=Rounding.CEIL),
-                "sign_nominal": SignCounts(),
-                "snip": Smallest(Sensitivity(), rounding=Rounding.CEIL),
-            }[drop_rule],
-            grow={
-                "random": AtRandom(),
-                "random_unfired": AtRandom(never_active=1.0),
-                "gradient": Largest(Gradient()),
-            }[growth],
+            drop=drops[drop_rule],
+            grow=grows[growth],
             new_weights=NewWeights(regrown_keep=False),
         ),
     )

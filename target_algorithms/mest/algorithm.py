@@ -18,7 +18,7 @@ from sparse_training.rules.grow import AtRandom
 from sparse_training.rules.new_weights import NewWeights
 from sparse_training.rules.topology import Topology, Updates
 from sparse_training.rules.when import Every, Place, Unit
-from sparse_training.schedules import Constant, Cosine, Halved
+from sparse_training.schedules import Constant, Cosine, Halved, Schedule
 
 
 def compose(
@@ -33,6 +33,11 @@ def compose(
     initial_factor: float | None = None,
 ) -> Topology:
     """Elastic mutation (EM), or with a soft bound (EM&S), whose path ends with the updates."""
+    schedules: dict[str, Schedule] = {
+        "step": Halved(),
+        "cosine": Cosine(),
+        "constant": Constant(),
+    }
     start = AtDensity() if initial_factor is None else AtMultiple(initial_factor)
     return Topology(
         first_mask=RandomMask(densities=ErdosRenyi(layer_density_power)),
@@ -43,10 +48,7 @@ def compose(
                 end=update_end,
                 place=Place.AFTER_A_STEP,
             ),
-            amount=Fraction(
-                drop_fraction,
-                {"step": Halved(), "cosine": Cosine(), "constant": Constant()}[drop_schedule],
-            ),
+            amount=Fraction(drop_fraction, schedules[drop_schedule]),
             drop=Smallest(MagnitudeAndGradient(mest_lambda)),
             grow=AtRandom(),
             new_weights=NewWeights(regrown_keep=False),

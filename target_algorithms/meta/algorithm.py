@@ -37,6 +37,7 @@ from sparse_training.rules.grow import (
     Gradient,
     GradientAverage,
     GrowRule,
+    GrowScore,
     Largest,
     Mixed,
     Momentum,
@@ -48,6 +49,7 @@ from sparse_training.rules.new_weights import (
     NewWeights,
     Normal,
     State,
+    Value,
     Zero,
 )
 from sparse_training.rules.redistribution import (
@@ -56,13 +58,14 @@ from sparse_training.rules.redistribution import (
     MeanGradient,
     MeanMagnitude,
     MeanMomentum,
+    Redistribution,
     ToItsLayer,
     ToLargestScores,
 )
 from sparse_training.rules.saliency import Grasp, Snip, SynFlow
 from sparse_training.rules.topology import Topology, Updates
 from sparse_training.rules.when import Every, Place, Unit
-from sparse_training.schedules import Constant, Cosine, Halved, Linear, Polynomial
+from sparse_training.schedules import Constant, Cosine, Halved, Linear, Polynomial, Schedule
 from target_algorithms import Role
 
 ROLE = Role.COMBINATION
@@ -124,7 +127,7 @@ def compose(
     importance_interval: int = 10,
 ) -> Topology:
     """The combination that the parameters name; those with a default are conditional."""
-    first_mask: FirstMask = {
+    first_masks: dict[str, FirstMask] = {
         "random": RandomMask(
             densities=ErdosRenyi(layer_density_power),
             dense_first_layer=first_layer == "dense",
@@ -133,14 +136,15 @@ def compose(
         "snip": MostSalient(Snip()),
         "grasp": MostSalient(Grasp()),
         "synflow": MostSalient(SynFlow()),
-    }[init_mask]
+    }
+    first_mask = first_masks[init_mask]
     if topology == "static":
         return Topology(first_mask=first_mask)
 
     rounding, within = Rounding[drop_rounding.upper()], Within.A_LAYER
     if drop_scope == "global":
         within = Within.ALL_LAYERS
-    drop: DropRule = {
+    drops: dict[str, DropRule] = {
         "magnitude": Smallest(Magnitude(), within, rounding),
         "sign": SignThresholds(),
         "sign_nominal": SignCounts(),
@@ -150,88 +154,87 @@ def compose(
         "reciprocal": Smallest(Reciprocal(), within, rounding),
         "threshold": BelowThreshold(drop_threshold),
         "random": Smallest(Chance(), within, rounding),
-    }[drop_rule]
+    }
+    schedules: dict[str, Schedule | LikeLearningRate] = {
+        "constant": Constant(),
+        "step": Halved(),
+        "linear": Linear(),
+        "cosine": Cosine(),
+        "polynomial": Polynomial(drop_power),
+        "learning_rate": LikeLearningRate(),
+    }
 
+    scores: dict[str, GrowScore] = {
+        "gradient": Gradient(gradient_accumulation),
+        "gradient_ema": GradientAverage(grow_ema_beta, gradient_accumulation),
+        "momentum": Momentum(),
+        "unfired_gradient": Gradient(gradient_accumulation),
+    }
     largest = Largest(
-        {
-            "gradient": Gradient(gradient_accumulation),
-            "gradient_ema": GradientAverage(grow_ema_beta, gradient_accumulation),
-            "momentum": Momentum(),
-            "unfired_gradient": Gradient(gradient_accumulation),
-        }[grow_score],
+        scores[grow_score],
         candidates_per_weight=grow_candidates if candidates == "subset" else None,
         never_active_first=grow_score == "unfired_gradient",
     )
     at_random = AtRandom(never_active=unfired_bias)
-    grows: GrowRule = {
+    grows: dict[str, GrowRule] = {
         "random": at_random,
         "score": largest,
         "mixed": Mixed(grow_random_share, largest, at_random),
-    }[grow]
+    }
+    redistributions: dict[str, Redistribution] = {
+        "none": ToItsLayer(),
+        "score": ToLargestScores(),
+        "momentum": InProportion(MeanMomentum()),
+        "gradient": InProportion(MeanGradient()),
+        "magnitude": InProportion(MeanMagnitude()),
+        "nonzeros": InProportion(ActiveWeights()),
+    }
+    values: dict[str, Value] = {
+        "zero": Zero(),
+        "normal": Normal(grown_deviation),
+        "layer_init": LikeInitial(grown_scale),
+        "gradient_step": GradientStep(grown_scale),
+    }
+    states = {"zero": State.ZERO, "keep": State.KEPT, "gradient": State.GRADIENT}
 
+    intervals = {"steps": update_interval_steps, "epochs": update_interval_epochs}
+    places = {
+        "replace_step": Place.INSTEAD_OF_A_STEP,
+        "before_step": Place.BEFORE_A_STEP,
+        "after_step": Place.AFTER_A_STEP,
+    }
     start = AtDensity(initial_density) if path_start == "density" else AtMultiple(initial_factor)
-    path: DensityPath | None = {
+    paths: dict[str, DensityPath | None] = {
         "constant": None,
         "cubic": Cubic(start, path_end),
         "soft_bound": SoftBound(start, path_end),
         "cyclic": Cyclic(start, path_end, path_cycles),
-    }[density_path]
+    }
 
     return Topology(
         first_mask=first_mask,
         updates=Updates(
             when=Every(
-                interval={"steps": update_interval_steps, "epochs": update_interval_epochs}[
-                    update_unit
-                ],
+                interval=intervals[update_unit],
                 unit=Unit[update_unit.upper()],
-                place={
-                    "replace_step": Place.INSTEAD_OF_A_STEP,
-                    "before_step": Place.BEFORE_A_STEP,
-                    "after_step": Place.AFTER_A_STEP,
-                }[update_mode],
+                place=places[update_mode],
                 at_start=update_at_start == "yes",
                 start=update_start,
                 end=update_end,
             ),
-            amount=Fraction(
-                drop_fraction,
-                {
-                    "constant": Constant(),
-                    "step": Halved(),
-                    "linear": Linear(),
-                    "cosine": Cosine(),
-                    "polynomial": Polynomial(drop_power),
-                    "learning_rate": LikeLearningRate(),
-                }[drop_schedule],
-                final=drop_final,
-            ),
-            drop=drop,
-            grow=grows,
+            amount=Fraction(drop_fraction, schedules[drop_schedule], final=drop_final),
+            drop=drops[drop_rule],
+            grow=grows[grow],
             regrow_dropped=regrow_dropped == "yes",
-            redistribution={
-                "none": ToItsLayer(),
-                "score": ToLargestScores(),
-                "momentum": InProportion(MeanMomentum()),
-                "gradient": InProportion(MeanGradient()),
-                "magnitude": InProportion(MeanMagnitude()),
-                "nonzeros": InProportion(ActiveWeights()),
-            }[redistribution],
+            redistribution=redistributions[redistribution],
             new_weights=NewWeights(
-                value={
-                    "zero": Zero(),
-                    "normal": Normal(grown_deviation),
-                    "layer_init": LikeInitial(grown_scale),
-                    "gradient_step": GradientStep(grown_scale),
-                }[grown_init],
-                state={"zero": State.ZERO, "keep": State.KEPT, "gradient": State.GRADIENT}[
-                    grown_state
-                ],
+                value=values[grown_init],
+                state=states[grown_state],
                 regrown_keep=regrown_value == "keep",
             ),
             dense_state=inactive_state == "dense",
             last_layer=evolve_last_layer == "yes",
-            path=path,
+            path=paths[density_path],
             neurons=ImportancePruning(
                 fraction=importance_share,
                 start=importance_start,

@@ -17,10 +17,17 @@ from sparse_training.rules.densities import ErdosRenyi
 from sparse_training.rules.drop import Magnitude, Smallest
 from sparse_training.rules.first_mask import RandomMask
 from sparse_training.rules.grow import Gradient, Largest
-from sparse_training.rules.new_weights import GradientStep, LikeInitial, NewWeights, State, Zero
+from sparse_training.rules.new_weights import (
+    GradientStep,
+    LikeInitial,
+    NewWeights,
+    State,
+    Value,
+    Zero,
+)
 from sparse_training.rules.topology import Topology, Updates
 from sparse_training.rules.when import Every, Place, Unit
-from sparse_training.schedules import Constant, Cosine, Polynomial
+from sparse_training.schedules import Constant, Cosine, Polynomial, Schedule
 
 
 def compose(
@@ -38,6 +45,17 @@ def compose(
     gradient_accumulation: int,
 ) -> Topology:
     """RigL; the parameters with a default are conditional."""
+    schedules: dict[str, Schedule] = {
+        "cosine": Cosine(),
+        "constant": Constant(),
+        "polynomial": Polynomial(drop_power),
+    }
+    values: dict[str, Value] = {
+        "zero": Zero(),
+        "layer_init": LikeInitial(grown_scale),
+        "gradient_step": GradientStep(grown_scale),
+    }
+    states = {"zero": State.ZERO, "gradient": State.GRADIENT}
     return Topology(
         first_mask=RandomMask(
             densities=ErdosRenyi(layer_density_power), dense_first_layer=first_layer == "dense"
@@ -50,24 +68,11 @@ def compose(
                 end=update_end,
                 place=Place.INSTEAD_OF_A_STEP,
             ),
-            amount=Fraction(
-                drop_fraction,
-                {
-                    "cosine": Cosine(),
-                    "constant": Constant(),
-                    "polynomial": Polynomial(drop_power),
-                }[drop_schedule],
-            ),
+            amount=Fraction(drop_fraction, schedules[drop_schedule]),
             drop=Smallest(Magnitude(), rounding=Rounding.FLOOR),
             grow=Largest(Gradient(batches=gradient_accumulation)),
             new_weights=NewWeights(
-                value={
-                    "zero": Zero(),
-                    "layer_init": LikeInitial(grown_scale),
-                    "gradient_step": GradientStep(grown_scale),
-                }[grown_init],
-                state={"zero": State.ZERO, "gradient": State.GRADIENT}[grown_state],
-                regrown_keep=True,
+                value=values[grown_init], state=states[grown_state], regrown_keep=True
             ),
         ),
     )

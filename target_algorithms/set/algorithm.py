@@ -15,13 +15,13 @@ https://arxiv.org/abs/1707.04780, and the authors' code (the SciPy version).
 from typing import Literal
 
 from sparse_training.rules.amount import Fraction
-from sparse_training.rules.drop import Magnitude, SignCounts, SignThresholds, Smallest
+from sparse_training.rules.drop import DropRule, Magnitude, SignCounts, SignThresholds, Smallest
 from sparse_training.rules.first_mask import RandomMask
 from sparse_training.rules.grow import AtRandom
-from sparse_training.rules.new_weights import NewWeights, Normal, Zero
+from sparse_training.rules.new_weights import NewWeights, Normal, Value, Zero
 from sparse_training.rules.topology import Topology, Updates
 from sparse_training.rules.when import Every, Place, Unit
-from sparse_training.schedules import Constant, Cosine
+from sparse_training.schedules import Constant, Cosine, Schedule
 
 
 def compose(
@@ -36,6 +36,13 @@ def compose(
     evolve_last_layer: Literal["yes", "no"],
 ) -> Topology:
     """SET; `grown_scale` is for normal grown weights only."""
+    schedules: dict[str, Schedule] = {"constant": Constant(), "cosine": Cosine()}
+    drops: dict[str, DropRule] = {
+        "sign": SignThresholds(),
+        "sign_nominal": SignCounts(),
+        "magnitude": Smallest(Magnitude()),
+    }
+    values: dict[str, Value] = {"zero": Zero(), "normal": Normal(grown_scale)}
     return Topology(
         first_mask=RandomMask(),
         updates=Updates(
@@ -45,19 +52,10 @@ def compose(
                 end=update_end,
                 place=Place.AFTER_A_STEP,
             ),
-            amount=Fraction(
-                drop_fraction, {"constant": Constant(), "cosine": Cosine()}[drop_schedule]
-            ),
-            drop={
-                "sign": SignThresholds(),
-                "sign_nominal": SignCounts(),
-                "magnitude": Smallest(Magnitude()),
-            }[drop_rule],
+            amount=Fraction(drop_fraction, schedules[drop_schedule]),
+            drop=drops[drop_rule],
             grow=AtRandom(),
-            new_weights=NewWeights(
-                value={"zero": Zero(), "normal": Normal(grown_scale)}[grown_init],
-                regrown_keep=False,
-            ),
+            new_weights=NewWeights(value=values[grown_init], regrown_keep=False),
             last_layer=evolve_last_layer == "yes",
         ),
     )

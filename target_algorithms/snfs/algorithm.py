@@ -21,11 +21,12 @@ from sparse_training.rules.redistribution import (
     InProportion,
     MeanMagnitude,
     MeanMomentum,
+    Redistribution,
     ToItsLayer,
 )
 from sparse_training.rules.topology import Topology, Updates
 from sparse_training.rules.when import Every, Place, Unit
-from sparse_training.schedules import Cosine, Linear
+from sparse_training.schedules import Cosine, Linear, Schedule
 
 
 def compose(
@@ -39,6 +40,13 @@ def compose(
     update_end: float,
 ) -> Topology:
     """Sparse momentum; the dense optimiser state costs a dense gradient in every step."""
+    schedules: dict[str, Schedule] = {"cosine": Cosine(), "linear": Linear()}
+    redistributions: dict[str, Redistribution] = {
+        "momentum": InProportion(MeanMomentum()),
+        "magnitude": InProportion(MeanMagnitude()),
+        "nonzeros": InProportion(ActiveWeights()),
+        "none": ToItsLayer(),
+    }
     return Topology(
         first_mask=RandomMask(densities=ErdosRenyi(layer_density_power)),
         updates=Updates(
@@ -48,19 +56,10 @@ def compose(
                 end=update_end,
                 place=Place.AFTER_A_STEP,
             ),
-            amount=Fraction(
-                drop_fraction,
-                {"cosine": Cosine(), "linear": Linear()}[drop_schedule],
-                final=drop_final,
-            ),
+            amount=Fraction(drop_fraction, schedules[drop_schedule], final=drop_final),
             drop=Smallest(Magnitude(), rounding=Rounding.CEIL),
             grow=Largest(Momentum()),
-            redistribution={
-                "momentum": InProportion(MeanMomentum()),
-                "magnitude": InProportion(MeanMagnitude()),
-                "nonzeros": InProportion(ActiveWeights()),
-                "none": ToItsLayer(),
-            }[redistribution],
+            redistribution=redistributions[redistribution],
             new_weights=NewWeights(state=State.KEPT, regrown_keep=False),
             dense_state=True,
         ),

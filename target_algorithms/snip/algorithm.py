@@ -11,11 +11,11 @@ network is linear; and at least one weight of each layer stays.
 from typing import Literal
 
 from sparse_training.rules.first_mask import MostSalient
-from sparse_training.rules.saliency import Grasp, Snip, SynFlow
+from sparse_training.rules.saliency import Grasp, Saliency, Snip, SynFlow
 from sparse_training.rules.topology import Topology
 
 
 def compose(*, init_mask: Literal["snip", "grasp", "synflow"]) -> Topology:
     """A fixed mask of the largest saliencies."""
-    saliency = {"snip": Snip(), "grasp": Grasp(), "synflow": SynFlow()}[init_mask]
-    return Topology(first_mask=MostSalient(saliency))
+    saliencies: dict[str, Saliency] = {"snip": Snip(), "grasp": Grasp(), "synflow": SynFlow()}
+    return Topology(first_mask=MostSalient(saliencies[init_mask]))

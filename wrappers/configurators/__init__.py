@@ -5,75 +5,132 @@ A configurator is a module with one function,
     configure(scenario: Scenario, run: Run, *, seed: int) -> None
 
 that asks `run` for trials, names its incumbents and ends by itself or with BudgetExhausted. Given
-the same seed and answers it must ask the same trials (that is how an interrupted run goes on). One
-that needs more than this project's Python packages may have `available() -> str | None` (None, or
-what to install) and `versions() -> dict[str, str]`, for run.json.
+the same seed and answers it must ask the same trials (that is how an interrupted run goes on). It
+may say more of itself:
 
-`random_search.py` is the template.
+    available() -> str | None       None, or what to install for it
+    versions() -> dict[str, str]    of the programs that its choices depend on, for run.json
+    CONFIGURES = False              it evaluates the default configuration only
+    SLOW = True                     it takes longer than its trials: benchmarks begin with it
+
+`random_search.py` is the template. One outside this checkout lies in `ROOT/wrappers/configurators/`
+of a root in SPARSE_ACLIB_PATH (`target_algorithms`).
 """
 
 import contextlib
+import functools
 import importlib
 import importlib.util
-import pkgutil
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from target_algorithms.errors import BadInput
+from sparse_training.errors import BadInput
+from target_algorithms import ROOT, roots
+from wrappers.origin import describe
+from wrappers.provenance import configurator_code
+from wrappers.records import RunInfo
 from wrappers.run import BudgetExhausted, Progress, open_run
 from wrappers.scenario import Scenario
 
 
-def names() -> tuple[str, ...]:
-    """All configurators, by file name."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+@dataclass(frozen=True)
+class Configurator:
+    """What configures; its module is imported when something of it is asked for."""
+
+    name: str
+    file: Path
+
+    @property
+    def module(self) -> ModuleType:
+        """Raises BadInput for a file that cannot be imported."""
+        return _module(self.name, self.file)
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot run here, with what to install; None if it can."""
+        reason: str | None = getattr(self.module, "available", lambda: None)()
+        return reason
+
+    @property
+    def configures(self) -> bool:
+        """Whether it tries anything but the default configuration."""
+        return bool(getattr(self.module, "CONFIGURES", True))
+
+    @property
+    def slow(self) -> bool:
+        """Whether it takes longer than its trials."""
+        return bool(getattr(self.module, "SLOW", False))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the programs that its choices depend on."""
+        return dict(getattr(self.module, "versions", dict)())
+
+    def describe(self, scenario: Scenario, *, seed: int, trials: int, workers: int) -> RunInfo:
+        """What run.json says of a run at its start."""
+        code = configurator_code(self.file)
+        return describe(
+            scenario, self.name, self.configures, code, seed, trials, workers, self.versions
+        )
 
 
-def load(name: str) -> ModuleType:
-    """The module of a configurator; BadInput if there is none or it can't run here."""
-    if name not in names():
-        raise BadInput(f"unknown configurator {name!r}, expected one of {', '.join(names())}")
-    module = importlib.import_module(f"{__name__}.{name}")
-    reason = module.available() if hasattr(module, "available") else None
-    if reason:
-        raise BadInput(f"{name}: {reason}")
+@functools.cache
+def _module(name: str, file: Path) -> ModuleType:
+    if file == ROOT / "wrappers" / "configurators" / f"{name}.py":
+        return importlib.import_module(f"wrappers.configurators.{name}")
+    spec = importlib.util.spec_from_file_location(f"private_configurator_{name}", file)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"{file} cannot be imported: expected a configurator")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 
+def configurators() -> dict[str, Configurator]:
+    """All configurators by their names, sorted. Raises BadInput for a name that two files have."""
+    named: dict[str, Configurator] = {}
+    for root in roots():
+        for file in sorted((root / "wrappers" / "configurators").glob("[!_]*.py")):
+            configurator = Configurator(file.stem, file)
+            other = named.setdefault(file.stem, configurator)
+            if other != configurator:
+                raise BadInput(
+                    f"two configurators are called {file.stem}: {other.file} and {file}; rename one"
+                )
+    return dict(sorted(named.items()))
+
+
+def configurator(name: str) -> Configurator:
+    """A configurator by its name. Raises BadInput if there is none or it cannot run here."""
+    known = configurators()
+    if name not in known:
+        raise BadInput(f"unknown configurator {name!r}, expected one of {', '.join(known)}")
+    if known[name].missing:
+        raise BadInput(f"{name}: {known[name].missing}")
+    return known[name]
+
+
 def missing() -> dict[str, str]:
-    """The configurators that can't run here, with what to install."""
-    reasons = {}
-    for name in names():
-        try:
-            load(name)
-        except BadInput as error:
-            reasons[name] = str(error).removeprefix(f"{name}: ")
-    return reasons
+    """The configurators that cannot run here, with what to install."""
+    return {name: each.missing for name, each in configurators().items() if each.missing}
 
 
 def execute(
     scenario: Scenario,
-    configurator: str,
+    chosen: Configurator,
+    *,
     seed: int,
     trials: int,
     workers: int,
     results: Path,
     progress: Progress = lambda done: None,
 ) -> Path:
-    """Do a run, or what is left of it, and return its folder."""
-    module = load(configurator)
-    with open_run(
-        results,
-        scenario,
-        configurator,
-        seed=seed,
-        trials=trials,
-        workers=workers,
-        progress=progress,
-        versions=module.versions() if hasattr(module, "versions") else None,
-    ) as run:
+    """Does a run, or what is left of it, and returns its folder."""
+    info = chosen.describe(scenario, seed=seed, trials=trials, workers=workers)
+    with open_run(results, scenario, info, progress) as run:
         if not run.finished:
             with contextlib.suppress(BudgetExhausted):
-                module.configure(scenario, run, seed=seed)
+                chosen.module.configure(scenario, run, seed=seed)
             run.finish()
     return run.folder

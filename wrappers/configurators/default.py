@@ -1,6 +1,6 @@
 """No configuration: the default configuration on every training instance once.
 
-How baselines (`static`, `dense`) enter a comparison: with a record, a trajectory of one entry and a
+How baselines enter a comparison: with a record, a trajectory of one entry and a
 validation like any other run.
 """
 
@@ -8,6 +8,8 @@ from statistics import fmean
 
 from wrappers.run import Run
 from wrappers.scenario import Scenario
+
+CONFIGURES = False
 
 
 def configure(scenario: Scenario, run: Run, *, seed: int) -> None:

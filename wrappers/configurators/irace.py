@@ -8,7 +8,7 @@ order, so that all configurators are judged on the same ones. The default config
 irace as its first. With a budget below irace's least, its races are shortened (see `plan`) and
 run.json says so.
 
-`wrappers/irace_child.py` has the traps of running R inside Python.
+`_irace_in_r.py` has the traps of running R inside Python.
 """
 
 import contextlib
@@ -28,9 +28,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from target_algorithms.errors import BadInput
-from wrappers import formats
+from sparse_training.errors import BadInput
 from wrappers.evaluator import environment
+from wrappers.formats import _irace as tables
+from wrappers.origin import versions_of
 from wrappers.run import Run
 from wrappers.scenario import Scenario
 from wrappers.space import Config, Space, canonical
@@ -38,6 +39,9 @@ from wrappers.space import Config, Space, canonical
 INSTALL = "run 'apt-get install --no-install-recommends r-base-core r-cran-irace'"
 
 Message = dict[str, Any]
+
+_IN_R = Path(__file__).with_name("_irace_in_r.py")
+"""The other half, which runs R."""
 
 _FIRST_TEST = 5  # irace's default for firstTest and mu
 
@@ -70,7 +74,7 @@ def versions() -> dict[str, str]:
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    return dict(zip(("R", "irace"), told.stdout.split(), strict=False))
+    return versions_of(["rpy2"]) | dict(zip(("R", "irace"), told.stdout.split(), strict=False))
 
 
 def least_budget(iterations: int, survivors: int, first_test: int) -> int:
@@ -134,7 +138,7 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
                 "pairs": min(len(run.pairs), run.budget),
                 "budget": run.budget,
                 "seed": seed % (2**31 - 1),
-                "digits": formats.DIGITS,
+                "digits": tables.DIGITS,
                 "settings": settings,
             }
             tell(start)
@@ -156,9 +160,9 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
 
 
 def _write_files(folder: Path, space: Space) -> None:
-    (folder / "parameters.txt").write_text(formats.irace_parameters(space))
-    (folder / "forbidden.txt").write_text(formats.irace_forbidden(space))
-    (folder / "default.txt").write_text(formats.irace_configurations(space, [space.default]))
+    (folder / "parameters.txt").write_text(tables.parameters(space))
+    (folder / "forbidden.txt").write_text(tables.forbidden(space))
+    (folder / "default.txt").write_text(tables.configurations(space, [space.default]))
 
 
 @contextmanager
@@ -168,7 +172,7 @@ def _child(folder: Path) -> Iterator[tuple[Callable[[Message], None], Iterator[M
     from_parent, to_child = os.pipe()
     with open(folder / "output.txt", "w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "wrappers.irace_child", str(to_parent), str(from_parent)],
+            [sys.executable, str(_IN_R), str(to_parent), str(from_parent)],
             pass_fds=(to_parent, from_parent),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -23,10 +23,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from wrappers.formats import from_configspace, to_configspace
+from wrappers.formats.configspace import from_configspace, to_configspace
+from wrappers.origin import versions_of
+from wrappers.records import WORST_COST
 from wrappers.run import Run
 from wrappers.scenario import Scenario
-from wrappers.worker import WORST_COST
+
+SLOW = True
 
 
 def available() -> str | None:
@@ -34,6 +37,11 @@ def available() -> str | None:
     if importlib.util.find_spec("smac"):
         return None
     return "the package smac is not installed; run './run_all.sh setup'"
+
+
+def versions() -> dict[str, str]:
+    """Of SMAC."""
+    return versions_of(["smac"])
 
 
 def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
@@ -75,7 +83,7 @@ def _facade(scenario: Scenario, run: Run, seed: int, folder: Path) -> Any:
 
     described = SmacScenario(
         to_configspace(run.space, seed=seed),
-        name=scenario.variant,
+        name=scenario.variant.name,
         output_directory=folder,
         seed=seed,
         instances=list(scenario.training),

@@ -1,8 +1,8 @@
 """Image data sets with a standard test part: from OpenML by data id, or from files that are here.
 
-One outer fold: the standard training part trains, the standard test part evaluates. `mnist_2000` and
-`mnist_10000` (and so for the others) are subsets of both parts: so many training images, the same
-number of each class, and of the test part as many of each class, or all where there are fewer;
+One outer fold: the standard training part trains, the standard test part evaluates. `mnist_2000`
+and `mnist_10000` (and so for the others) are subsets of both parts: so many training images, the
+same number of each class, and of the test part as many of each class, or all where there are fewer;
 drawn by a fixed seed. Pixels are bytes, one channel after the other.
 
 Files are looked for in the folder of `--local` and everything below it, and Fashion-MNIST's where

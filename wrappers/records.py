@@ -1,0 +1,453 @@
+"""What is recorded of runs, trials and ablations: typed records, their one writer and one reader.
+
+Files of records only grow, a line each, on the disk before the next one is begun; whatever else is
+replaced as a whole. Reading checks every field; nothing read is executed. results/README.md is
+written from the fields here.
+"""
+
+import fcntl
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from sparse_training.errors import BadInput
+from sparse_training.files import write_whole
+from target_algorithms.contract import Details, Trained, Value, column
+from wrappers.space import Config, config_id
+
+FORMAT = 2
+"""Of run.json; 1 is that of version 0.2."""
+
+RUNHISTORY = "runhistory.jsonl"
+TRAJECTORY = "trajectory.jsonl"
+VALIDATION = "validation.jsonl"
+ABLATION = "ablation.json"
+ABLATION_TRIALS = "ablation_trials.jsonl"
+RUN = "run.json"
+
+WORST_COST = 1.0
+"""Cost of a trial without a result: every prediction wrong."""
+
+
+def now() -> str:
+    """The time, ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+# Trials ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a trial: what the evaluator hands back."""
+
+    status: str
+    """SUCCESS, TIMEOUT, CRASHED or ABORT."""
+    runtime: float = 0.0
+    cpu_time: float = 0.0
+    peak_memory: float = 0.0
+    error: str | None = None
+    """One line, where the status is not SUCCESS."""
+    trained: Trained | None = None
+    """Where it is."""
+    started: str = ""
+    worker: str = ""
+
+    @property
+    def cost(self) -> float:
+        """What a configurator minimises."""
+        return WORST_COST if self.trained is None else self.trained.cost
+
+
+def failure(status: str, reason: str) -> Result:
+    """The result of a trial that has no cost of its own."""
+    return Result(status=status, error=reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One line of validation.jsonl; runhistory.jsonl numbers them (`Numbered`)."""
+
+    config_id: str = column(
+        "first 12 hexadecimal digits of the SHA-256 of the configuration as compact JSON with "
+        "sorted keys"
+    )
+    config: Config = column("the active parameters and their values; inactive ones are absent")
+    instance: str = column("id of the instance, `source/dataset/fold[/inner]`")
+    seed: int = column(
+        "seed of the trial; runs with the same seed `n` share their (instance, seed) pairs"
+    )
+    cutoff: float = column("wall-clock limit of the trial", unit="s")
+    status: str = column(
+        "`SUCCESS`, `TIMEOUT` (over the limit of time or of memory, `misc.error` says which) or "
+        "`CRASHED`"
+    )
+    cost: float = column(
+        "what configurators minimise; 1.0 for any other status than `SUCCESS` and for training "
+        "that diverged",
+        unit="error",
+    )
+    runtime: float = column("of the trial", unit="s")
+    cpu_time: float = column("of the trial's processes", unit="s")
+    active_weights: int | None = column(
+        "most weights that were active at any time of the trial", unit="weights"
+    )
+    weights: int | None = column(
+        "all positions that a mask could activate in the network used", unit="weights"
+    )
+    density: float | None = column("`active_weights` / `weights`, in (0, 1]")
+    training_flops: float | None = column(
+        "of the whole training, by the ledger of the suite, counting active weights only",
+        unit="FLOPs",
+    )
+    inference_flops: float | None = column(
+        "of one sample through the trained network", unit="FLOPs"
+    )
+    peak_memory: float = column("of the trial's process", unit="MiB")
+    engine: str | None = column("what trained: `masked` or `sparse`")
+    code: str | None = column(
+        "first 12 hexadecimal digits of the SHA-256 of the code that a trial of this variant on "
+        "this engine runs, without comments and docstrings; `null` in records of version 0.2",
+        default=None,
+    )
+    started: str = column("of the trial", unit="time")
+    worker: str = column("which worker evaluated it")
+    misc: Details = column("what else is known, see below")
+
+    def __post_init__(self) -> None:
+        if self.config_id != config_id(self.config):
+            raise ValueError(f"config_id {self.config_id} is not that of its configuration")
+        if not 0.0 <= self.cost <= WORST_COST:
+            raise ValueError(f"cost is {self.cost!r}, expected an error from 0 to 1")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, expected at least 0")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{field.name} is {value}, expected a finite number")
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What was evaluated: configuration, instance, seed."""
+        return self.config_id, self.instance, self.seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbered(Record):
+    """One line of runhistory.jsonl."""
+
+    trial: int = column(
+        "number of the trial in the run, from 1; with several workers, lines may be out of order"
+    )
+
+
+def record(
+    config: Config, instance: str, seed: int, cutoff: float, result: Result, code: str | None
+) -> Record:
+    """The columns of one trial."""
+    trained = result.trained
+    return Record(
+        config_id=config_id(config),
+        config=config,
+        instance=instance,
+        seed=seed,
+        cutoff=cutoff,
+        status=result.status,
+        cost=result.cost,
+        runtime=round(result.runtime, 4),
+        cpu_time=round(result.cpu_time, 4),
+        active_weights=trained.active_weights if trained else None,
+        weights=trained.weights if trained else None,
+        density=trained.density if trained else None,
+        training_flops=trained.training_flops if trained else None,
+        inference_flops=trained.inference_flops if trained else None,
+        peak_memory=round(result.peak_memory, 1),
+        engine=trained.engine if trained else None,
+        code=code,
+        started=result.started,
+        worker=result.worker,
+        misc=trained.misc if trained else Details(error=result.error),
+    )
+
+
+def numbered(trial: int, plain: Record) -> Numbered:
+    """A record as a line of a runhistory."""
+    return Numbered(trial=trial, **{f.name: getattr(plain, f.name) for f in fields(Record)})
+
+
+# Runs --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incumbent:
+    """One line of trajectory.jsonl."""
+
+    trial: int = column("trials consumed when it became the incumbent", unit="trials")
+    config_id: str = column("as above")
+    config: Config = column(
+        "as above; the first line is always the default configuration, the last one the result"
+    )
+    estimate: float | None = column(
+        "the configurator's own estimate on the training pairs that it saw, or `null`",
+        unit="error",
+    )
+
+    def __post_init__(self) -> None:
+        if self.config_id != config_id(self.config):
+            raise ValueError(f"config_id {self.config_id} is not that of its configuration")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hashes:
+    """SHA-256 of what a run's trials depend on, beside the code that each record names."""
+
+    scenario: str = column("variant, options and cutoff of the scenario")
+    space: str = column("the parameter space")
+    instances: str = column("the lists of instances, and their features")
+    data: dict[str, str] = column("of each data set its prepared content")
+    configurator: str = column("the code that the configurator's choices depend on")
+    target_algorithms: str | None = column(
+        "in records of version 0.2: all code of the target algorithms", default=None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """The suite that made a run."""
+
+    version: str = column("of sparse-aclib")
+    commit: str | None = column(
+        "of the checkout, with `+` behind it where files differ; `null` outside version control"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """The machine that a run was begun on."""
+
+    processor: str = column("its name")
+    cores: int | None = column("that the system has")
+    memory_gib: float = column("of the machine", unit="GiB")
+    system: str = column("its name and version")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """run.json: what was run, how far it is, and all that explains it."""
+
+    format: int = column("of this file; 1 is that of version 0.2", default=1)
+    scenario: str = column("`<set>/<variant>`")
+    path: str = column("the scenario's folder, relative to the checkout if it is in it")
+    set: str = column("the instance set")
+    variant: str = column("the target algorithm")
+    role: str | None = column(
+        "how the variant takes part in a comparison: `competitor`, `baseline`, `reference` "
+        "(outside the budget) or `combination`; `null` in records of version 0.2",
+        default=None,
+    )
+    configurator: str = column(
+        "the configurator; this, the set and the variant agree with the folder"
+    )
+    configures: bool | None = column(
+        "whether the configurator tries anything but the default configuration; `null` in records "
+        "of version 0.2",
+        default=None,
+    )
+    seed: int = column("of the configurator; agrees with the folder")
+    trials: int = column("budget of the run", unit="trials")
+    trials_used: int = column("consumed in the end; 0 while the run is under way", unit="trials")
+    workers: int = column("trials evaluated at once")
+    state: str = column("`running` or `finished`")
+    settings: dict[str, Any] = column(
+        "what the configurator set differently from its own defaults, and why"
+    )
+    fixed: dict[str, Value] = column(
+        "parameters that the scenario's options leave no choice of, and their values",
+        default_factory=dict,
+    )
+    hashes: Hashes = column("SHA-256 of what the trials depend on, see below")
+    versions: dict[str, str] = column("of Python and of libraries")
+    product: Product | None = column(
+        "`version` and `commit` of the suite; `null` in records of version 0.2", default=None
+    )
+    hardware: Hardware = column("`processor`, `cores`, `memory_gib`, `system`")
+    command: str = column("the command line")
+    started: str = column("when", unit="time")
+    finished: str | None = column("when; `null` while the run is under way", unit="time")
+    copies: dict[str, str] = column(
+        "scenario.txt, training.txt, test.txt, features.csv and params.pcs as they were, so that a "
+        "run explains itself; empty in records of version 0.2",
+        default_factory=dict,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationStep:
+    """One round of an ablation path."""
+
+    parameters: tuple[str, ...] = column("flipped together, in the order of the space")
+    config: Config = column("after the step")
+    cost: float = column("its mean error over all pairs", unit="error")
+    gain: float = column(
+        "error before the step - after it; negative where the best flip made it worse",
+        unit="error",
+    )
+    share: float | None = column("`gain` / (`source_cost` - `target_cost`); `null` if that is 0")
+    candidates: int = column("flips compared")
+    trials: int = column("evaluated in the round; 0 where costs are predicted", unit="trials")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationPath:
+    """ablation.json: the way from the default to an incumbent; gains add up to the difference."""
+
+    evaluation: str = column("`trials` or `surrogate`: what the costs are")
+    pairs: int = column("(instance, seed) pairs behind each cost; 0 for a surrogate")
+    source: Config = column("the default configuration")
+    target: Config = column("the final incumbent")
+    source_cost: float = column("mean error of `source`", unit="error")
+    target_cost: float = column("mean error of `target`", unit="error")
+    steps: tuple[AblationStep, ...] = column("in order")
+
+
+# Reading and writing -----------------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """A record as JSON; what is not known of a trial (`misc`) is left out.
+
+    Raises ValueError for numbers that are not finite.
+    """
+    plain = msgspec.to_builtins(value)
+    if isinstance(value, Numbered):
+        plain = {"trial": plain.pop("trial"), **plain}
+    if isinstance(plain, dict) and isinstance(plain.get("misc"), dict):
+        plain["misc"] = {name: v for name, v in plain["misc"].items() if v is not None}
+    return json.dumps(plain, allow_nan=False, indent=indent)
+
+
+def from_json(content: str | bytes, kind: type[T], where: str) -> T:
+    """The record in a text. Raises BadInput that says where and what is wrong with it."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        problem = " ".join(str(error).split()).removesuffix(" - at `$`")
+        raise BadInput(f"{where}: {problem}; expected a record as results/README.md says") from None
+
+
+def read_whole(path: Path, kind: type[T]) -> T:
+    """The record that a file holds. Raises BadInput where there is none, or a wrong one."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file, expected the record of a run") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
+    return from_json(content, kind, str(path))
+
+
+def read_lines(path: Path, kind: type[T], *, repair: bool = False) -> list[T]:
+    """The records of a .jsonl file; [] where there is none.
+
+    A last line without its end is being written, or was when its writer was killed: it is no
+    record, unless it lacks nothing else. With `repair`, which is for who holds the run's lock, the
+    file is made to end with a whole record, with a word on standard error if that cuts something
+    off. Raises BadInput for any other line that is no record of its kind.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    *lines, tail = content.split(b"\n")
+    records = [from_json(line, kind, f"{path}:{n}") for n, line in enumerate(lines, start=1)]
+    if not tail:
+        return records
+    try:
+        records.append(from_json(tail, kind, str(path)))
+    except BadInput:
+        if repair:
+            print(
+                f"{path}: dropped a torn last line; its trial is evaluated again", file=sys.stderr
+            )
+            os.truncate(path, len(content) - len(tail))
+    else:
+        if repair:
+            with open(path, "ab") as file:
+                file.write(b"\n")
+    return records
+
+
+def append_line(path: Path, value: object) -> None:
+    """Adds one record, on the disk when this returns, or nothing if there is no room for it."""
+    line = (to_json(value) + "\n").encode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        before = os.fstat(descriptor).st_size
+        written = os.write(descriptor, line)
+        if written < len(line):
+            os.ftruncate(descriptor, before)
+            raise OSError(f"{path}: no room for another record")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_run(folder: Path, info: RunInfo) -> None:
+    """Writes run.json."""
+    write_whole(folder / RUN, to_json(info, indent=1) + "\n")
+
+
+def read_run(folder: Path) -> RunInfo:
+    """run.json of a run's folder. Raises BadInput where there is no readable one."""
+    if not folder.is_dir():
+        raise BadInput(
+            f"{folder}: no such folder, expected a run's such as results/digits/rigl/smac/seed-1"
+        )
+    return read_whole(folder / RUN, RunInfo)
+
+
+_PATIENCE = 5.0  # seconds in which a process that was killed is gone
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a second process out of a run's folder; the lock goes with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    raise BadInput(f"{folder}: another process is working on this run") from None
+                time.sleep(0.1)
+        yield
+
+
+# Documentation -----------------------------------------------------------------------------------
+
+
+def documented(kind: type) -> str:
+    """The table of a record's fields, as results/README.md has it."""
+    rows = ["| field | unit | meaning |", "| --- | --- | --- |"]
+    ordered: Sequence[Any] = fields(kind)
+    if kind is Numbered:  # its own field comes first
+        ordered = sorted(ordered, key=lambda field: field.name != "trial")
+    for field in ordered:
+        about: Mapping[str, str] = field.metadata
+        rows.append(f"| `{field.name}` | {about['unit']} | {about['doc']} |")
+    return "\n".join(rows) + "\n"

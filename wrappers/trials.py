@@ -1,0 +1,59 @@
+"""Trials of one scenario, evaluated side by side and turned into records."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import as_completed
+
+from sparse_training.errors import BadInput
+from target_algorithms.contract import Trial
+from wrappers.evaluator import Evaluator
+from wrappers.pairs import Pair
+from wrappers.provenance import trial_code
+from wrappers.records import Record, record
+from wrappers.scenario import Scenario
+from wrappers.space import Config
+
+
+class Stopped(BadInput):
+    """A trial answered ABORT: no further trial can work either."""
+
+
+class Trials:
+    """Evaluates (configuration, instance, seed) triples of one scenario."""
+
+    def __init__(self, scenario: Scenario, evaluator: Evaluator) -> None:
+        self._scenario, self._evaluator = scenario, evaluator
+
+    def evaluate(self, asked: Sequence[tuple[Config, Pair]]) -> Iterator[tuple[int, Record]]:
+        """Positions and records of the triples, each as soon as it is done.
+
+        Raises Stopped when one answers ABORT.
+        """
+        scenario = self._scenario
+        under_way = {
+            self._evaluator.submit(self._trial(config, pair)): (position, config, pair)
+            for position, (config, pair) in enumerate(asked)
+        }
+        try:
+            for future in as_completed(under_way):
+                position, config, (instance, seed) = under_way[future]
+                result = future.result()
+                if result.status == "ABORT":
+                    raise Stopped(f"{scenario.name}, instance {instance}: {result.error}")
+                engine = result.trained and result.trained.engine
+                code = trial_code(scenario.variant, engine) if engine else None
+                yield position, record(config, instance, seed, scenario.cutoff, result, code)
+        finally:
+            for future in under_way:
+                future.cancel()
+
+    def _trial(self, config: Config, pair: Pair) -> Trial:
+        scenario, (instance, seed) = self._scenario, pair
+        return Trial(
+            variant=scenario.variant.name,
+            folder=str(scenario.variant.folder),
+            options=scenario.options,
+            instance=instance,
+            seed=seed % 2**32,
+            config=config,
+            cutoff=scenario.cutoff,
+        )
