@@ -54,6 +54,7 @@ def _trial_code(folder: Path, engine: str) -> str:
     return fingerprint(roots, stop=others)
 
 
+@functools.cache
 def configurator_code(file: Path) -> str:
     """The fingerprint of what a configurator's choices depend on: its file, spaces, pairs."""
     stop = [

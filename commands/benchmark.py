@@ -9,31 +9,55 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
-from target_algorithms.errors import BadInput
-from wrappers import configurators
-from wrappers.ablation import Method, ablate
-from wrappers.evaluator import ROOT, environment
-from wrappers.files import read_lines
-from wrappers.run import about, check_fetched, check_same, describe, run_folder
+import typer
+
+from commands._console import CORES, RESULTS, ResultsOption, WorkersOption, bar, errors, say
+from commands.ablate import ablate
+from sparse_training.errors import BadInput
+from target_algorithms import ROOT, Role
+from wrappers.configurators import Configurator, configurators, missing
+from wrappers.evaluator import environment
+from wrappers.origin import check_fetched
+from wrappers.records import RUN, RUNHISTORY, TRAJECTORY, Incumbent, read_lines, read_run
+from wrappers.run import check_same, run_folder
 from wrappers.scenario import Scenario, read, scenarios
 from wrappers.validation import validate
 
-Bar = Callable[[str, int | None], AbstractContextManager[Callable[..., None]]]
-"""Opens a progress bar: label and total in, what moves it on out (`cli.bar`)."""
-
-Report = Callable[[Path, dict[str, str]], Path]
-"""Writes the report of a results folder, given the configurators that are missing and why."""
-
-BASELINES = ("static", "dense")
-"""Variants that enter with their default configuration only, beside what is configured."""
-
-_BASELINE = "default"  # the configurator of baselines
 _LOOK = 0.2  # seconds between two looks at the runs under way
+
+
+def command(
+    sets: Annotated[
+        list[str] | None, typer.Argument(help="Instance sets; all if left out.")
+    ] = None,
+    variants: Annotated[str, typer.Option(help="Comma-separated; 'all'.")] = "all",
+    trials: Annotated[int, typer.Option(min=1, help="Budget of every run.")] = 100,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of every configurator.")] = 3,
+    validation_seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of validation.")] = 10,
+    workers: WorkersOption = CORES,
+    results: ResultsOption = RESULTS,
+    full: Annotated[bool, typer.Option("--full", help="Each scenario's own budget.")] = False,
+) -> None:
+    """Run, validate and analyse a whole benchmark: every variant with every configurator.
+
+    Runs stand side by side, one worker each. Interrupted, the same command goes on.
+    """
+    path = Benchmark(
+        sets=tuple(sets or ()),
+        variants=None if variants == "all" else tuple(variants.split(",")),
+        trials=None if full else trials,
+        seeds=seeds,
+        validation_seeds=validation_seeds,
+        workers=workers,
+        results=results,
+    ).do()
+    say(f"Report: {path.resolve()}")
 
 
 @dataclass(frozen=True)
@@ -41,7 +65,7 @@ class Job:
     """One run of a configurator."""
 
     scenario: Scenario
-    configurator: str
+    configurator: Configurator
     seed: int
     trials: int
     results: Path
@@ -49,24 +73,25 @@ class Job:
     @property
     def folder(self) -> Path:
         """Where it is recorded."""
-        return run_folder(self.results, self.scenario, self.configurator, self.seed)
+        return run_folder(self.results, self.scenario, self.configurator.name, self.seed)
 
     @property
     def finished(self) -> bool:
         """Whether it needs no process any more. Raises BadInput for another run in its folder."""
-        if not (self.folder / "run.json").exists():
+        if not (self.folder / RUN).exists():
             return False
-        wanted = describe(self.scenario, self.configurator, self.seed, self.trials, workers=1)
-        return bool(
-            check_same(self.folder, wanted | {"versions": about(self.folder)["versions"]})["state"]
-            == "finished"
+        wanted = self.configurator.describe(
+            self.scenario, seed=self.seed, trials=self.trials, workers=1
         )
+        # Libraries may have changed since a run was finished.
+        wanted = replace(wanted, versions=read_run(self.folder).versions)
+        return check_same(self.folder, wanted).state == "finished"
 
     @property
     def done(self) -> int:
         """Trials recorded so far."""
         try:
-            with open(self.folder / "runhistory.jsonl", "rb") as lines:
+            with open(self.folder / RUNHISTORY, "rb") as lines:
                 return min(sum(1 for _ in lines), self.trials)
         except OSError:
             return 0
@@ -75,8 +100,8 @@ class Job:
     def command(self) -> list[str]:
         """The command line that does it, or what is left of it."""
         return [
-            *(sys.executable, "-m", "wrappers.cli", "run", str(self.scenario.folder), "--quiet"),
-            *("--configurator", self.configurator, "--seed", str(self.seed)),
+            *(sys.executable, "-m", "commands", "run", str(self.scenario.folder), "--quiet"),
+            *("--configurator", self.configurator.name, "--seed", str(self.seed)),
             *("--trials", str(self.trials), "--results", str(self.results.resolve())),
             *("--parent", str(os.getpid())),
         ]
@@ -96,19 +121,16 @@ class Benchmark:
 
     def jobs(self) -> list[Job]:
         """All runs, seed by seed, so that an interrupted benchmark has whole replications."""
-        available = [
-            name
-            for name in configurators.names()
-            if name not in configurators.missing() and name != _BASELINE
-        ]
-        found = [read(folder) for folder in scenarios()]
-        known = {scenario.set for scenario in found}
+        usable = [each for each in configurators().values() if each.missing is None]
+        every = [read(folder) for folder in scenarios()]
+        known = {scenario.set for scenario in every}
         for name in self.sets:
             if name not in known:
-                raise BadInput(f"no instance set {name!r}, expected one of {', '.join(known)}")
-        chosen = [s for s in found if s.set in (self.sets or known)]
+                expected = ", ".join(sorted(known))
+                raise BadInput(f"no instance set {name!r}, expected one of {expected}")
+        chosen = [s for s in every if s.set in (self.sets or known)]
         for name in self.variants or ():
-            if name not in {s.variant for s in chosen}:
+            if name not in {s.variant.name for s in chosen}:
                 raise BadInput(
                     f"no scenario of variant {name!r} in {', '.join(self.sets or sorted(known))}; "
                     "'sparse-aclib list' shows what there is"
@@ -116,23 +138,37 @@ class Benchmark:
         configured = [
             s
             for s in chosen
-            if (s.variant in self.variants if self.variants else s.variant != "dense")
+            if (
+                s.variant.name in self.variants
+                if self.variants
+                else s.variant.role is not Role.REFERENCE
+            )
         ]
-        baselines = [s for s in chosen if s.variant in BASELINES]
-        jobs = [Job(s, _BASELINE, 1, len(s.training), self.results) for s in baselines]
+        jobs = [
+            Job(s, each, 1, len(s.training), self.results)
+            for each in usable
+            if not each.configures
+            for s in chosen
+            if s.variant.role in (Role.BASELINE, Role.REFERENCE)
+        ]
         for seed in range(1, self.seeds + 1):
             # The slow ones first, or the last of them is waited for alone.
-            for name in sorted(available, key=lambda name: name != "smac"):
-                for s in configured:
-                    jobs.append(Job(s, name, seed, self.trials or s.runcount_limit, self.results))
+            for each in sorted(usable, key=lambda each: not each.slow):
+                if each.configures:
+                    jobs += [
+                        Job(s, each, seed, self.trials or s.runcount_limit, self.results)
+                        for s in configured
+                    ]
         return jobs
 
-    def do(self, bar: Bar, ablation: Method, write_report: Report) -> Path:
-        """Do what is left of everything; returns the report's path.
+    def do(self) -> Path:
+        """Does what is left of everything; returns the report's path.
 
-        `ablation` and `write_report` are analysis's. Raises BadInput at once where data sets have
-        not been fetched, and at the end, with the report made, if a run failed.
+        Raises BadInput at once where data sets have not been fetched, and at the end, with the
+        report made, if a run failed.
         """
+        from analysis.report import write_report
+
         jobs = self.jobs()
         for scenario in {job.scenario.set: job.scenario for job in jobs}.values():
             check_fetched(scenario)
@@ -153,9 +189,10 @@ class Benchmark:
                 progress=update,
             )
         for job in ablated(jobs):
-            with bar(f"ablation of {job.scenario.name} {job.configurator}", None) as update:
-                ablate(job.folder, ablation, workers=self.workers, progress=update)
-        report = write_report(self.results, configurators.missing())
+            with bar(f"ablation of {job.scenario.name} {job.configurator.name}", None) as update:
+                ablate(job.folder, workers=self.workers, progress=update)
+        with errors.status("tables, figures, report (a minute for ten variants)"):
+            report = write_report(self.results, missing=missing())
         if failed:
             folder, words = next(iter(failed.items()))
             raise BadInput(
@@ -168,30 +205,30 @@ class Benchmark:
 def ablated(jobs: Sequence[Job]) -> list[Job]:
     """The run of each scenario whose incumbent has the best *training* estimate.
 
-    Only scenarios of the widest space, `meta`, where there is one: an ablation costs as much as a
-    run. A run that ended with the default has nothing to ablate.
+    Only scenarios of combinations, where there are any: an ablation costs as much as a run. A run
+    that ended with the default has nothing to ablate.
     """
-    candidates = [job for job in jobs if job.configurator != _BASELINE and _moved(job)]
-    candidates = [job for job in candidates if job.scenario.variant == "meta"] or candidates
+    candidates = [job for job in jobs if job.configurator.configures and _moved(job)]
+    combinations = [job for job in candidates if job.scenario.variant.role is Role.COMBINATION]
     best: dict[str, Job] = {}
-    for job in sorted(candidates, key=_estimate):
+    for job in sorted(combinations or candidates, key=_estimate):
         best.setdefault(job.scenario.name, job)
     return list(best.values())
 
 
 def _moved(job: Job) -> bool:
-    trajectory = read_lines(job.folder / "trajectory.jsonl")
-    return bool(trajectory) and trajectory[0]["config_id"] != trajectory[-1]["config_id"]
+    trajectory = read_lines(job.folder / TRAJECTORY, Incumbent)
+    return bool(trajectory) and trajectory[0].config_id != trajectory[-1].config_id
 
 
 def _estimate(job: Job) -> float:
     """The configurator's last estimate; it may have none."""
-    estimate = read_lines(job.folder / "trajectory.jsonl")[-1]["estimate"]
-    return float("inf") if estimate is None else float(estimate)
+    estimate = read_lines(job.folder / TRAJECTORY, Incumbent)[-1].estimate
+    return float("inf") if estimate is None else estimate
 
 
 def run_jobs(jobs: Sequence[Job], at_once: int, failed: dict[Path, str]) -> Iterator[int]:
-    """Do the jobs, `at_once` side by side; yields the number of trials done so far.
+    """Does the jobs, `at_once` side by side; yields the number of trials done so far.
 
     A run that fails is put into `failed` with its last words; the others go on.
     """

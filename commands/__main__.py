@@ -1,0 +1,61 @@
+"""`sparse-aclib`: run scenarios with any configurator, validate, analyse, show."""
+
+import os
+import pkgutil
+import signal
+import sys
+from importlib import import_module
+
+import typer
+
+import commands
+from sparse_training.errors import BadInput
+from wrappers.evaluator import environment
+
+PROGRAM = "sparse-aclib"
+
+
+def build() -> typer.Typer:
+    """The command line, of the commands that there are."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Algorithm configuration of sparse neural-network training: an AClib-style"
+        " benchmark.\n\n"
+        f"Start with '{PROGRAM} list', then '{PROGRAM} run scenarios/digits/rigl'.",
+    )
+    for module in pkgutil.iter_modules(commands.__path__):
+        if module.name.startswith("_"):
+            continue
+        loaded = import_module(f"commands.{module.name}")
+        if hasattr(loaded, "app"):
+            app.add_typer(loaded.app, name=module.name)
+        else:
+            settings = getattr(loaded, "SETTINGS", {})
+            app.command(name=module.name, **settings)(loaded.command)
+    return app
+
+
+def main() -> None:
+    """Runs the command line; whatever the user can mend ends in one line and status 2."""
+    if sys.argv[1:2] == ["run"] and os.environ.get("PYTHONHASHSEED") != "0":
+        # A run must make the same choices in any process, or it can't go on where it was killed.
+        words = [sys.executable, "-m", "commands", *sys.argv[1:]]
+        os.execve(sys.executable, words, environment())
+    # Ended from outside, the processes that this one has started are ended too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        build()(prog_name=PROGRAM)
+    except (BadInput, OSError) as error:
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as end:
+        if end.code == 130:  # what Typer makes of Ctrl-C
+            print(f"{PROGRAM}: interrupted; the same command goes on", file=sys.stderr)
+        raise
+
+
+if __name__ == "__main__":
+    main()

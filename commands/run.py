@@ -1,0 +1,57 @@
+"""Configure a scenario's target algorithm."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands._console import RESULTS, ResultsOption, WorkersOption, bar, say
+
+
+def command(
+    scenario: Annotated[str, typer.Argument(help="Scenario folder, e.g. scenarios/digits/rigl.")],
+    configurator: Annotated[
+        str, typer.Option(help="One of 'sparse-aclib list'.")
+    ] = "random_search",
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 2, help="Seed of the configurator.")] = 1,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Budget; the scenario's runcount_limit if left out.")
+    ] = None,
+    workers: WorkersOption = 1,
+    results: ResultsOption = RESULTS,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Configure a scenario's target algorithm.
+
+    Writes runhistory, trajectory and run.json to RESULTS/<set>/<variant>/<configurator>/seed-<n>.
+    The same command goes on with a run that was interrupted. The budget is the number of trials;
+    wallclock_limit of the scenario is for configurators that count seconds.
+    """
+    from wrappers import configurators
+    from wrappers.scenario import read
+    from wrappers.worker import die_with
+
+    if parent is not None:  # started by a benchmark: end with it
+        die_with(parent)
+    chosen, by = read(scenario), configurators.configurator(configurator)
+    budget = trials or chosen.runcount_limit
+
+    def execute(progress: Callable[[int], None]) -> Path:
+        return configurators.execute(
+            chosen,
+            by,
+            seed=seed,
+            trials=budget,
+            workers=workers,
+            results=results,
+            progress=progress,
+        )
+
+    if quiet:
+        execute(lambda done: None)
+        return
+    with bar(f"{chosen.name} {by.name} seed {seed}", budget) as update:
+        folder = execute(update)
+    say(f"{folder} is finished. Next: sparse-aclib validate {folder}")
