@@ -1,0 +1,80 @@
+"""Variants, scenarios and configurators for tests that may not know any by name.
+
+What a test needs is said as a property; the first by name that has it is taken. So a variant can be
+added or removed, and only the tests that are its own (`test_<variant>.py`) have to know.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from sparse_training.rules.topology import Topology
+from target_algorithms import Role, Variant, variants
+from target_algorithms.contract import Options
+from target_algorithms.trial import configured
+from wrappers.configurators import Configurator, configurators
+from wrappers.space import Config, Space, variant_space
+
+PEAK = 600
+"""Weights that a test grants the variants that hold more on their way."""
+
+
+def space_of(variant: Variant, *, peak: bool = False) -> Space:
+    """Its space, as a scenario without (or with) a peak leaves it."""
+    space = variant_space(variant)
+    return space if peak else space.fixed({"density_path": "constant"})
+
+
+def config_of(variant: Variant, *, peak: bool = False, **changes: Any) -> Config:
+    """Its default configuration with some changes."""
+    return {**space_of(variant, peak=peak).default, **changes}
+
+
+def topology_at(variant: Variant, **changes: Any) -> Topology:
+    """Its topology at its default with some changes."""
+    topology, _ = configured(variant, config_of(variant, peak=True, **changes))
+    return topology
+
+
+def options_for(variant: Variant, **changes: Any) -> Options:
+    """The budget and network of a short trial on digits."""
+    values: dict[str, Any] = {"training_samples": 1500, "hidden": (24, 16)}
+    if variant.role is not Role.REFERENCE:
+        values["active_weights"] = 300
+    if "peak_weights" in variant.requires:
+        values["peak_weights"] = PEAK
+    return Options(**{**values, **changes})
+
+
+def _first(wanted: Callable[[Variant], bool]) -> Variant:
+    return next(variant for variant in variants().values() if wanted(variant))
+
+
+def _is_plain(variant: Variant) -> bool:
+    """A competitor that updates its mask on the truly sparse engine and grants nothing special."""
+    if variant.role is not Role.COMPETITOR or variant.requires:
+        return False
+    topology = topology_at(variant)
+    return topology.updates is not None and topology.needs.of_every_position is None
+
+
+BASELINE = _first(lambda variant: variant.role is Role.BASELINE)
+REFERENCE = _first(lambda variant: variant.role is Role.REFERENCE)
+COMBINATION = _first(lambda variant: variant.role is Role.COMBINATION)
+PLAIN = _first(_is_plain)
+"""A competitor without anything special."""
+OTHER = _first(lambda variant: _is_plain(variant) and variant != PLAIN)
+"""Another one."""
+BY_GRADIENT = _first(lambda v: _is_plain(v) and topology_at(v).needs.a_gradient)
+"""A competitor whose updates look at gradients."""
+NEEDS_PEAK = _first(lambda variant: "peak_weights" in variant.requires)
+MASKED_ONLY = _first(lambda variant: topology_at(variant).needs.of_every_position is not None)
+"""A variant whose default the truly sparse engine cannot train."""
+
+CONFIGURING: tuple[Configurator, ...] = tuple(c for c in configurators().values() if c.configures)
+"""Configurators that try more than the default."""
+DEFAULT_ONLY = next(each for each in configurators().values() if not each.configures)
+
+
+def scenario_name(variant: Variant = PLAIN, of_set: str = "digits") -> str:
+    """`<set>/<variant>`."""
+    return f"{of_set}/{variant.name}"
