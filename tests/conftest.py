@@ -27,6 +27,7 @@ def suite(tmp_path: Path) -> Path:
     """A root folder with the digits scenarios, their training budgets cut to those of a test."""
     for folder in (ROOT / "scenarios").glob("digits*"):
         shutil.copytree(folder, tmp_path / "suite" / "scenarios" / folder.name)
+    shutil.copytree(ROOT / "scenarios" / "spaces", tmp_path / "suite" / "scenarios" / "spaces")
     for file in (tmp_path / "suite" / "scenarios").glob("*/*/scenario.txt"):
         text = re.sub("--training-samples [0-9]+", "--training-samples 600", file.read_text())
         file.write_text(re.sub("--training-flops [0-9]+", "--training-flops 3000000", text))

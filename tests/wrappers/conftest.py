@@ -1,31 +1,39 @@
-"""A checkout in a temporary folder, with spaces and a scenario of its own."""
+"""A root outside the checkout, with a variant, a space and a scenario of its own."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.wrappers.toy import OWN_PCS, SCENARIO, TRAINING_PCS
-from wrappers import space as spaces
+from target_algorithms import SHARED_PCS
+from tests.wrappers.toy import ALGORITHM, OWN_PCS, SCENARIO
+from wrappers.formats.pcs import old_pcs
+from wrappers.space import read_pcs
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The root of a small checkout whose one variant is `toy` and one scenario `digits/toy`."""
+def toys(tmp_path: Path) -> Path:
+    """A root whose one variant is `toy` and one scenario `toys/toy`."""
+    space = read_pcs(OWN_PCS + SHARED_PCS.read_text(), "toy")
     texts = {
         "target_algorithms/toy/params.pcs": OWN_PCS,
-        "target_algorithms/training.pcs": TRAINING_PCS,
-        "scenarios/digits/toy/scenario.txt": SCENARIO,
-        "scenarios/digits/toy/params.pcs": OWN_PCS + TRAINING_PCS,
-        "scenarios/digits/training.txt": "a/digits/0/0\na/digits/0/1\n",
-        "scenarios/digits/test.txt": "a/digits/0\n",
-        "scenarios/digits/features.csv": (
+        "target_algorithms/toy/algorithm.py": ALGORITHM,
+        "scenarios/toys/toy/scenario.txt": SCENARIO,
+        "scenarios/toys/training.txt": "a/digits/0/0\na/digits/0/1\n",
+        "scenarios/toys/test.txt": "a/digits/0\n",
+        "scenarios/toys/features.csv": (
             "instance,rows,entropy\na/digits/0/0,100,3.3\na/digits/0/1,101,3.2\na/digits/0,120,3.1\n"
         ),
-        "results/README.md": "",
+        "scenarios/spaces/toy/params.pcs": old_pcs(space),
     }
     for name, text in texts.items():
-        path = tmp_path / name
+        path = tmp_path / "toys" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(spaces, "ROOT", tmp_path)
-    return tmp_path
+    return tmp_path / "toys"
+
+
+@pytest.fixture
+def on_the_path(toys: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of `toys`, in SPARSE_ACLIB_PATH."""
+    monkeypatch.setenv("SPARSE_ACLIB_PATH", str(toys))
+    return toys

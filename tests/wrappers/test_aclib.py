@@ -2,28 +2,45 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_algorithms.errors import BadInput
+from sparse_training.errors import BadInput
+from target_algorithms.contract import Details, Trained
 from wrappers.aclib import Call, answer, parse
+from wrappers.records import Result, failure
 
-RESULT = {"status": "SUCCESS", "cost": 0.125, "runtime": 1.5, "error": None}
+
+def trained(misc: Details) -> Trained:
+    return Trained(
+        cost=0.125,
+        active_weights=500,
+        weights=3392,
+        density=0.25,
+        training_flops=6e6,
+        inference_flops=1000.0,
+        engine="sparse",
+        misc=misc,
+    )
+
+
+RESULT = Result(status="SUCCESS", runtime=1.5, trained=trained(Details()))
 FIXED = ["--active-weights", "1000", "--hidden", "256-256"]
 
 
 def expected(named: bool, cutoff: float = 10.0, seed: int = 17) -> Call:
     config = {"lr": "1.0E-4", "kind": "a"}
-    return Call("rigl", tuple(FIXED), "sklearn/digits/0/3", cutoff, seed, config, named)
+    return Call("mine", tuple(FIXED), "sklearn/digits/0/3", cutoff, seed, config, named)
 
 
 def test_config_dialect_is_read_with_its_options_in_any_order() -> None:
     words = ["--seed", "17", "--instance", "sklearn/digits/0/3", "--cutoff", "10"]
     pairs = ["--config", "-lr", "1.0E-4", "--kind", "a"]
-    assert parse(["rigl", *FIXED, *words, *pairs]) == expected(named=True)
-    assert parse(["rigl", *words, *FIXED, "--overwrite_cost_runtime", *pairs]) == expected(True)
+    assert parse(["mine", *FIXED, *words, *pairs]) == expected(named=True)
+    assert parse(["mine", *words, *FIXED, "--overwrite_cost_runtime", *pairs]) == expected(True)
 
 
 @pytest.mark.parametrize("specifics", ["", "0", "empty", "some-text"])
@@ -33,11 +50,11 @@ def test_positional_dialect_is_read_as_every_known_client_writes_it(
     specifics: str, cutoff: str, length: str
 ) -> None:
     words = ["sklearn/digits/0/3", specifics, cutoff, length, "17", "-lr", "1.0E-4", "-kind", "'a'"]
-    assert parse(["rigl", *FIXED, *words]) == expected(named=False)
+    assert parse(["mine", *FIXED, *words]) == expected(named=False)
 
 
 def test_a_missing_cutoff_is_no_limit_and_a_second_one_replaces_the_first() -> None:
-    words = ["rigl", "--instance", "i", "--seed", "-1"]
+    words = ["mine", "--instance", "i", "--seed", "-1"]
     assert parse([*words, "--config"]).cutoff == float("inf")
     assert parse([*words, "--cutoff", "60", "--cutoff", "5", "--config"]).cutoff == 5.0
     assert parse([*words, "--config"]).seed == -1
@@ -48,16 +65,16 @@ def test_a_missing_cutoff_is_no_limit_and_a_second_one_replaces_the_first() -> N
     [
         ([], "first word must be a variant"),
         (["--seed", "1"], "first word must be a variant"),
-        (["rigl", "--config"], "--instance VALUE is missing"),
-        (["rigl", "--instance", "i", "--config"], "--seed VALUE is missing"),
-        (["rigl", "--instance", "i", "--seed", "x", "--config"], "seed must be an integer"),
-        (["rigl", "i", "0", "ten", "0", "1"], "cutoff must be a positive number"),
-        (["rigl", "i", "0", "-3", "0", "1"], "cutoff must be a positive number"),
-        (["rigl", "i", "0", "nan", "0", "1"], "cutoff must be a positive number"),
-        (["rigl", "i", "0", "10"], "five words are expected"),
-        (["rigl", "i", "0", "10", "0", "1", "lr", "2"], "pairs of -name value, found 'lr'"),
-        (["rigl", "i", "0", "10", "0", "1", "-lr"], "parameter lr has no value"),
-        (["rigl", "i", "0", "10", "0", "1", "-lr", "1", "--lr", "2"], "lr is given twice"),
+        (["mine", "--config"], "--instance VALUE is missing"),
+        (["mine", "--instance", "i", "--config"], "--seed VALUE is missing"),
+        (["mine", "--instance", "i", "--seed", "x", "--config"], "seed must be an integer"),
+        (["mine", "i", "0", "ten", "0", "1"], "cutoff must be a positive number"),
+        (["mine", "i", "0", "-3", "0", "1"], "cutoff must be a positive number"),
+        (["mine", "i", "0", "nan", "0", "1"], "cutoff must be a positive number"),
+        (["mine", "i", "0", "10"], "five words are expected"),
+        (["mine", "i", "0", "10", "0", "1", "lr", "2"], "pairs of -name value, found 'lr'"),
+        (["mine", "i", "0", "10", "0", "1", "-lr"], "parameter lr has no value"),
+        (["mine", "i", "0", "10", "0", "1", "-lr", "1", "--lr", "2"], "lr is given twice"),
     ],
 )
 def test_a_malformed_call_is_one_line_that_names_the_word(words: list[str], message: str) -> None:
@@ -72,17 +89,31 @@ def test_positional_answer_has_five_fields_with_the_quality_in_the_third_and_fou
 
 
 def test_config_answer_is_one_json_line_and_a_line_after_it_as_irace_needs() -> None:
-    first, second = answer(True, 17, RESULT | {"misc": {"diverged": True}}).splitlines()
+    result = replace(RESULT, trained=trained(Details(diverged=True, explored=0.125)))
+    first, second = answer(True, 17, result).splitlines()
     # irace's own pattern (R/race-wrapper.R): greedy braces, then a newline.
-    found = re.search(r"Result of this algorithm run:\s*\{(.+)\}\s*\n", f"{first}\n{second}\n")
-    assert found and '"cost":' not in found[1].split('"misc"')[1]
+    match = re.search(r"Result of this algorithm run:\s*\{(.+)\}\s*\n", f"{first}\n{second}\n")
+    assert match and '"cost":' not in match[1].split('"misc"')[1]
     record = json.loads(first.removeprefix("Result of this algorithm run: "))
-    assert record == {"status": "SUCCESS", "cost": 0.125, "runtime": 1.5, "misc": "diverged=True"}
+    assert record == {
+        "status": "SUCCESS",
+        "cost": 0.125,
+        "runtime": 1.5,
+        "misc": "active_weights=500 density=0.25 training_flops=6e+06 inference_flops=1000 "
+        "engine=sparse diverged=True explored=0.125",
+    }
     assert second == "Result for ParamILS: SUCCESS, 1.5000, 0.125, 0.125, 17"
 
 
+def test_a_trial_without_a_result_has_the_worst_cost_and_says_why() -> None:
+    first, second = answer(True, 3, failure("TIMEOUT", "stopped at its cutoff of 2 s")).splitlines()
+    record = json.loads(first.removeprefix("Result of this algorithm run: "))
+    assert record["misc"] == "stopped at its cutoff of 2 s"
+    assert second == "Result for ParamILS: TIMEOUT, 0.0005, 1, 1, 3"
+
+
 def test_a_runtime_of_zero_is_reported_as_positive_because_smac_refuses_zero() -> None:
-    assert answer(False, 1, RESULT | {"runtime": 0.0}).split(", ")[1] == "0.0005"
+    assert answer(False, 1, replace(RESULT, runtime=0.0)).split(", ")[1] == "0.0005"
 
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True)
@@ -96,5 +127,5 @@ def test_both_dialects_carry_any_configuration(
     pairs = [word for name, value in config.items() for word in (f"-{name}", value)]
     positional = ["i", "0", "3", "0", str(seed), *pairs]
     options = ["--instance", "i", "--cutoff", "3", "--seed", str(seed), "--config", *pairs]
-    call = parse(["set", *(options if named else positional)])
+    call = parse(["mine", *(options if named else positional)])
     assert (call.config, call.seed, call.cutoff, call.named) == (config, seed, 3.0, named)

@@ -1,23 +1,28 @@
 """Scenarios: what is read, and what is refused with file and line."""
 
-import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from target_algorithms.errors import BadInput
+from sparse_training.errors import BadInput
+from target_algorithms import Variant
+from target_algorithms.contract import Options
+from tests.examples import scenario_name
 from tests.wrappers.toy import SCENARIO
-from wrappers.options import Options, parse_options
-from wrappers.scenario import KEYS, read, read_features, read_instances, scenarios
+from wrappers.scenario import KEYS, read, read_features, read_instances, scenarios, sets
 
 Edit = Callable[[Path], object]
 
+SPACE = "../spaces/toy/params.pcs"
 
-def test_a_scenario_is_read_whole(checkout: Path) -> None:
-    scenario = read(checkout / "scenarios" / "digits" / "toy")
-    assert scenario.name == "digits/toy"
-    assert (scenario.set, scenario.variant) == ("digits", "toy")
+
+def test_a_scenario_is_read_whole(toys: Path) -> None:
+    scenario = read(toys / "scenarios" / "toys" / "toy")
+    assert scenario.name == "toys/toy"
+    variant = toys / "target_algorithms" / "toy"
+    assert (scenario.set, scenario.variant) == ("toys", Variant("toy", variant))
     assert scenario.options == Options(
         training_samples=20000, hidden=(256, 256), active_weights=1000, memory_limit=4096
     )
@@ -27,22 +32,62 @@ def test_a_scenario_is_read_whole(checkout: Path) -> None:
     assert scenario.test == ("a/digits/0",)
     assert scenario.feature_names == ("rows", "entropy")
     assert scenario.features["a/digits/0"] == (120.0, 3.1)
-    assert scenario.folder == checkout / "scenarios" / "digits" / "toy"
-    assert scenario.text == SCENARIO and len(scenario.hash) == 64
+    assert scenario.folder == toys / "scenarios" / "toys" / "toy"
+    assert scenario.text == SCENARIO
+    assert scenario.root == toys and scenario.shown == str(scenario.folder)
+    assert scenario.copies["training.txt"] == "a/digits/0/0\na/digits/0/1\n"
+    assert set(scenario.copies) == {
+        *("scenario.txt", "training.txt", "test.txt", "features.csv", "params.pcs")
+    }
 
 
-def test_folder_file_and_name_mean_the_same_scenario(checkout: Path) -> None:
-    by_folder = read(checkout / "scenarios/digits/toy")
-    assert read(checkout / "scenarios/digits/toy/scenario.txt") == by_folder
-    assert read("digits/toy") == by_folder
-    assert scenarios() == (by_folder.folder,)
+def test_folder_file_and_name_mean_the_same_scenario(on_the_path: Path) -> None:
+    by_folder = read(on_the_path / "scenarios/toys/toy")
+    assert read(on_the_path / "scenarios/toys/toy/scenario.txt") == by_folder
+    assert read("toys/toy") == by_folder
+    assert by_folder.folder in scenarios()
+
+
+def test_a_scenario_may_lie_in_a_root_that_no_variable_names(toys: Path) -> None:
+    assert read(toys / "scenarios/toys/toy").variant.folder == toys / "target_algorithms/toy"
+    assert toys / "scenarios/toys/toy" not in scenarios()
+
+
+def test_all_scenarios_are_sorted_by_their_names_whatever_root_they_are_in(
+    on_the_path: Path,
+) -> None:
+    names = [(folder.parent.name, folder.name) for folder in scenarios()]
+    assert names == sorted(names) and ("toys", "toy") in names
+
+
+def test_a_scenario_that_two_roots_have_is_refused_with_both_places(
+    on_the_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = tmp_path / "second"
+    shutil.copytree(on_the_path / "scenarios", second / "scenarios")
+    monkeypatch.setenv("SPARSE_ACLIB_PATH", f"{on_the_path}:{second}")
+    places = f"{on_the_path}/scenarios/toys/toy and {second}/scenarios/toys/toy"
+    with pytest.raises(BadInput, match=f"two scenarios are called toys/toy: {places}; rename one"):
+        scenarios()
+
+
+def test_a_set_that_two_roots_have_is_refused_with_both_places(
+    on_the_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sets()["toys"] == on_the_path / "scenarios" / "toys"
+    second = tmp_path / "second"
+    shutil.copytree(on_the_path, second)
+    monkeypatch.setenv("SPARSE_ACLIB_PATH", f"{on_the_path}:{second}")
+    places = f"{on_the_path}/scenarios/toys and {second}/scenarios/toys"
+    with pytest.raises(BadInput, match=f"two instance sets are called toys: {places}; rename one"):
+        sets()
 
 
 def edit(name: str, old: str, new: str) -> Edit:
-    """Replaces text in a file of the checkout."""
+    """Replaces text in a file of the root."""
 
     def apply(root: Path) -> None:
-        path = root / "scenarios" / "digits" / name
+        path = root / "scenarios" / "toys" / name
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new, 1))
@@ -85,7 +130,7 @@ def line(old: str, new: str) -> Edit:
         (line("execdir = .\n", "execdir =\n"), "line 2: execdir is ''"),
         (line("--hidden 256", "--hidden=256"), "line 1: algo is"),
         (line("python3 ./wrappers/target", "python w.py"), "line 1: algo is 'python w.py toy"),
-        (line("target toy", "target rigl"), "expected 'python3 ./wrappers/target toy ...'"),
+        (line("target toy", "target other"), "expected 'python3 ./wrappers/target toy ...'"),
         (
             line("--hidden", "--width"),
             "line 1: unknown option '--width', expected [--active-weights",
@@ -93,12 +138,15 @@ def line(old: str, new: str) -> Edit:
         (line("--hidden 256-256", ""), "line 1: option --hidden is missing"),
         (line(" --active-weights 1000", " --hidden 1"), "line 1: option --hidden is given twice"),
         (line("1000", "many"), "line 1: option --active-weights is 'many', expected a positive"),
-        (line("256-256", "256-"), "line 1: option --hidden is '', expected positive integers"),
+        (
+            line("256-256", "256-"),
+            "line 1: option --hidden is (256, ''), expected positive integer",
+        ),
         (line("256-256", "256 --memory-limit"), "line 1: option --memory-limit has no value"),
-        (line("toy/params.pcs", "toy/none.pcs"), "line 9: no file ./scenarios/digits/toy/none.pcs"),
-        (line("/training.txt", "/none.txt"), "line 10: no file ./scenarios/digits/none.txt"),
-        (line("/test.txt", "/none.txt"), "line 11: no file ./scenarios/digits/none.txt"),
-        (line("/features.csv", "/none.csv"), "line 12: no file ./scenarios/digits/none.csv"),
+        (line("toy/params.pcs", "toy/none.pcs"), "line 9: no file ./scenarios/spaces/toy/none.pcs"),
+        (line("/training.txt", "/none.txt"), "line 10: no file ./scenarios/toys/none.txt"),
+        (line("/test.txt", "/none.txt"), "line 11: no file ./scenarios/toys/none.txt"),
+        (line("/features.csv", "/none.csv"), "line 12: no file ./scenarios/toys/none.csv"),
         (
             edit("training.txt", "0/1", "0/0"),
             "training.txt, line 2: instance a/digits/0/0 is given",
@@ -131,7 +179,7 @@ def line(old: str, new: str) -> Edit:
         ),
         (
             edit("features.csv", "a/digits/0/1,101,3.2\n", ""),
-            "line 12: ./scenarios/digits/features.csv has no features of instance a/digits/0/1",
+            "line 12: ./scenarios/toys/features.csv has no features of instance a/digits/0/1",
         ),
         (
             edit("features.csv", "3.2", "?"),
@@ -146,38 +194,39 @@ def line(old: str, new: str) -> Edit:
         (edit("features.csv", "rows", "1"), "features.csv, line 1: expected a header"),
         (edit("features.csv", "rows", "entropy"), "features.csv, line 1: expected a header"),
         (
-            edit("toy/params.pcs", "momentum [0.0, 0.99] [0.9]", "momentum [0.0, 0.99] [0.8]"),
-            "line 9: ./scenarios/digits/toy/params.pcs differs from the space of toy",
+            edit(SPACE, "momentum [0, 0.99] [0.9]", "momentum [0, 0.99] [0.8]"),
+            "line 9: ./scenarios/spaces/toy/params.pcs differs from the space of toy",
         ),
-        (edit("toy/params.pcs", "[0.9]", "[9]"), "toy/params.pcs, line "),
+        (edit(SPACE, "[0.9]", "[9]"), "toy/params.pcs, line "),
     ],
 )
 def test_a_malformed_scenario_is_refused_in_one_line(
-    checkout: Path, change: Edit, message: str
+    toys: Path, change: Edit, message: str
 ) -> None:
-    change(checkout)
+    change(toys)
     with pytest.raises(BadInput) as refusal:
-        read(checkout / "scenarios/digits/toy")
+        read(toys / "scenarios/toys/toy")
     assert message in str(refusal.value)
     assert "line " in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
-def test_inner_folds_of_a_subset_may_train_where_the_whole_is_the_test(checkout: Path) -> None:
+def test_inner_folds_of_a_subset_may_train_where_the_whole_is_the_test(toys: Path) -> None:
     for name in ("training.txt", "features.csv"):
-        edit(name, "a/digits/0/1", "a/digits_2000/0/1")(checkout)
-    assert read(checkout / "scenarios/digits/toy").training[1] == "a/digits_2000/0/1"
+        edit(name, "a/digits/0/1", "a/digits_2000/0/1")(toys)
+    assert read(toys / "scenarios/toys/toy").training[1] == "a/digits_2000/0/1"
 
 
 def test_a_convolutional_network_has_batch_normalisation_unless_it_is_configured_away() -> None:
-    assert read("vision_conv/rigl").space.default["norm"] == "batch"
-    assert read("vision/rigl").space.default["norm"] == "none"
+    assert read(scenario_name(of_set="vision_conv")).space.default["norm"] == "batch"
+    assert read(scenario_name(of_set="vision")).space.default["norm"] == "none"
 
 
-@pytest.mark.usefixtures("checkout")
+@pytest.mark.usefixtures("on_the_path")
 def test_a_scenario_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(BadInput, match="no scenario at digits/rigl, .* one of digits/toy"):
-        read("digits/rigl")
+    expected = rf"no scenario at toys/nosuch, expected .* one of .*{scenario_name()}, .*, toys/toy"
+    with pytest.raises(BadInput, match=expected):
+        read("toys/nosuch")
 
 
 def test_instances_and_features_read_without_a_last_newline(tmp_path: Path) -> None:
@@ -185,47 +234,3 @@ def test_instances_and_features_read_without_a_last_newline(tmp_path: Path) -> N
     (tmp_path / "f").write_text("i,x\na,1\nb,2")
     assert read_instances(tmp_path / "i", tmp_path) == ("a", "b")
     assert read_features(tmp_path / "f", tmp_path) == (("x",), {"a": (1.0,), "b": (2.0,)})
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        Options(training_samples=1, hidden=(7,)),
-        Options(training_samples=20000, hidden=(300, 100), active_weights=5),
-        Options(training_samples=2, hidden=(1, 2, 3), active_weights=5, memory_limit=512),
-        Options(training_flops=10**12, hidden=(8,), active_weights=5, peak_weights=9),
-        Options(training_samples=2, network="lenet5", engine="masked", device="cuda"),
-    ],
-)
-def test_options_survive_the_command_line(options: Options) -> None:
-    assert parse_options(options.words) == options
-
-
-def test_a_trial_of_the_dense_reference_is_told_of_no_budget() -> None:
-    told = parse_options(["--hidden", "8-4", "--training-samples", "9"]).request
-    assert told == {"training_samples": 9, "hidden": [8, 4]}
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("--hidden 8", "option --training-samples is missing"),
-        ("--training-samples 9", "option --hidden is missing"),
-        (
-            "--hidden 8 --training-samples 9 --training-flops 9",
-            "--training-flops does not go with --training-samples",
-        ),
-        ("--hidden 8 --network lenet5 --training-samples 9", "does not go with --hidden"),
-        ("--hidden 8 --training-samples 9 --engine fast", "'fast', expected auto or masked"),
-        ("--hidden 8 --training-samples 9 --device tpu", "is 'tpu', expected cpu or cuda"),
-        ("--hidden 8 --training-samples 9 --peak-weights 9", "needs --active-weights"),
-        (
-            "--hidden 8 --training-samples 9 --active-weights 9 --peak-weights 8",
-            "--peak-weights is 8, expected at least the 9",
-        ),
-        ("--hidden 8 --training-flops 1e9", "--training-flops is '1e9', expected a positive"),
-    ],
-)
-def test_options_that_cannot_be_meant_are_refused(words: str, message: str) -> None:
-    with pytest.raises(BadInput, match=re.escape(message)):
-        parse_options(words.split())

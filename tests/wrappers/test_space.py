@@ -1,6 +1,8 @@
 """The parameter space: reading PCS, checking, sampling and naming configurations."""
 
 import random
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_algorithms.errors import BadInput
-from tests.wrappers.toy import OWN_PCS, TRAINING_PCS
+from sparse_training.errors import BadInput
+from target_algorithms import ROOT, SHARED_PCS, Variant, roots, variant, variants
+from tests.wrappers.toy import OWN_PCS, RECIPE_PCS
 from wrappers.space import (
     Space,
     canonical,
@@ -17,16 +20,15 @@ from wrappers.space import (
     number_text,
     read_pcs,
     variant_space,
-    variants,
 )
 
 
 @pytest.fixture(scope="module")
 def space() -> Space:
-    return read_pcs(OWN_PCS + TRAINING_PCS, "toy.pcs")
+    return read_pcs(OWN_PCS + RECIPE_PCS, "toy.pcs")
 
 
-def text_of(config: dict[str, object]) -> dict[str, str]:
+def text_of(config: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in config.items()}
 
 
@@ -143,7 +145,7 @@ def test_a_wrong_configuration_is_refused_with_the_parameter(
 
 @given(st.integers(0, 2**32))
 def test_a_sample_is_a_configuration_that_survives_text(seed: int) -> None:
-    space = read_pcs(OWN_PCS + TRAINING_PCS, "toy.pcs")
+    space = read_pcs(OWN_PCS + RECIPE_PCS, "toy.pcs")
     config = space.sample(random.Random(seed))
     assert space.check(config) == config
     assert space.check(text_of(config)) == config
@@ -234,26 +236,64 @@ def test_comments_headers_and_spaces_do_not_matter() -> None:
     assert tidy == untidy
 
 
-@pytest.mark.usefixtures("checkout")
-def test_the_space_of_a_variant_is_its_own_and_then_the_shared_one() -> None:
-    assert variant_space("toy") == read_pcs(OWN_PCS + TRAINING_PCS, "t")
-    assert variants() == ("toy",)
-    for unknown in ("rigl2", "../toy", ""):
-        with pytest.raises(BadInput, match="unknown variant .* expected one of toy"):
-            variant_space(unknown)
+def test_the_space_of_a_variant_is_its_own_and_then_the_shared_one(toys: Path) -> None:
+    toy = Variant("toy", toys / "target_algorithms/toy")
+    assert variant_space(toy) == read_pcs(OWN_PCS + SHARED_PCS.read_text(), "t")
 
 
-def test_a_shared_parameter_defined_again_with_one_choice_is_not_in_the_space(
-    checkout: Path,
+def test_the_variants_are_those_of_the_checkout_and_of_the_roots_outside_it(
+    toys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = checkout / "target_algorithms/toy/params.pcs"
-    file.write_text(OWN_PCS + "momentum_kind {nesterov} [nesterov]\nalone {a} [a]\n")
-    space, whole = variant_space("toy"), read_pcs(OWN_PCS + TRAINING_PCS, "t")
+    monkeypatch.delenv("SPARSE_ACLIB_PATH", raising=False)
+    folders = {file.parent.name for file in (ROOT / "target_algorithms").glob("*/algorithm.py")}
+    assert list(variants()) == sorted(folders) and roots() == (ROOT,)
+    toy = Variant("toy", toys / "target_algorithms/toy")
+    assert list(variants(also=[toys])) == sorted([*folders, "toy"])
+    assert variant("toy", also=[toys]) == toy
+    monkeypatch.setenv("SPARSE_ACLIB_PATH", f"{toys}:{toys}:{ROOT}:")
+    assert roots() == (ROOT, toys)
+    assert variants(also=[toys]) == variants() and variant("toy") == toy
+    for unknown in ("nosuch", "../toy", ""):
+        with pytest.raises(BadInput, match="unknown variant .* expected one of .*, toy"):
+            variant(unknown)
+
+
+def test_a_variant_that_two_roots_have_is_refused_with_both_places(
+    on_the_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = tmp_path / "second"
+    shutil.copytree(on_the_path, second)
+    monkeypatch.setenv("SPARSE_ACLIB_PATH", f"{on_the_path}:{second}")
+    places = f"{on_the_path}/target_algorithms/toy and {second}/target_algorithms/toy"
+    with pytest.raises(BadInput, match=f"two variants are called toy: {places}; rename one"):
+        variants()
+
+
+def test_a_root_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARSE_ACLIB_PATH", "/nosuch")
+    with pytest.raises(BadInput, match="no folder /nosuch, expected one by SPARSE_ACLIB_PATH"):
+        roots()
+
+
+def test_a_shared_parameter_defined_again_with_one_choice_is_not_in_the_space(toys: Path) -> None:
+    toy = Variant("toy", toys / "target_algorithms/toy")
+    toy.pcs.write_text(OWN_PCS + "momentum_kind {nesterov} [nesterov]\nalone {a} [a]\n")
+    space, whole = variant_space(toy), read_pcs(OWN_PCS + SHARED_PCS.read_text(), "t")
     assert set(space.by_name) == set(whole.by_name) - {"momentum_kind"} | {"alone"}
     assert set(space.conditions) < set(whole.conditions)
-    file.write_text(OWN_PCS + "momentum_kind {nesterov, heavy_ball} [nesterov]\n")
+    toy.pcs.write_text(OWN_PCS + "momentum_kind {nesterov, heavy_ball} [nesterov]\n")
     with pytest.raises(BadInput, match="momentum_kind is defined twice"):
-        variant_space("toy")
+        variant_space(toy)
+
+
+def test_a_wrong_line_of_a_variants_own_file_is_named_with_the_file(toys: Path) -> None:
+    toy = Variant("toy", toys / "target_algorithms/toy")
+    toy.pcs.write_text("a {x, y} [z]\n")
+    with pytest.raises(BadInput, match=f"^{toy.pcs}, line 1: default 'z' of a"):
+        variant_space(toy)
+    toy.pcs.unlink()
+    with pytest.raises(BadInput, match=rf"^{toy.pcs}: cannot be read \(No such file"):
+        variant_space(toy)
 
 
 def test_the_name_of_a_configuration_depends_on_its_values_only() -> None:

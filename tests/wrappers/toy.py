@@ -1,6 +1,6 @@
-"""The texts of a toy checkout: one variant with everything the formats have, one scenario."""
+"""The texts of a toy: one variant with everything the formats have, one scenario."""
 
-TRAINING_PCS = """\
+RECIPE_PCS = """\
 optimizer {sgd, adamw} [sgd]
 learning_rate_sgd [0.001, 1.0] [0.1]l
 momentum [0.0, 0.99] [0.9]
@@ -15,6 +15,7 @@ momentum | optimizer in {sgd}
 momentum_kind | optimizer in {sgd}
 learning_rate_adamw | optimizer in {adamw}
 """
+"""Stands for recipe.pcs where a test reads texts; a variant has the checkout's own."""
 
 OWN_PCS = """\
 # A variant with everything the format has.
@@ -35,6 +36,18 @@ Forbidden:
 {grow=random, update_mode=replace_step}
 """
 
+ALGORITHM = '''\
+"""A variant whose parameters are all ignored: a random mask that stays."""
+
+from sparse_training.rules.first_mask import RandomMask
+from sparse_training.rules.topology import Topology
+
+
+def compose(**parameters: object) -> Topology:
+    """The same for every configuration."""
+    return Topology(first_mask=RandomMask())
+'''
+
 SCENARIO = """\
 algo = python3 ./wrappers/target toy --active-weights 1000 --training-samples 20000 --hidden 256-256
 execdir = .
@@ -44,8 +57,8 @@ overall_obj = mean
 cutoff_time = 60
 wallclock_limit = 3600
 runcount_limit = 600
-paramfile = ./scenarios/digits/toy/params.pcs
-instance_file = ./scenarios/digits/training.txt
-test_instance_file = ./scenarios/digits/test.txt
-feature_file = ./scenarios/digits/features.csv
+paramfile = ./scenarios/spaces/toy/params.pcs
+instance_file = ./scenarios/toys/training.txt
+test_instance_file = ./scenarios/toys/test.txt
+feature_file = ./scenarios/toys/features.csv
 """
