@@ -112,9 +112,21 @@ def _space(called: Variant, options: Options) -> Space:
 
 
 def scenarios() -> tuple[Path, ...]:
-    """The folders of all scenarios, sorted: whatever is `scenarios/*/*/scenario.txt` in a root."""
-    files = [file for root in roots() for file in (root / "scenarios").glob("*/*/scenario.txt")]
-    return tuple(sorted(file.parent for file in files))
+    """The folders of all scenarios, sorted by name: `scenarios/*/*/scenario.txt` in any root.
+
+    Raises BadInput for a name that two folders have.
+    """
+    named: dict[tuple[str, str], Path] = {}
+    for root in roots():
+        for file in (root / "scenarios").glob("*/*/scenario.txt"):
+            folder = file.parent
+            set_, called = folder.parent.name, folder.name
+            other = named.setdefault((set_, called), folder)
+            if other != folder:
+                raise BadInput(
+                    f"two scenarios are called {set_}/{called}: {other} and {folder}; rename one"
+                )
+    return tuple(folder for _, folder in sorted(named.items()))
 
 
 def sets() -> dict[str, Path]:
