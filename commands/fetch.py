@@ -41,7 +41,7 @@ def command(
 
     What is there and whole stays. Interrupted, the same command goes on.
     """
-    from sparse_training.data.sources import Access
+    from sparse_training.data.raw import Access
     from wrappers import fetch as fetching
 
     if show:

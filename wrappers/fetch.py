@@ -12,7 +12,8 @@ from pathlib import Path
 from sparse_training.data import stored
 from sparse_training.data.instances import parse
 from sparse_training.data.preparation import alone, prepare
-from sparse_training.data.sources import Access, Unreachable, committed_sha256, known
+from sparse_training.data.raw import Access, Unreachable
+from sparse_training.data.sources import committed_sha256, known
 from sparse_training.errors import BadInput
 from target_algorithms import roots
 from wrappers.scenario import set_instances

@@ -130,14 +130,19 @@ def scenarios() -> tuple[Path, ...]:
 
 
 def sets() -> dict[str, Path]:
-    """The folders of all instance sets by their names, sorted. Raises BadInput for a name twice."""
+    """The folders of all instance sets by their names, sorted.
+
+    A root may repeat a set of another root, to add variants to it. Raises BadInput where two sets
+    of one name have different instances.
+    """
     named: dict[str, Path] = {}
     for root in roots():
         for file in sorted((root / "scenarios").glob("*/training.txt")):
-            other = named.setdefault(file.parent.name, file.parent)
-            if other != file.parent:
+            folder = file.parent
+            other = named.setdefault(folder.name, folder)
+            if other != folder and set_instances(other) != set_instances(folder):
                 raise BadInput(
-                    f"two instance sets are called {file.parent.name}: {other} and {file.parent}; "
+                    f"two different instance sets are called {folder.name}: {other} and {folder}; "
                     "rename one"
                 )
     return dict(sorted(named.items()))

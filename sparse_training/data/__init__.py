@@ -3,6 +3,7 @@
     instances.py    an id to its training and evaluation rows: load()
     features.py     what configurators are told of an instance
     stored.py       the file of a data set: layout, checksum
+    raw.py          what a source is told and what it reads
     preparation.py  from raw values to that file: splits, categories, statistics
     sources/        where data sets come from, a file each
 

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_training.data import sources, stored
-from sparse_training.data.preparation import check_memory, prepare
+from sparse_training.data.preparation import prepare
+from sparse_training.data.raw import check_memory
 from sparse_training.data.stored import INNER_FOLDS, Stored, data_directory, split_number
 from sparse_training.errors import BadInput
 

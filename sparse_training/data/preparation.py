@@ -17,29 +17,33 @@ folds; the tests compare them.
 
 import fcntl
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_training.data.sources import Access, DataSet, committed_sha256, known
+from sparse_training.data.raw import Access, DataSet, check_memory
+from sparse_training.data.sources import committed_sha256, known
 from sparse_training.data.stored import (
     EVALUATED,
     INNER_FOLDS,
     UNUSED,
     About,
+    Damaged,
+    Stored,
     data_directory,
     digest,
     downloads,
     path,
+    read,
     rows_of,
     write,
 )
 from sparse_training.errors import BadInput
-from sparse_training.machine import memory
 
 OUTER_FOLDS = 3
 """Outer folds of a data set without official ones."""
@@ -55,11 +59,10 @@ def prepare(source: str, dataset: str, access: Access | None = None) -> Path:
     cannot be had or used, one whose content is not what the suite knows, and a directory that
     cannot be written; whatever was there is there still.
     """
-    found = known(source, dataset)
     name = f"{source}/{dataset}"
     access = access or Access()
     try:
-        raw = found.read(dataset, access)
+        raw = known(source, dataset).read(dataset, replace(access, prepared=_prepared(access)))
         access.report(f"{name}: preparing")
         _check(raw, name)
         tensors = _tensors(raw)
@@ -78,6 +81,19 @@ def prepare(source: str, dataset: str, access: Access | None = None) -> Path:
     write(file, about, tensors)
     shutil.rmtree(downloads(source, dataset), ignore_errors=True)
     return file
+
+
+def _prepared(access: Access) -> Callable[[str, str], Stored]:
+    """What gives another data set, read if it is there and prepared first if it is not."""
+
+    def prepared(source: str, dataset: str) -> Stored:
+        with alone(source, dataset, access):
+            try:
+                return read(path(source, dataset))
+            except (OSError, Damaged):
+                return read(prepare(source, dataset, access))
+
+    return prepared
 
 
 @contextmanager
@@ -123,16 +139,6 @@ def stratified_folds(labels: NDArray[np.integer], folds: int, seed: int) -> NDAr
         assigned[members] = (dealt + np.arange(len(members))) % folds
         dealt += len(members)
     return assigned
-
-
-def check_memory(name: str, rows: int, inputs: int) -> None:
-    """Raises BadInput for a data set that this machine cannot hold ready for training."""
-    needed = 4 * rows * inputs  # in single precision
-    if needed > memory():
-        raise BadInput(
-            f"{name} has {rows:,} rows of {inputs:,} inputs, {needed / 2**30:,.1f} GiB when it is "
-            f"ready for training: this machine has {memory() / 2**30:,.1f} GiB; expected fewer"
-        )
 
 
 # Checking ----------------------------------------------------------------------------------------

@@ -33,6 +33,9 @@ from wrappers.records import RunInfo
 from wrappers.run import BudgetExhausted, Progress, open_run
 from wrappers.scenario import Scenario
 
+TEMPLATE = Path(__file__).with_name("random_search.py")
+"""What a new configurator begins with."""
+
 
 @dataclass(frozen=True)
 class Configurator:

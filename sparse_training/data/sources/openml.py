@@ -27,8 +27,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_training.data.preparation import check_memory
-from sparse_training.data.sources import Access, DataSet, Unreachable
+from sparse_training.data.raw import Access, DataSet, Unreachable, check_memory
 from sparse_training.data.stored import data_directory, downloads
 from sparse_training.errors import BadInput
 from sparse_training.machine import memory

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sparse_training.data.sources import Access, DataSet
+from sparse_training.data.raw import Access, DataSet
 
 INSTALLED = True
 

@@ -28,8 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_training.data import stored
-from sparse_training.data.preparation import alone, prepare
-from sparse_training.data.sources import Access, DataSet
+from sparse_training.data.raw import Access, DataSet
 from sparse_training.errors import BadInput
 
 INSTALLED = False
@@ -242,11 +241,7 @@ def _whole(name: str, access: Access) -> tuple[_Part, _Part, str]:
     except (OSError, stored.Damaged):
         if _folder(name, access) is not None:
             return _parts(name, access)
-        with alone("vision", name, access):
-            try:
-                data = stored.read(file)  # another fetch has made it meanwhile
-            except (OSError, stored.Damaged):
-                data = stored.read(prepare("vision", name, access))
+        data = access.prepared("vision", name)
     train, test = (
         (data.numeric[rows], data.labels[rows].astype(np.int64)) for rows in data.rows(0, None)
     )

@@ -1,0 +1,313 @@
+"""Scaffolds: a new variant, configurator or instance set, complete enough to pass its tests.
+
+What is made works at once, as a copy of what it is like; what to edit next is printed. In a folder
+outside the checkout (`--root`) the same files make a private one, which every command sees when
+the folder is in SPARSE_ACLIB_PATH.
+"""
+
+import ast
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands._console import say
+from sparse_training.errors import BadInput
+from sparse_training.files import write_whole
+from target_algorithms import ROOT, Role, Variant, variant, variants
+
+app = typer.Typer(no_args_is_help=True, help="Scaffolds: make a variant, a configurator, a set.")
+
+RootOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder outside the checkout to make it in; the checkout if not."),
+]
+
+_LAUNCHER = """\
+#!/usr/bin/env python3
+\"\"\"Calls the target algorithms of the checkout, with this folder's among them.\"\"\"
+import os
+import sys
+
+root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+before = os.environ.get("SPARSE_ACLIB_PATH")
+os.environ["SPARSE_ACLIB_PATH"] = root + (":" + before if before else "")
+target = {target!r}
+os.execv(sys.executable, [sys.executable, target, *sys.argv[1:]])
+"""
+
+_README_OF_SET = """\
+# {name}
+
+Say in one line what the data sets have in common, and what question the set asks.
+
+**Origin**: where the data come from. **Licence**: theirs.
+
+**Folds**: which rows train, which judge: `source/dataset/fold` is an outer fold, `.../fold/inner`
+splits its training part again. No row of a test instance may be in a training instance.
+
+{terms}
+"""
+
+
+@app.command("variant")
+def new_variant(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, _.")],
+    like: Annotated[str, typer.Option(help="The variant to begin with.")],
+    root: RootOption = None,
+) -> None:
+    """Make a target algorithm: a folder, its scenarios, its test."""
+    place = _place(root)
+    _check_name(name, variants(), "variant")
+    model = variant(like)
+    folder = place / "target_algorithms" / name
+    made = [_write(folder / file.name, _renamed(file, like, name)) for file in _files(model)]
+    chosen = Variant(name, folder)
+    made += _scenarios(model, chosen, place)
+    if place == ROOT:
+        made += _own_test(like, name)
+        made += _rows(model, name)
+    else:
+        made += _launcher(place)
+    _said(made)
+    say(
+        f"Next: its rules in {_shown(folder / 'algorithm.py')} (one class in one file of"
+        " sparse_training/rules for a rule that is missing), its parameters in params.pcs, its"
+        " source in README.md; 'sparse-aclib export' after a change of params.pcs."
+    )
+    say(f"Try: {_prefix(place)}sparse-aclib run {_shown(_first(made, 'scenario.txt').parent)}")
+    say(f"Test: {_prefix(place)}./run_all.sh test tests/contracts -k {name}")
+
+
+@app.command("configurator")
+def new_configurator(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, _.")],
+    root: RootOption = None,
+) -> None:
+    """Make a configurator: one file, random search until you change it."""
+    from wrappers.configurators import TEMPLATE, configurators
+
+    place = _place(root)
+    _check_name(name, configurators(), "configurator")
+    text = re.sub(
+        r'\A""".*?"""',
+        f'"""{name}: say in one line how it searches.\n\n'
+        "Source: the paper that describes it.\n\n"
+        "It begins as random search with racing; given the same seed and answers it must ask the\n"
+        'same trials.\n"""',
+        TEMPLATE.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
+    file = place / "wrappers" / "configurators" / f"{name}.py"
+    made = [_write(file, text)]
+    _said(made)
+    say(f"Next: `configure` in {_shown(file)}; budget, limits, record, resuming are the run's.")
+    say(
+        f"Try: {_prefix(place)}sparse-aclib run scenarios/digits/{next(iter(variants()))}"
+        f" --configurator {name} --trials 40"
+    )
+    say(f"Test: {_prefix(place)}./run_all.sh test tests/wrappers/test_configurators.py -k {name}")
+
+
+@app.command("set")
+def new_set(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, _.")],
+    like: Annotated[str, typer.Option(help="The instance set to begin with.")] = "digits",
+    root: RootOption = None,
+) -> None:
+    """Make an instance set: its lists and a scenario for every variant of another set."""
+    from wrappers.scenario import read, scenarios, sets
+
+    place = _place(root)
+    known = sets()
+    _check_name(name, known, "instance set")
+    if like not in known:
+        raise BadInput(f"no instance set {like!r}, expected one of {', '.join(known)}")
+    folder = place / "scenarios" / name
+    of_model = [read(path) for path in scenarios() if path.parent == known[like]]
+    made = []
+    for file in ("training.txt", "test.txt", "features.csv"):
+        made.append(_write(folder / file, (known[like] / file).read_text(encoding="utf-8")))
+    terms = (known[like] / "README.md").read_text(encoding="utf-8").partition("\n## ")
+    made.append(
+        _write(folder / "README.md", _README_OF_SET.format(name=name, terms=f"## {terms[2]}"))
+    )
+    for scenario in of_model:
+        text = scenario.text.replace(f"scenarios/{like}/", f"scenarios/{name}/")
+        made.append(_write(folder / scenario.variant.name / "scenario.txt", text))
+        made += _space_beside(scenario.paramfile, scenario.root, place)
+    if place != ROOT:
+        made += _launcher(place)
+    _said(made)
+    say(
+        f"Next: the instances in {_shown(folder)}/training.txt and test.txt, the budgets on the"
+        " algo lines, README.md; then"
+        f" '{_prefix(place)}sparse-aclib fetch {name}' and, with features.csv removed,"
+        f" '{_prefix(place)}sparse-aclib export'."
+    )
+    say(f"Test: {_prefix(place)}./run_all.sh test tests/contracts/test_scenarios.py -k {name}")
+
+
+# What is written ---------------------------------------------------------------------------------
+
+
+def _files(model: Variant) -> list[Path]:
+    return [model.folder / name for name in ("algorithm.py", "params.pcs", "README.md")]
+
+
+def _renamed(file: Path, like: str, name: str) -> str:
+    """A variant's file for another one: its first line says what is to be said."""
+    text = file.read_text(encoding="utf-8")
+    if file.name == "algorithm.py":
+        first = f'"""{name}: as {like} until it is changed; say in one line what it does.\n'
+        return re.sub(r'\A""".*\n', first, text)
+    if file.name == "README.md":
+        return re.sub(r"\A# .*\n", f"# {name}\n\nAs `{like}` until it is changed.\n", text)
+    return re.sub(r"\A#.*\n", f"# {name}'s own parameters; recipe.pcs follows.\n", text)
+
+
+def _scenarios(model: Variant, chosen: Variant, place: Path) -> list[Path]:
+    """The model's scenarios for another variant, and the spaces that they name."""
+    from wrappers import formats
+    from wrappers.scenario import read, scenarios
+
+    made = []
+    for path in scenarios():
+        if path.name != model.name or (place != ROOT and not _offline(path.parent)):
+            continue
+        scenario = read(path)
+        text = scenario.text.replace(
+            f"./wrappers/target {model.name} ", f"./wrappers/target {chosen.name} "
+        ).replace(f"/spaces/{model.name}", f"/spaces/{chosen.name}")
+        folder = place / "scenarios" / scenario.set
+        made.append(_write(folder / chosen.name / "scenario.txt", text))
+        if place != ROOT:  # a set of the checkout, repeated to add a variant to it
+            for file in ("training.txt", "test.txt", "features.csv", "README.md"):
+                if not (folder / file).exists():
+                    made.append(_write(folder / file, (path.parent / file).read_text()))
+        written = read(folder / chosen.name, check_paramfile=False)
+        made += formats.write(formats.committed(written))
+    return made
+
+
+def _offline(folder: Path) -> bool:
+    """Whether packages bring a set's data."""
+    from sparse_training.data.instances import parse
+    from sparse_training.data.sources import source
+    from wrappers.scenario import set_instances
+
+    return all(source(parse(name)[0]).INSTALLED for name in set_instances(folder))
+
+
+def _space_beside(paramfile: str, source: Path, place: Path) -> list[Path]:
+    """The files of a space, copied into another root."""
+    if place == ROOT:
+        return []
+    folder, copied = (source / paramfile).parent, (place / paramfile).parent
+    return [
+        _write(copied / file.name, file.read_text(encoding="utf-8"))
+        for file in sorted(folder.iterdir())
+        if not (copied / file.name).exists()
+    ]
+
+
+def _own_test(like: str, name: str) -> list[Path]:
+    folder = ROOT / "tests" / "target_algorithms"
+    model = folder / f"test_{like}.py"
+    if not model.is_file():
+        return []
+    text = model.read_text(encoding="utf-8").replace(f'"{like}"', f'"{name}"')
+    return [_write(folder / f"test_{name}.py", text)]
+
+
+def _rows(model: Variant, name: str) -> list[Path]:
+    """Its row in README.md, and its settings in the combinations that can be the model."""
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    row = re.search(rf"^\| \[`{model.name}`\].*\n", text, re.MULTILINE)
+    changed = []
+    if row:
+        own = f"| [`{name}`](target_algorithms/{name}/README.md) | as `{model.name}` |\n"
+        changed.append(_replace(readme, text[: row.end()] + own + text[row.end() :]))
+    for combined in variants().values():
+        if combined.role is Role.COMBINATION and model.name in combined.presets:
+            changed.append(_add_preset(combined.folder / "algorithm.py", model.name, name))
+    return changed
+
+
+def _add_preset(file: Path, like: str, name: str) -> Path:
+    """Repeats an entry of PRESETS under another name."""
+    text = file.read_text(encoding="utf-8")
+    for node in ast.parse(text).body:
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.value, ast.Dict):
+            continue
+        for key, value in zip(node.value.keys, node.value.values, strict=True):
+            if isinstance(key, ast.Constant) and key.value == like and value.end_lineno:
+                lines = text.splitlines(keepends=True)
+                entry = f'    "{name}": {ast.get_source_segment(text, value)},\n'
+                return _replace(
+                    file, "".join([*lines[: value.end_lineno], entry, *lines[value.end_lineno :]])
+                )
+    raise BadInput(f"{file}: no entry {like!r} in PRESETS, expected one to repeat")
+
+
+def _launcher(place: Path) -> list[Path]:
+    """What `./wrappers/target` is in a private root, for other configurators."""
+    file = place / "wrappers" / "target"
+    if file.exists():
+        return []
+    _write(file, _LAUNCHER.format(target=str(ROOT / "wrappers" / "target")))
+    file.chmod(0o755)
+    return [file]
+
+
+# Small things ------------------------------------------------------------------------------------
+
+
+def _place(root: Path | None) -> Path:
+    if root is None:
+        return ROOT
+    root.mkdir(parents=True, exist_ok=True)
+    return root.resolve()
+
+
+def _check_name(name: str, taken: Iterable[str], what: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise BadInput(
+            f"name {name!r}, expected lower-case letters, digits and _, beginning with a letter"
+        )
+    if name in taken:
+        raise BadInput(f"there is a {what} {name} already; choose another name")
+
+
+def _write(path: Path, text: str) -> Path:
+    if path.exists():
+        raise BadInput(f"{path} is there already; nothing is overwritten")
+    write_whole(path, text)
+    return path
+
+
+def _replace(path: Path, text: str) -> Path:
+    write_whole(path, text)
+    return path
+
+
+def _first(paths: list[Path], name: str) -> Path:
+    return next(path for path in paths if path.name == name)
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def _prefix(place: Path) -> str:
+    """What makes a command see a private root."""
+    return "" if place == ROOT else f"SPARSE_ACLIB_PATH={place} "
+
+
+def _said(paths: list[Path]) -> None:
+    for path in paths:
+        say(_shown(path))

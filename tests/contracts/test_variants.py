@@ -1,0 +1,246 @@
+"""What must be right of every variant, wherever its folder lies; a new one is tested by existing."""
+
+import inspect
+import random
+from dataclasses import replace
+from typing import Any, get_type_hints
+
+import numpy as np
+import pytest
+
+from sparse_training.errors import BadInput
+from sparse_training.rules.topology import Topology
+from sparse_training.rules.when import Unit
+from target_algorithms import SHARED_PCS, Role, Variant, recipe, variant, variants
+from target_algorithms.contract import Options, Trained, Trial, Value
+from target_algorithms.trial import configured, run
+from tests.examples import PEAK, config_of, options_for, space_of, topology_at
+from tests.sparse_training.cases import assert_agreement, same, toy_run
+from wrappers.space import RESERVED, read_pcs, variant_space
+
+SHARED = read_pcs(SHARED_PCS.read_text(), SHARED_PCS.name)
+VARIANTS = tuple(variants().values())
+SPARSE = tuple(each for each in VARIANTS if each.role is not Role.REFERENCE)
+COMBINED = [
+    (each, preset) for each in VARIANTS for preset in sorted(each.presets) if preset in variants()
+]
+
+every_variant = pytest.mark.parametrize("chosen", VARIANTS, ids=[each.name for each in VARIANTS])
+every_sparse = pytest.mark.parametrize("chosen", SPARSE, ids=[each.name for each in SPARSE])
+
+
+def own_names(chosen: Variant) -> list[str]:
+    """Names of the parameters that a variant has to itself."""
+    return [name for name in variant_space(chosen).by_name if name not in SHARED.by_name]
+
+
+def trial(chosen: Variant, config: dict[str, Value], **changes: Any) -> Trial:
+    """A short trial on digits."""
+    return Trial(
+        variant=chosen.name,
+        folder=str(chosen.folder),
+        options=options_for(chosen, **changes),
+        instance="sklearn/digits/0/3",
+        seed=17,
+        config=config,
+    )
+
+
+def grants_peak(chosen: Variant) -> bool:
+    return "peak_weights" in chosen.requires
+
+
+# Parameters --------------------------------------------------------------------------------------
+
+
+@every_variant
+def test_a_variant_takes_the_parameters_that_its_file_declares(chosen: Variant) -> None:
+    signature = inspect.signature(chosen.compose)
+    assert sorted(signature.parameters) == sorted(own_names(chosen))
+    assert all(p.kind is p.KEYWORD_ONLY for p in signature.parameters.values())
+    assert all(p.annotation is not p.empty for p in signature.parameters.values())
+    assert get_type_hints(chosen.compose)["return"] is Topology
+
+
+@every_variant
+def test_parameters_that_can_be_absent_have_a_default_and_the_others_none(chosen: Variant) -> None:
+    space = variant_space(chosen)
+    absent = {condition.child for condition in space.conditions} | {"density_path"}
+    for name, parameter in inspect.signature(chosen.compose).parameters.items():
+        assert (parameter.default is not parameter.empty) == (name in absent), name
+
+
+@every_variant
+def test_no_parameter_is_named_like_a_word_of_the_call(chosen: Variant) -> None:
+    assert not {*variant_space(chosen).by_name} & RESERVED
+
+
+@every_variant
+def test_every_choice_of_a_parameter_means_something(chosen: Variant) -> None:
+    """Each value of each categorical parameter composes, in some configuration that has it."""
+    space, rng = variant_space(chosen), random.Random(0)
+    left = {
+        (parameter.name, choice)
+        for parameter in space.parameters
+        for choice in parameter.choices
+        if parameter.name not in SHARED.by_name
+    }
+    for _ in range(3000):
+        if not left:
+            return
+        config = space.sample(rng)
+        new = left & set(config.items())
+        if new:
+            configured(chosen, config)
+            left -= new
+    assert not left
+
+
+def test_the_shared_file_declares_what_a_recipe_is_composed_of() -> None:
+    signature = inspect.signature(recipe.compose)
+    assert list(SHARED.by_name) == list(signature.parameters)
+    conditional = {condition.child for condition in SHARED.conditions}
+    assert conditional <= {n for n, p in signature.parameters.items() if p.default is not p.empty}
+
+
+@every_variant
+def test_shared_parameters_are_the_same_for_all_variants(chosen: Variant) -> None:
+    """But for those that it leaves out, which the next test is about."""
+    space = variant_space(chosen)
+    shared = [parameter for parameter in space.parameters if parameter.name in SHARED.by_name]
+    left_out = set(SHARED.by_name) - set(space.by_name)
+    assert shared == [p for p in SHARED.parameters if p.name not in left_out]
+
+
+@every_variant
+def test_what_a_variant_leaves_out_of_the_recipe_would_change_nothing(chosen: Variant) -> None:
+    space = variant_space(chosen)
+    peak = grants_peak(chosen)
+    for name in set(SHARED.by_name) - set(space.by_name):
+        parameter = SHARED.by_name[name]
+        values = parameter.choices or (parameter.low, parameter.high)
+        parents = {c.parent: c.values[0] for c in SHARED.conditions_of(name)}
+        base = config_of(chosen, peak=peak, **parents)
+        results = [run(trial(chosen, {**base, name: value})) for value in values]
+        assert all(result == results[0] for result in results), name
+
+
+# Trials ------------------------------------------------------------------------------------------
+
+
+@every_variant
+def test_a_variant_at_its_defaults_runs_within_its_budget_and_repeats(chosen: Variant) -> None:
+    asked = trial(chosen, config_of(chosen, peak=grants_peak(chosen)))
+    result = run(asked)
+    assert result.misc.diverged is False
+    if chosen.role is not Role.REFERENCE:
+        assert result.misc.final_weights == 300
+        most = asked.options.peak_weights or 300
+        assert 300 <= result.active_weights <= most
+    assert 0.0 <= result.cost < 0.95
+    assert run(asked) == result
+
+
+@every_variant
+@pytest.mark.parametrize("by_flops", [False, True], ids=["samples", "flops"])
+def test_random_configurations_of_a_variant_keep_to_their_budgets(
+    chosen: Variant, by_flops: bool
+) -> None:
+    peak = grants_peak(chosen)
+    budget = {"training_samples": None, "training_flops": 40_000_000} if by_flops else {}
+    space, rng = space_of(chosen, peak=peak), random.Random(5)
+    for _ in range(6):
+        asked = trial(chosen, space.sample(rng), **budget)
+        try:
+            result = run(asked)
+        except BadInput as error:  # a first mask may cost more than all of a small budget
+            assert "do not pay for one row" in str(error)
+            continue
+        assert_within(result, asked.options)
+
+
+def assert_within(result: Trained, options: Options) -> None:
+    """The budgets of a scenario are kept."""
+    if options.active_weights is not None:
+        most = options.peak_weights or options.active_weights
+        assert result.active_weights <= most
+        assert (result.misc.final_weights or 0) <= options.active_weights
+    if options.training_samples is not None:
+        assert result.misc.samples == options.training_samples
+    if options.training_flops is not None:
+        assert result.training_flops <= options.training_flops * (1 + 1e-9)
+
+
+@every_sparse
+@pytest.mark.parametrize("seed", [0, 1])
+def test_engines_agree_on_a_variant_at_its_defaults(chosen: Variant, seed: int) -> None:
+    topology = often(topology_at(chosen))
+    if topology.needs.of_every_position is not None:
+        pytest.skip(f"only the masked engine can do this: {topology.needs.of_every_position}")
+    assert_agreement(topology, seed)
+
+
+@every_sparse
+def test_variants_take_their_rows_and_first_masks_from_the_same_streams(chosen: Variant) -> None:
+    """At one seed all with the same first mask begin alike, so that comparisons are paired."""
+    topology = topology_at(chosen)
+    path = topology.updates and topology.updates.path
+    bare = Topology(first_mask=topology.first_mask)
+    if path is not None:
+        pytest.skip("its first mask is larger, on a path")
+    first, again = (toy_run(each)[1][0] for each in (topology, bare))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def often(topology: Topology) -> Topology:
+    """The same with an update every few steps, for short runs."""
+    updates = topology.updates
+    if updates is None:
+        return topology
+    interval = 10 if updates.when.unit is Unit.STEPS else 1
+    when = replace(updates.when, interval=min(updates.when.interval, interval))
+    return replace(topology, updates=replace(updates, when=when))
+
+
+# Combinations ------------------------------------------------------------------------------------
+
+
+def preset_config(combined: Variant, preset: str) -> dict[str, Value]:
+    """A combination's configuration at which it is another variant."""
+    space = variant_space(combined)
+    values = {p.name: p.default for p in space.parameters} | dict(combined.presets[preset])
+    return dict(space.check({name: values[name] for name in space.active(values)}))
+
+
+every_preset = pytest.mark.parametrize(
+    ("combined", "preset"), COMBINED, ids=[f"{each.name}-{preset}" for each, preset in COMBINED]
+)
+
+
+@every_preset
+def test_a_combination_at_a_variants_settings_is_that_variant(
+    combined: Variant, preset: str
+) -> None:
+    topology, _ = configured(combined, preset_config(combined, preset))
+    assert topology == topology_at(variant(preset))
+
+
+@every_preset
+@pytest.mark.parametrize("seed", [0, 1])
+def test_and_trains_the_same_network_bit_for_bit(combined: Variant, preset: str, seed: int) -> None:
+    topology, _ = configured(combined, preset_config(combined, preset))
+    runs = [
+        toy_run(often(each), seed=seed, peak_weights=PEAK // 4)
+        for each in (topology, topology_at(variant(preset)))
+    ]
+    (first, masks, _), (second, again, _) = runs
+    assert topology.updates is None or len(masks) > 3
+    for one, other in zip(masks, again, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert same(first, second)
+    assert first.training_flops == second.training_flops
+
+
+def test_an_unknown_variant_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(BadInput, match="unknown variant 'deepr': expected one of .*, "):
+        variant("deepr")

@@ -1,0 +1,17 @@
+"""RigL: floor(.3 n) of the smallest go, the largest gradients come."""
+
+from target_algorithms import variant
+from tests.examples import topology_at
+from tests.target_algorithms.by_hand import one_update, updated
+
+
+def test_the_smallest_weight_goes_and_the_position_of_the_largest_gradient_comes() -> None:
+    """floor(.3 * 4) = 1: the weight .1 goes, the position of gradient -6 comes."""
+    assert updated("rigl") == [1, 2, 3, 5]
+
+
+def test_a_weight_that_is_dropped_and_grown_again_is_not_new() -> None:
+    gradient = (9.0, 0.0, 0.0, 0.0, 1.0, -6.0, 2.0, 5.0)
+    change = one_update(topology_at(variant("rigl")), gradient=gradient)
+    assert change.active.tolist() == [0, 1, 2, 3]
+    assert len(change.new) == len(change.dropped) == 0
