@@ -1,25 +1,22 @@
-"""What all tests share: the marker for irace, and a scenario small enough for a test."""
+"""What all tests share: markers of configurators, and scenarios small enough for a test."""
 
-import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from target_algorithms import ROOT
+from tests.examples import required
 from wrappers import configurators
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests that need irace where it is missing; fail there if it is required."""
-    reason = configurators.missing().get("irace")
-    if reason is None or os.environ.get("SPARSE_ACLIB_REQUIRE_IRACE"):
-        return
-    for item in items:
-        if item.get_closest_marker("irace"):
-            item.add_marker(pytest.mark.skip(reason=reason))
+    """Skip the tests marked with a configurator that is not installed; fail if it is required."""
+    for name, reason in configurators.missing().items():
+        for item in items:
+            if item.get_closest_marker(name) and not required(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture

@@ -4,8 +4,12 @@ What a test needs is said as a property; the first by name that has it is taken.
 added or removed, and only the tests that are its own (`test_<variant>.py`) have to know.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import pytest
+from _pytest.mark.structures import ParameterSet
 
 from sparse_training.rules.topology import Topology
 from target_algorithms import Role, Variant, variants
@@ -73,6 +77,25 @@ MASKED_ONLY = _first(lambda variant: topology_at(variant).needs.of_every_positio
 CONFIGURING: tuple[Configurator, ...] = tuple(c for c in configurators().values() if c.configures)
 """Configurators that try more than the default."""
 DEFAULT_ONLY = next(each for each in configurators().values() if not each.configures)
+
+
+def required(name: str) -> bool:
+    """Whether a configurator that is missing is an error here, and not a reason to skip."""
+    return bool(os.environ.get(f"SPARSE_ACLIB_REQUIRE_{name.upper()}"))
+
+
+def each_of(chosen: Iterable[Configurator]) -> list[ParameterSet]:
+    """For `parametrize`: configurators, those skipped that cannot run here."""
+    return [
+        pytest.param(
+            each,
+            id=each.name,
+            marks=pytest.mark.skipif(
+                each.missing is not None and not required(each.name), reason=str(each.missing)
+            ),
+        )
+        for each in chosen
+    ]
 
 
 def scenario_name(variant: Variant = PLAIN, of_set: str = "digits") -> str:

@@ -11,14 +11,15 @@ from typing import cast
 
 import pytest
 
-from target_algorithms.errors import BadInput
-from tests.wrappers.toy import OWN_PCS, TRAINING_PCS
+from sparse_training.errors import BadInput
+from tests.wrappers.toy import OWN_PCS, RECIPE_PCS
+from wrappers import configurators
 from wrappers.configurators import irace
 from wrappers.run import BudgetExhausted, Run
 from wrappers.scenario import Scenario
 from wrappers.space import Config, Space, canonical, read_pcs
 
-SPACE = read_pcs(OWN_PCS + TRAINING_PCS, "toy.pcs")
+SPACE = read_pcs(OWN_PCS + RECIPE_PCS, "toy.pcs")
 NO_SCENARIO = cast(Scenario, None)
 
 
@@ -239,16 +240,20 @@ def test_the_child_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
     )
     child = Path("/proc") / done.stdout.strip()
     for _ in range(100):
-        if not child.exists() or "irace_child" not in (child / "cmdline").read_text():
+        if not child.exists() or "_irace_in_r" not in (child / "cmdline").read_text():
             return
         time.sleep(0.1)
     pytest.fail("the process with R is still there")
 
 
+def test_it_is_among_the_configurators_that_the_suite_compares() -> None:
+    assert configurators.configurators()["irace"].configures
+
+
 @pytest.mark.irace
 def test_versions_are_those_of_r_and_irace() -> None:
     assert irace.available() is None
-    assert list(irace.versions()) == ["R", "irace"]
+    assert list(irace.versions()) == ["rpy2", "R", "irace"]
     assert all(version[0].isdigit() for version in irace.versions().values())
 
 
@@ -257,9 +262,10 @@ def test_an_r_without_irace_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_p
     (tmp_path / "Rscript").write_text("#!/bin/sh\necho 4.2.2\n")
     (tmp_path / "Rscript").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(irace.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     monkeypatch.setattr(irace, "versions", irace.versions.__wrapped__)
-    assert irace.versions() == {"R": "4.2.2"}
+    told = irace.versions()
+    assert told["R"] == "4.2.2" and set(told) <= {"rpy2", "R"}
     assert str(irace.available()).startswith("R has no package irace; run 'apt-get install")
 
 
@@ -268,11 +274,11 @@ def test_what_is_missing_is_named_with_what_installs_it(
     absent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if absent == "rpy2":
-        monkeypatch.setattr(irace.importlib.util, "find_spec", lambda name: None)
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         expected = "the package rpy2 is not installed; run './run_all.sh setup'"
     else:
-        monkeypatch.setattr(irace.importlib.util, "find_spec", lambda name: object())
-        monkeypatch.setattr(irace.shutil, "which", lambda name: None)
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+        monkeypatch.setattr("shutil.which", lambda name: None)
         expected = (
             "R is not installed; run 'apt-get install --no-install-recommends r-base-core"
             " r-cran-irace', then './run_all.sh setup'"
