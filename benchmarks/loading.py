@@ -10,18 +10,18 @@ The best of some loads in one process, as a warm worker has it but for the first
 import argparse
 import time
 
-from target_algorithms.instances import load
+from sparse_training.data.instances import load
 from wrappers.fetch import entries
 
 
 def milliseconds(instance: str, repeats: int) -> float:
     """The shortest of some loads."""
-    found = []
+    took = []
     for _ in range(repeats):
         start = time.perf_counter()
         load(instance)
-        found.append(time.perf_counter() - start)
-    return 1000 * min(found)
+        took.append(time.perf_counter() - start)
+    return 1000 * min(took)
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     instances = arguments.instances or [f"{entry.name}/0" for entry in entries()]
     for instance in instances:
         split = load(instance)
-        rows, inputs = len(split.train_x) + len(split.judge_x), split.train_x.shape[1]
+        rows, inputs = len(split.train_x) + len(split.eval_x), split.train_x.shape[1]
         took = milliseconds(instance, arguments.repeats)
         print(f"{instance:28} {rows:>7,} rows x {inputs:>5,} inputs {took:8.2f} ms")
 

@@ -16,24 +16,27 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from wrappers.evaluator import ROOT, Worker, environment, request
-from wrappers.options import Options
+from target_algorithms import ROOT
+from target_algorithms.contract import Options, Trial
+from wrappers.evaluator import WorkerProcess, environment
 from wrappers.scenario import read
 
 SCENARIO = read(ROOT / "scenarios/digits/rigl")
+VARIANT = SCENARIO.variant
 CONFIG = SCENARIO.space.default
 
 
 def seconds(action: Callable[[], object], repeats: int) -> list[float]:
     """Wall-clock seconds of each call, after one that is not counted."""
     action()
-    found = []
+    took = []
     for _ in range(repeats):
         start = time.perf_counter()
         action()
-        found.append(time.perf_counter() - start)
-    return found
+        took.append(time.perf_counter() - start)
+    return took
 
 
 def cold(options: Options) -> None:
@@ -41,7 +44,7 @@ def cold(options: Options) -> None:
     pairs = [word for name, value in CONFIG.items() for word in (f"-{name}", str(value))]
     call = [SCENARIO.training[0], "0", "60", "0", "1", *pairs]
     subprocess.run(
-        [sys.executable, str(ROOT / "wrappers/target"), "rigl", *options.words, *call],
+        [sys.executable, str(ROOT / "wrappers/target"), VARIANT.name, *options.words, *call],
         check=True,
         stdout=subprocess.DEVNULL,
         env=environment(),
@@ -58,18 +61,26 @@ def main() -> None:
         for name, samples in (("whole", SCENARIO.options.training_samples), ("one batch", 64))
         for engine in ("sparse", "masked")
     }
-    with contextlib.closing(Worker()) as worker:
+    with contextlib.closing(WorkerProcess()) as worker:
         for (name, engine), options in trials.items():
-            trial = request("rigl", options, SCENARIO.training[0], 1, CONFIG, 60.0)
+            trial = Trial(
+                variant=VARIANT.name,
+                folder=str(VARIANT.folder),
+                options=options,
+                instance=SCENARIO.training[0],
+                seed=1,
+                config=CONFIG,
+                cutoff=60.0,
+            )
             ways: dict[str, Callable[[], object]] = {
-                "warm": lambda trial=trial: worker.run(trial),  # type: ignore[misc]
-                "cold": lambda options=options: cold(options),  # type: ignore[misc]
+                "warm": partial(worker.run, trial),
+                "cold": partial(cold, options),
             }
             for way, action in ways.items():
-                found = seconds(action, repeats)
+                took = seconds(action, repeats)
                 print(
-                    f"| {name} | {engine} | {way} | {statistics.median(found):.3f} |"
-                    f" {min(found):.3f} | {max(found):.3f} |",
+                    f"| {name} | {engine} | {way} | {statistics.median(took):.3f} |"
+                    f" {min(took):.3f} | {max(took):.3f} |",
                     flush=True,
                 )
 

@@ -175,3 +175,34 @@ class Trained:
     inference_flops: float
     engine: str
     misc: Details
+
+
+WORST_COST = 1.0
+"""Cost of a trial without a result: every prediction wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a trial: what the evaluator hands back."""
+
+    status: str
+    """SUCCESS, TIMEOUT, CRASHED or ABORT."""
+    runtime: float = 0.0
+    cpu_time: float = 0.0
+    peak_memory: float = 0.0
+    error: str | None = None
+    """One line, where the status is not SUCCESS."""
+    trained: Trained | None = None
+    """Where it is."""
+    started: str = ""
+    worker: str = ""
+
+    @property
+    def cost(self) -> float:
+        """What a configurator minimises."""
+        return WORST_COST if self.trained is None else self.trained.cost
+
+
+def failure(status: str, reason: str) -> Result:
+    """The result of a trial that has no cost of its own."""
+    return Result(status=status, error=reason)

@@ -23,8 +23,7 @@ from dataclasses import Field, asdict, dataclass, fields
 from typing import Any
 
 from sparse_training.errors import BadInput
-from target_algorithms.contract import Options, Trained, option
-from wrappers.records import Result
+from target_algorithms.contract import Options, Result, Trained, option
 
 _PREFIX = "Result of this algorithm run: "
 _FLAGS = {"--overwrite_cost_runtime"}  # AClib 2 sends it with irace; it changes nothing here

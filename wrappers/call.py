@@ -4,21 +4,19 @@ Standard output gets the result line or lines and nothing else; standard error o
 is something to mend. Exit status 0 for SUCCESS and TIMEOUT, 1 for CRASHED and ABORT.
 """
 
-import contextlib
 import math
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from sparse_training.errors import BadInput
 from target_algorithms import Role, variant, variants
-from target_algorithms.contract import Trial
+from target_algorithms.contract import Result, Trial, failure
 from wrappers import aclib
-from wrappers.evaluator import WorkerProcess
-from wrappers.records import Result, failure
 from wrappers.space import Parameter, variant_space
+from wrappers.worker import run_here
 
 HELP = """\
 A target algorithm: trains a sparse network on one instance and answers with its validation error.
@@ -82,8 +80,8 @@ def _range(parameter: Parameter) -> str:
     return f"{parameter.kind} [{parameter.low:g}, {parameter.high:g}]" + " log" * parameter.log
 
 
-def evaluate(call: aclib.Call) -> Result:
-    """Check a call and run its trial in a worker of its own; raises BadInput."""
+def evaluate(call: aclib.Call, run: Callable[[Trial], Result] = run_here) -> Result:
+    """Checks a call and has its trial run. Raises BadInput."""
     options = aclib.parse_options(call.options)
     for name, value in options.fixed.items():
         if name in call.config:
@@ -99,8 +97,7 @@ def evaluate(call: aclib.Call) -> Result:
         config=variant_space(called).fixed(options.fixed).check(call.config),
         cutoff=None if math.isinf(call.cutoff) else call.cutoff,
     )
-    with contextlib.closing(WorkerProcess()) as worker:
-        return worker.run(trial)
+    return run(trial)
 
 
 _STOPPED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGXCPU)

@@ -1,6 +1,5 @@
 """Where every trial is evaluated: warm workers behind `submit(trial) -> future`."""
 
-import functools
 import os
 import queue
 import subprocess
@@ -14,13 +13,14 @@ import msgspec
 
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT
-from target_algorithms.contract import Trial
-from wrappers.records import Result, failure, now
-from wrappers.worker import Ready
+from target_algorithms.contract import Result, Trial, failure
+from wrappers.records import now
+from wrappers.worker import Ready, could_be_sparse, warn_of_slow_trials
 
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
+"""What wrappers/target sets for its own process, too."""
 
 
 def environment() -> dict[str, str]:
@@ -36,15 +36,6 @@ def environment() -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
     }
     return os.environ | _ONE_THREAD | fixed
-
-
-@functools.cache
-def _warn_of_slow_trials(reason: str) -> None:
-    print(
-        f"sparse-aclib: trials use the masked engine, many times as slow as the truly sparse one: "
-        f"{reason}",
-        file=sys.stderr,
-    )
 
 
 class WorkerProcess:
@@ -87,9 +78,8 @@ class WorkerProcess:
         """Evaluates one trial; a worker that dies costs this trial, not the run."""
         if self._process is None or self._process.poll() is not None:
             self.start()
-        options = trial.options
-        if self._no_sparse_engine and options.hidden is not None and options.engine == "auto":
-            _warn_of_slow_trials(self._no_sparse_engine)
+        if self._no_sparse_engine and could_be_sparse(trial.options):
+            warn_of_slow_trials(self._no_sparse_engine)
         trials, answers = self._pipes()
         try:
             trials.write(msgspec.json.encode(trial) + b"\n")

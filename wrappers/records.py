@@ -22,7 +22,7 @@ import msgspec
 
 from sparse_training.errors import BadInput
 from sparse_training.files import write_whole
-from target_algorithms.contract import Details, Trained, Value, column
+from target_algorithms.contract import WORST_COST, Details, Result, Value, column
 from wrappers.space import Config, config_id
 
 FORMAT = 2
@@ -35,9 +35,6 @@ ABLATION = "ablation.json"
 ABLATION_TRIALS = "ablation_trials.jsonl"
 RUN = "run.json"
 
-WORST_COST = 1.0
-"""Cost of a trial without a result: every prediction wrong."""
-
 
 def now() -> str:
     """The time, ISO 8601 in UTC."""
@@ -45,33 +42,6 @@ def now() -> str:
 
 
 # Trials ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What became of a trial: what the evaluator hands back."""
-
-    status: str
-    """SUCCESS, TIMEOUT, CRASHED or ABORT."""
-    runtime: float = 0.0
-    cpu_time: float = 0.0
-    peak_memory: float = 0.0
-    error: str | None = None
-    """One line, where the status is not SUCCESS."""
-    trained: Trained | None = None
-    """Where it is."""
-    started: str = ""
-    worker: str = ""
-
-    @property
-    def cost(self) -> float:
-        """What a configurator minimises."""
-        return WORST_COST if self.trained is None else self.trained.cost
-
-
-def failure(status: str, reason: str) -> Result:
-    """The result of a trial that has no cost of its own."""
-    return Result(status=status, error=reason)
 
 
 @dataclass(frozen=True, kw_only=True)

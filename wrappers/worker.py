@@ -16,6 +16,7 @@ the truly sparse engine needs no torch, so the worker loads it only when the fir
 
 import contextlib
 import ctypes
+import functools
 import gc
 import math
 import os
@@ -30,8 +31,7 @@ from typing import NoReturn
 import msgspec
 
 from sparse_training.errors import BadInput
-from target_algorithms.contract import Trained, Trial
-from wrappers.records import Result, failure
+from target_algorithms.contract import Options, Result, Trained, Trial, failure
 
 _POLL = 0.02  # seconds between two looks at the child's memory
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -61,6 +61,21 @@ class _Outcome:
     """Whether the trial needs torch, which this worker has not loaded."""
 
 
+@functools.cache
+def warn_of_slow_trials(reason: str) -> None:
+    """Says once what trials lose."""
+    print(
+        "sparse-aclib: trials use the masked engine, many times as slow as the truly sparse one: "
+        f"{reason}",
+        file=sys.stderr,
+    )
+
+
+def could_be_sparse(options: Options) -> bool:
+    """Whether the truly sparse engine may be chosen."""
+    return options.hidden is not None and options.engine == "auto"
+
+
 def die_with(parent: int) -> None:
     """Has this process killed when its parent ends, or ends it now if that has happened."""
     if sys.platform == "linux":
@@ -84,6 +99,10 @@ class _NoTorch:
 def _child(trial: Trial, answer: int) -> NoReturn:
     """Runs the trial and writes what came of it; never returns into the worker's loop."""
     from target_algorithms.trial import run
+
+    os.dup2(2, 1)  # standard output is for answers
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGXCPU):
+        signal.signal(number, signal.SIG_DFL)
 
     loaded = "torch" in sys.modules
     if not loaded:
@@ -148,27 +167,29 @@ def run_limited(trial: Trial, parent: int | None = None) -> Result:
     poller.register(readable, select.POLLIN | select.POLLHUP)
     if parent is not None:
         poller.register(parent, select.POLLHUP)
-    while True:
-        left = start + cutoff - time.monotonic()
-        if left <= 0:
-            stopped = failure("TIMEOUT", f"stopped at its cutoff of {cutoff:g} s")
-            break
-        events = dict(poller.poll(1000 * min(left, _POLL)))
-        if parent in events and events[parent] & select.POLLHUP:
-            os.killpg(pid, signal.SIGKILL)
-            os._exit(0)
-        if readable in events:
-            part = os.read(readable, 1 << 16)
-            if not part:
+    try:
+        while True:
+            left = start + cutoff - time.monotonic()
+            if left <= 0:
+                stopped = failure("TIMEOUT", f"stopped at its cutoff of {cutoff:g} s")
                 break
-            answer += part
-        elif _resident(pid) > limit << 20:
-            stopped = over_memory
-            break
-    runtime = time.monotonic() - start
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-    os.close(readable)
+            events = dict(poller.poll(1000 * min(left, _POLL)))
+            if parent in events and events[parent] & select.POLLHUP:
+                os.killpg(pid, signal.SIGKILL)
+                os._exit(0)
+            if readable in events:
+                part = os.read(readable, 1 << 16)
+                if not part:
+                    break
+                answer += part
+            elif _resident(pid) > limit << 20:
+                stopped = over_memory
+                break
+    finally:  # whoever ends this process, its trial ends first
+        runtime = time.monotonic() - start
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        os.close(readable)
     _, code, usage = os.wait4(pid, 0)
 
     outcome = msgspec.json.decode(answer, type=_Outcome) if stopped is None and answer else None
@@ -231,24 +252,44 @@ def _load_torch() -> str | None:
     return None
 
 
-def main() -> None:
-    """Serves trials until the parent closes the pipe."""
-    # A library that prints must not end up in the answers: they get a descriptor of their own.
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
-
-    from sparse_training.engines import kernels
+def load() -> None:
+    """Loads what trials need, so that it is not on their time."""
     from target_algorithms.trial import warm_up
 
     warm_up("sparse")
     gc.collect()
     gc.freeze()  # the children share these pages as long as nobody writes to them
 
+
+def run_here(trial: Trial) -> Result:
+    """Evaluates one trial from this process, which then ends: how a single call is answered."""
+    load()
+    reason = no_sparse_engine()
+    if reason and could_be_sparse(trial.options):
+        warn_of_slow_trials(reason)
+    _prepare(trial.instance)
+    return run_limited(trial)
+
+
+def no_sparse_engine() -> str | None:
+    """Why there is no truly sparse engine here, None if there is one."""
+    from sparse_training.engines import kernels
+
+    return kernels.available()
+
+
+def main() -> None:
+    """Serves trials until the parent closes the pipe."""
+    # A library that prints must not end up in the answers: they get a descriptor of their own.
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
+    load()
+
     def say(what: Ready | Result) -> None:
         answers.write(msgspec.json.encode(what) + b"\n")
 
-    say(Ready(pid=os.getpid(), no_sparse_engine=kernels.available()))
+    say(Ready(pid=os.getpid(), no_sparse_engine=no_sparse_engine()))
     for line in sys.stdin.buffer:
         trial = msgspec.json.decode(line, type=Trial)
         _prepare(trial.instance)

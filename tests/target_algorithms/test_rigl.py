@@ -3,6 +3,7 @@
 from target_algorithms import variant
 from tests.examples import topology_at
 from tests.target_algorithms.by_hand import one_update, updated
+from tests.target_algorithms.evidence import margin
 
 
 def test_the_smallest_weight_goes_and_the_position_of_the_largest_gradient_comes() -> None:
@@ -15,3 +16,7 @@ def test_a_weight_that_is_dropped_and_grown_again_is_not_new() -> None:
     change = one_update(topology_at(variant("rigl")), gradient=gradient)
     assert change.active.tolist() == [0, 1, 2, 3]
     assert len(change.new) == len(change.dropped) == 0
+
+
+def test_it_beats_a_static_mask_where_few_weights_are_active() -> None:
+    assert margin("rigl") > 0.015

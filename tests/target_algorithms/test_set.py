@@ -3,6 +3,7 @@
 from target_algorithms import variant
 from tests.examples import topology_at
 from tests.target_algorithms.by_hand import one_update, updated
+from tests.target_algorithms.evidence import margin
 
 
 def test_both_thresholds_go_too_and_what_comes_is_random() -> None:
@@ -20,3 +21,7 @@ def test_what_is_grown_starts_anew_even_where_it_was_just_dropped() -> None:
     topology = topology_at(variant("set"))
     again = [one_update(topology, seed=seed) for seed in range(50)]
     assert any(set(change.new.tolist()) & {0, 1, 2} for change in again)
+
+
+def test_it_beats_a_static_mask_where_few_weights_are_active() -> None:
+    assert margin("set") > 0.015

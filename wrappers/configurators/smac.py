@@ -23,9 +23,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from target_algorithms.contract import WORST_COST
 from wrappers.formats.configspace import from_configspace, to_configspace
 from wrappers.origin import versions_of
-from wrappers.records import WORST_COST
 from wrappers.run import Run
 from wrappers.scenario import Scenario
 
