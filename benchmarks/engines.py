@@ -87,7 +87,7 @@ class MaskedPeer:
 
     def __init__(self, setup: Setup) -> None:
         layers: list[torch.nn.Module] = []
-        self._masks: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+        self._masks: list[tuple[torch.Tensor, torch.Tensor]] = []
         for layer, active, values in zip(
             setup.network.layers, setup.active, setup.values, strict=True
         ):

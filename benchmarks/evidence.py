@@ -235,17 +235,20 @@ def table(runs: pd.DataFrame) -> str:
         "| training, GFLOPs |",
         "|---|---|---|---|---|---|",
     ]
-    order = {name: number for number, name in enumerate(METHODS)}
-    for density, level in sorted(runs.groupby("density"), reverse=True):
-        for method, group in sorted(level.groupby("method"), key=lambda pair: order[pair[0]]):
-            own = group.set_index("seed").accuracy
+    for density in sorted(set(runs["density"].astype(float)), reverse=True):
+        level = runs[runs["density"] == density]
+        for method in METHODS:
+            group = level[level["method"] == method]
+            if group.empty:
+                continue
+            own = group.set_index("seed")["accuracy"].astype(float)
             baseline = "static_uniform" if method.endswith("_uniform") else "static"
-            static = level[level.method == baseline].set_index("seed").accuracy
+            static = level[level["method"] == baseline].set_index("seed")["accuracy"].astype(float)
             margin = (own - static).dropna()
             over = "" if method == baseline or len(margin) < 2 else _interval(margin, "+.4f")
             lines.append(
                 f"| {density:.4g} | {method} | {len(own)} | {_interval(own, '.4f')} | {over} "
-                f"| {group.training_flops.mean() / 1e9:.1f} |"
+                f"| {group['training_flops'].mean() / 1e9:.1f} |"
             )
     return "\n".join(lines) + "\n"
 
@@ -290,11 +293,10 @@ def figure(runs: pd.DataFrame, file: Path) -> None:
         markersize=9,
         ax=axes,
     )
-    for density, level in means[means.method == "static"].groupby("density"):
-        point = level.iloc[0]
+    for point in means[means["method"] == "static"].to_dict("records"):
         axes.annotate(
-            f"S = {1 - density:.2g}",
-            (point.training_flops, point.accuracy),
+            f"S = {1 - float(point['density']):.2g}",
+            (float(point["training_flops"]), float(point["accuracy"])),
             xytext=(4, -14),
             textcoords="offset points",
             fontsize=9,
@@ -336,7 +338,7 @@ def main() -> None:
     done = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=COLUMNS)
     with ProcessPoolExecutor(arguments.workers) as pool:
         if arguments.set_tutorial:
-            made = {(row.method, row.seed) for row in done.itertuples()}
+            made = set(zip(done["method"].astype(str), done["seed"].astype(int), strict=True))
             jobs = [
                 pool.submit(tutorial, arguments.set_tutorial, kind, seed, arguments.epochs)
                 for seed in seeds
@@ -344,13 +346,14 @@ def main() -> None:
                 if (kind, seed) not in made
             ]
         else:
-            made = {(row.method, row.density, row.seed) for row in done.itertuples()}
+            keys = done["method"].astype(str), done["density"].astype(float)
+            recorded = set(zip(*keys, done["seed"].astype(int), strict=True))
             jobs = [
                 pool.submit(run, method, density, seed)
                 for method in arguments.methods
                 for density in ([1.0] if method == "dense" else arguments.densities)
                 for seed in seeds
-                if (method, density, seed) not in made
+                if (method, density, seed) not in recorded
             ]
         finished: Iterable[object] = as_completed(jobs)
         for job in track(finished, "training", total=len(jobs)):

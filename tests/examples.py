@@ -61,6 +61,10 @@ def _is_plain(variant: Variant) -> bool:
     return topology.updates is not None and topology.needs.of_every_position is None
 
 
+def _updates_early(topology: Topology) -> bool:
+    return topology.updates is not None and topology.updates.when.at_start
+
+
 BASELINE = _first(lambda variant: variant.role is Role.BASELINE)
 REFERENCE = _first(lambda variant: variant.role is Role.REFERENCE)
 COMBINATION = _first(lambda variant: variant.role is Role.COMBINATION)
@@ -70,6 +74,8 @@ OTHER = _first(lambda variant: _is_plain(variant) and variant != PLAIN)
 """Another one."""
 BY_GRADIENT = _first(lambda v: _is_plain(v) and topology_at(v).needs.a_gradient)
 """A competitor whose updates look at gradients."""
+EARLY = _first(lambda v: _is_plain(v) and _updates_early(topology_at(v)))
+"""A competitor that updates its mask before the first step, so in the shortest trial."""
 NEEDS_PEAK = _first(lambda variant: "peak_weights" in variant.requires)
 MASKED_ONLY = _first(lambda variant: topology_at(variant).needs.of_every_position is not None)
 """A variant whose default the truly sparse engine cannot train."""

@@ -1,4 +1,4 @@
-"""What must be right of every variant, wherever its folder lies; a new one is tested by existing."""
+"""What must be right of every variant, wherever it lies; a new one is found here."""
 
 import inspect
 import random

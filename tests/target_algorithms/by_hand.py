@@ -61,7 +61,7 @@ def one_update(
 def updated(name: str, fraction: float | None = None, target: int = 4, **changes: Any) -> list[int]:
     """The positions that are active after an update of a variant; changes: of its default."""
     topology = topology_at(variant(name), **changes)
-    return one_update(topology, fraction, target=target).active.tolist()
+    return [int(position) for position in one_update(topology, fraction, target=target).active]
 
 
 def never_updates(name: str) -> bool:
