@@ -5,50 +5,82 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import target_algorithms.trial as trial
-from target_algorithms.errors import BadInput
-from wrappers.evaluator import Workers, environment
-from wrappers.space import variant_space
+import target_algorithms.trial as trials
+from sparse_training.errors import BadInput
+from target_algorithms.contract import Details, Options, Trained, Trial
+from tests.examples import REFERENCE, config_of
+from wrappers.evaluator import Evaluator, environment
 from wrappers.worker import run_limited
 
-REQUEST: dict[str, Any] = {"cutoff": 20.0, "memory_limit": 4096}
-Training = Callable[[Mapping[str, Any]], dict[str, Any]]
+ASKED = Trial(
+    variant=REFERENCE.name,
+    folder=str(REFERENCE.folder),
+    options=Options(training_samples=200, hidden=(16,)),
+    instance="sklearn/digits/0/0",
+    seed=1,
+    config=config_of(REFERENCE),
+    cutoff=20.0,
+)
+Training = Callable[[Trial], Trained]
+
+
+def within(memory_limit: int) -> Trial:
+    """The trial with another limit of memory, MiB."""
+    return replace(ASKED, options=replace(ASKED.options, memory_limit=memory_limit))
+
+
+def trained(cost: float = 0.25) -> Trained:
+    return Trained(
+        cost=cost,
+        active_weights=1184,
+        weights=1184,
+        density=1.0,
+        training_flops=1e6,
+        inference_flops=2368.0,
+        engine="sparse",
+        misc=Details(test_rows=2),
+    )
 
 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Training], None]:
     """Replaces what the child does by a function of the test's."""
-    return lambda function: monkeypatch.setattr(trial, "run", function)
+    return lambda function: monkeypatch.setattr(trials, "run", function)
 
 
 def test_a_result_comes_back_with_what_was_measured_outside(
     training: Callable[[Training], None],
 ) -> None:
-    training(lambda request: {"cost": 0.25, "misc": {}})
-    result = run_limited(REQUEST)
-    assert (result["status"], result["cost"], result["error"]) == ("SUCCESS", 0.25, None)
-    assert 0 < result["runtime"] < 20 and result["peak_memory"] > 1 and result["cpu_time"] >= 0
+    training(lambda asked: trained())
+    result = run_limited(ASKED)
+    assert (result.status, result.trained, result.error) == ("SUCCESS", trained(), None)
+    assert result.cost == 0.25
+    assert 0 < result.runtime < 20 and result.peak_memory > 1 and result.cpu_time >= 0
 
 
 def test_a_trial_past_its_cutoff_is_killed_and_has_the_worst_cost(
     training: Callable[[Training], None],
 ) -> None:
-    training(lambda request: time.sleep(60) or {})
+    def sleep(asked: Trial) -> Trained:
+        time.sleep(60)
+        return trained()
+
+    training(sleep)
     start = time.monotonic()
-    result = run_limited(REQUEST | {"cutoff": 0.3})
-    assert (result["status"], result["cost"], result["runtime"]) == ("TIMEOUT", 1.0, 0.3)
+    result = run_limited(replace(ASKED, cutoff=0.3))
+    assert (result.status, result.cost, result.runtime) == ("TIMEOUT", 1.0, 0.3)
     assert time.monotonic() - start < 5
-    assert "cutoff of 0.3 s" in result["error"]
+    assert "cutoff of 0.3 s" in str(result.error)
 
 
 def test_a_trial_past_its_memory_is_killed(training: Callable[[Training], None]) -> None:
-    def hoard(request: Mapping[str, Any]) -> dict[str, Any]:
+    def hoard(asked: Trial) -> Trained:
         kept = []
         while True:
             kept.append(b"x" * (8 << 20))
@@ -56,70 +88,74 @@ def test_a_trial_past_its_memory_is_killed(training: Callable[[Training], None])
 
     training(hoard)
     before = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
-    result = run_limited(REQUEST | {"memory_limit": before + 200})
-    assert (result["status"], result["cost"]) == ("TIMEOUT", 1.0)
-    assert "memory limit" in result["error"]
+    result = run_limited(within(before + 200))
+    assert (result.status, result.cost) == ("TIMEOUT", 1.0)
+    assert "memory limit" in str(result.error)
 
 
 def test_a_trial_that_is_over_its_memory_between_two_looks_does_not_get_by(
     training: Callable[[Training], None],
 ) -> None:
-    def spike(request: Mapping[str, Any]) -> dict[str, Any]:
+    def spike(asked: Trial) -> Trained:
         kept = b"x" * (300 << 20)
-        return {"cost": 0.25, "misc": {"kept": len(kept)}}
+        return replace(trained(), weights=len(kept))
 
     training(spike)
     before = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
     for limit, status in ((before + 100, "TIMEOUT"), (before + 2000, "SUCCESS")):
-        assert run_limited(REQUEST | {"memory_limit": limit})["status"] == status
+        assert run_limited(within(limit)).status == status
 
 
 def test_python_running_out_of_memory_counts_as_the_memory_limit(
     training: Callable[[Training], None],
 ) -> None:
-    def fail(request: Mapping[str, Any]) -> dict[str, Any]:
+    def fail(asked: Trial) -> Trained:
         raise MemoryError
 
     training(fail)
-    assert "memory limit" in run_limited(REQUEST)["error"]
+    assert "memory limit" in str(run_limited(ASKED).error)
 
 
 def test_a_fault_is_crashed_bad_input_is_abort_and_both_say_why(
     training: Callable[[Training], None],
 ) -> None:
-    def crash(request: Mapping[str, Any]) -> dict[str, Any]:
+    def crash(asked: Trial) -> Trained:
         raise ZeroDivisionError("of\nthe weights")
 
     training(crash)
-    result = run_limited(REQUEST)
-    assert (result["status"], result["cost"]) == ("CRASHED", 1.0)
-    assert result["error"] == "ZeroDivisionError: of the weights"
+    result = run_limited(ASKED)
+    assert (result.status, result.cost) == ("CRASHED", 1.0)
+    assert result.error == "ZeroDivisionError: of the weights"
 
-    def refuse(request: Mapping[str, Any]) -> dict[str, Any]:
+    def refuse(asked: Trial) -> Trained:
         raise BadInput("unknown instance x")
 
     training(refuse)
-    result = run_limited(REQUEST)
-    assert (result["status"], result["error"]) == ("ABORT", "unknown instance x")
+    result = run_limited(ASKED)
+    assert (result.status, result.error) == ("ABORT", "unknown instance x")
 
 
 def test_a_child_that_is_killed_from_outside_is_crashed(
     training: Callable[[Training], None],
 ) -> None:
-    training(lambda request: os.kill(os.getpid(), signal.SIGKILL) or {})
-    assert run_limited(REQUEST)["error"] == "the trial ended without a result (signal 9)"
+    def die(asked: Trial) -> Trained:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return trained()
+
+    training(die)
+    assert run_limited(ASKED).error == "the trial ended without a result (signal 9)"
 
 
 def test_children_of_the_trial_end_with_it(
     training: Callable[[Training], None], tmp_path: Path
 ) -> None:
-    def leave_a_child(request: Mapping[str, Any]) -> dict[str, Any]:
+    def leave_a_child(asked: Trial) -> Trained:
         child = subprocess.Popen(["sleep", "60"])
         (tmp_path / "pid").write_text(str(child.pid))
-        return {"cost": 0.5, "misc": {}}
+        return trained(0.5)
 
     training(leave_a_child)
-    assert run_limited(REQUEST)["cost"] == 0.5
+    assert run_limited(ASKED).cost == 0.5
     pid = int((tmp_path / "pid").read_text())
     for _ in range(100):
         try:
@@ -133,22 +169,13 @@ def test_children_of_the_trial_end_with_it(
 
 
 def test_a_worker_that_dies_costs_at_most_one_trial_and_is_replaced() -> None:
-    request = {
-        "variant": "dense",
-        "options": {"training_samples": 200, "hidden": [16]},
-        "instance": "sklearn/digits/0/0",
-        "seed": 1,
-        "config": variant_space("dense").default,
-        "cutoff": 20.0,
-        "memory_limit": 4096,
-    }
-    with Workers(1) as workers:
-        first = workers.submit(request).result()
-        os.kill(int(first["worker"].split(":")[1]), signal.SIGKILL)
-        lost, last = (workers.submit(request).result() for _ in range(2))
-    assert lost["status"] in ("SUCCESS", "CRASHED")
-    assert first["status"] == last["status"] == "SUCCESS" and first["cost"] == last["cost"]
-    assert last["worker"] != first["worker"]
+    with Evaluator(1) as evaluator:
+        first = evaluator.submit(ASKED).result()
+        os.kill(int(first.worker.split(":")[1]), signal.SIGKILL)
+        lost, last = (evaluator.submit(ASKED).result() for _ in range(2))
+    assert lost.status in ("SUCCESS", "CRASHED")
+    assert first.status == last.status == "SUCCESS" and first.trained == last.trained
+    assert last.worker != first.worker
 
 
 def test_a_worker_and_its_trial_end_with_the_process_that_asked() -> None:
@@ -156,9 +183,10 @@ def test_a_worker_and_its_trial_end_with_the_process_that_asked() -> None:
         [
             sys.executable,
             "-c",
-            "import json, sys, time\n"
-            "from wrappers.evaluator import Worker\n"
-            "worker = Worker(); worker.start(); print(worker.pid, flush=True); time.sleep(60)\n",
+            "import time\n"
+            "from wrappers.evaluator import WorkerProcess\n"
+            "worker = WorkerProcess(); worker.start()\n"
+            "print(worker.pid, flush=True); time.sleep(60)\n",
         ],
         stdout=subprocess.PIPE,
         text=True,
