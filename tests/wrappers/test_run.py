@@ -1,71 +1,108 @@
 """Runs: budget, record, resuming after a kill at any moment."""
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from target_algorithms.errors import BadInput
+from sparse_training.errors import BadInput
+from target_algorithms import ROOT
+from tests.examples import CONFIGURING, DEFAULT_ONLY, each_of, scenario_name
 from wrappers import configurators
-from wrappers.configurators import random_search
+from wrappers.configurators import TEMPLATE, Configurator
 from wrappers.evaluator import environment
-from wrappers.files import append_line, read_lines
-from wrappers.run import (
-    BudgetExhausted,
-    open_run,
-    run_folder,
-    training_pairs,
-    validation_pairs,
+from wrappers.pairs import ablation_pairs, training_pairs, validation_pairs
+from wrappers.records import (
+    RUN,
+    RUNHISTORY,
+    TRAJECTORY,
+    Incumbent,
+    Numbered,
+    RunInfo,
+    read_lines,
+    read_run,
+    write_run,
 )
+from wrappers.run import BudgetExhausted, Run, open_run, run_folder
 from wrappers.scenario import Scenario, read
 
-VOLATILE = ("runtime", "cpu_time", "peak_memory", "started", "worker")
-"""Columns of a runhistory that differ between two runs that are equal."""
+FIRST = configurators.configurators()[TEMPLATE.stem]
+"""The configurator that a new one begins with."""
 
 
 @pytest.fixture
-def rigl(suite: Path) -> Scenario:
-    """RigL on digits, 600 samples a trial."""
-    return read(suite / "scenarios/digits/rigl")
+def scenario(suite: Path) -> Scenario:
+    """A variant on digits, 600 samples a trial."""
+    return read(suite / "scenarios" / scenario_name())
 
 
-def stable(folder: Path) -> list[dict[str, Any]]:
+def execute(
+    scenario: Scenario,
+    results: Path,
+    trials: int,
+    *,
+    by: Configurator = FIRST,
+    seed: int = 1,
+    workers: int = 1,
+) -> Path:
+    """Does a run; returns its folder."""
+    return configurators.execute(
+        scenario, by, seed=seed, trials=trials, workers=workers, results=results
+    )
+
+
+def opened(scenario: Scenario, results: Path, trials: int) -> AbstractContextManager[Run]:
+    """A run that the test is the configurator of."""
+    info = DEFAULT_ONLY.describe(scenario, seed=1, trials=trials, workers=1)
+    return open_run(results, scenario, info)
+
+
+def stable(folder: Path) -> list[Numbered]:
     """A runhistory in the order of its trials without what the clock decides."""
-    records = read_lines(folder / "runhistory.jsonl")
-    kept = [{k: v for k, v in r.items() if k not in VOLATILE} for r in records]
-    return sorted(kept, key=lambda record: record["trial"])
+    records = read_lines(folder / RUNHISTORY, Numbered)
+    kept = (
+        replace(record, runtime=0.0, cpu_time=0.0, peak_memory=0.0, started="", worker="")
+        for record in records
+    )
+    return sorted(kept, key=lambda record: record.trial)
 
 
 def test_all_runs_with_a_seed_share_pairs_in_blocks_of_all_training_instances(
-    rigl: Scenario,
+    scenario: Scenario,
 ) -> None:
-    pairs = training_pairs(rigl, seed=3, trials=25)
-    assert pairs == training_pairs(rigl, seed=3, trials=25)
+    pairs = training_pairs(scenario, seed=3, trials=25)
+    assert pairs == training_pairs(scenario, seed=3, trials=25)
     assert len(pairs) == 30 and len(set(pairs)) == 30
     for block in (pairs[:10], pairs[10:20], pairs[20:]):
-        assert sorted(instance for instance, _ in block) == sorted(rigl.training)
+        assert sorted(instance for instance, _ in block) == sorted(scenario.training)
         assert len({seed for _, seed in block}) == 1
-    assert pairs[:25] != training_pairs(rigl, seed=4, trials=25)[:25]
+    assert pairs[:25] != training_pairs(scenario, seed=4, trials=25)[:25]
 
 
-def test_validation_uses_test_instances_and_seeds_that_no_run_trains_with(rigl: Scenario) -> None:
-    validation = validation_pairs(rigl, seeds=5)
-    assert {instance for instance, _ in validation} == set(rigl.test)
-    trained = {s for seed in range(30) for _, s in training_pairs(rigl, seed, 200)}
+def test_validation_uses_test_instances_and_seeds_that_no_run_trains_with(
+    scenario: Scenario,
+) -> None:
+    validation = validation_pairs(scenario, seeds=5)
+    assert {instance for instance, _ in validation} == set(scenario.test)
+    trained = {s for seed in range(30) for _, s in training_pairs(scenario, seed, 200)}
     assert not trained & {seed for _, seed in validation}
+    ablation = ablation_pairs(scenario)
+    assert [instance for instance, _ in ablation] == list(scenario.training)
+    assert not {*trained, *(seed for _, seed in validation)} & {seed for _, seed in ablation}
 
 
 def test_a_configurator_cannot_exceed_its_budget_and_known_trials_are_free(
-    rigl: Scenario, tmp_path: Path
+    scenario: Scenario, tmp_path: Path
 ) -> None:
-    with open_run(tmp_path, rigl, "default", seed=1, trials=3, workers=1) as run:
+    with opened(scenario, tmp_path, trials=3) as run:
         default = run.space.default
         first = run.evaluate(default, 0)
         assert run.evaluate(default, 0) == first and run.remaining == 2
@@ -73,180 +110,222 @@ def test_a_configurator_cannot_exceed_its_budget_and_known_trials_are_free(
             run.evaluate_many([(default, pair) for pair in range(5)])
         assert run.remaining == 0
     # What was left of the budget is evaluated and recorded before the exception.
-    assert [r["trial"] for r in stable(run.folder)] == [1, 2, 3]
+    assert [record.trial for record in stable(run.folder)] == [1, 2, 3]
 
 
 def test_a_configurator_that_only_asks_for_known_trials_is_stopped(
-    rigl: Scenario, tmp_path: Path
+    scenario: Scenario, tmp_path: Path
 ) -> None:
-    with open_run(tmp_path, rigl, "default", seed=1, trials=2, workers=1) as run:
+    with opened(scenario, tmp_path, trials=2) as run:
         with pytest.raises(BudgetExhausted):
             while True:
                 run.evaluate(run.space.default, 0)
 
 
 def test_the_same_seed_gives_the_same_run_whatever_the_number_of_workers(
-    rigl: Scenario, tmp_path: Path
+    scenario: Scenario, tmp_path: Path
 ) -> None:
     folders = [
-        configurators.execute(rigl, "random_search", 5, 12, workers, tmp_path / str(workers))
+        execute(scenario, tmp_path / str(workers), 12, seed=5, workers=workers)
         for workers in (1, 2)
     ]
     one, two = map(stable, folders)
     assert one == two and len(one) == 12
-    assert one[0]["config"] == read_lines(folders[0] / "trajectory.jsonl")[0]["config"]
+    assert one[0].config == read_lines(folders[0] / TRAJECTORY, Incumbent)[0].config
 
 
-def test_random_search_asks_other_configurations_with_another_seed(
-    rigl: Scenario, tmp_path: Path
-) -> None:
-    runs = [
-        {
-            r["config_id"]
-            for r in stable(configurators.execute(rigl, "random_search", n, 8, 1, tmp_path))
-        }
-        for n in (1, 2)
-    ]
-    assert len(runs[0] & runs[1]) == 1  # the default
-
-
-@pytest.mark.parametrize("configurator", ["random_search", "smac"])
+@pytest.mark.parametrize("configurator", each_of(CONFIGURING))
 def test_a_run_killed_again_and_again_ends_like_an_uninterrupted_one(
-    suite: Path, rigl: Scenario, tmp_path: Path, configurator: str
+    suite: Path, scenario: Scenario, tmp_path: Path, configurator: Configurator
 ) -> None:
-    trials = 16
+    trials = 24
 
     def command(results: Path) -> list[str]:
         return [
-            *(sys.executable, "-m", "wrappers.cli", "run", str(suite / "scenarios/digits/rigl")),
-            *("--configurator", configurator, "--seed", "7", "--trials", str(trials), "--quiet"),
-            *("--results", str(results)),
+            *(sys.executable, "-m", "commands", "run", str(suite / "scenarios" / scenario_name())),
+            *("--configurator", configurator.name, "--seed", "7", "--trials", str(trials)),
+            *("--quiet", "--results", str(results)),
         ]
 
     # Another salt for text hashes in every process, as on any other day.
     uninterrupted = command(tmp_path / "whole")
     subprocess.run(uninterrupted, env=environment() | {"PYTHONHASHSEED": "2"}, check=True)
-    whole = run_folder(tmp_path / "whole", rigl, configurator, 7)
+    whole = run_folder(tmp_path / "whole", scenario, configurator.name, 7)
     killed = command(tmp_path / "killed")
-    folder = run_folder(tmp_path / "killed", rigl, configurator, 7)
+    folder = run_folder(tmp_path / "killed", scenario, configurator.name, 7)
     kills = 0
     for done in (2, 7, 11):
         process = subprocess.Popen(killed, env=environment() | {"PYTHONHASHSEED": str(done)})
         while process.poll() is None:
-            history = folder / "runhistory.jsonl"
+            history = folder / RUNHISTORY
             if history.exists() and len(history.read_bytes().splitlines()) >= done:
                 os.kill(process.pid, signal.SIGKILL)
                 kills += 1
                 break
             time.sleep(0.005)
         process.wait()
-    before = (folder / "runhistory.jsonl").read_bytes()
-    assert kills == 3 and 11 <= len(before.splitlines()) < trials
+    before = (folder / RUNHISTORY).read_bytes()
+    assert kills == 3 and 11 <= len(before.splitlines()) < len(stable(whole))
     subprocess.run(killed, env=environment(), check=True)
-    after = (folder / "runhistory.jsonl").read_bytes()
+    after = (folder / RUNHISTORY).read_bytes()
     complete = before[: before.rfind(b"\n") + 1]
     assert after.startswith(complete), "a recorded trial was lost or evaluated again"
     assert stable(folder) == stable(whole)
-    assert read_lines(folder / "trajectory.jsonl") == read_lines(whole / "trajectory.jsonl")
-    assert json.loads((folder / "run.json").read_text())["state"] == "finished"
+    assert (folder / TRAJECTORY).read_bytes() == (whole / TRAJECTORY).read_bytes()
+    assert read_run(folder).state == "finished"
 
 
 def test_a_torn_last_line_is_dropped_with_a_word_and_its_trial_evaluated_again(
-    rigl: Scenario, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    scenario: Scenario, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folder = configurators.execute(rigl, "random_search", 1, 6, 1, tmp_path)
+    folder = execute(scenario, tmp_path, 6)
     expected = stable(folder)
-    history = folder / "runhistory.jsonl"
+    history = folder / RUNHISTORY
     history.write_bytes(history.read_bytes()[:-40])
-    about = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(about | {"state": "running"}))
-    configurators.execute(rigl, "random_search", 1, 6, 1, tmp_path)
+    write_run(folder, replace(read_run(folder), state="running"))
+    execute(scenario, tmp_path, 6)
     assert stable(folder) == expected
     assert "dropped a torn last line" in capfd.readouterr().err
 
 
-def test_an_unreadable_line_in_the_middle_is_an_error_with_its_number(tmp_path: Path) -> None:
-    file = tmp_path / "runhistory.jsonl"
-    append_line(file, {"trial": 1})
-    with open(file, "a") as lines:
-        lines.write("{oops\n")
-    append_line(file, {"trial": 3})
-    with pytest.raises(BadInput, match=r"runhistory\.jsonl:2: not a JSON record"):
-        read_lines(file)
+def test_a_last_line_that_lacks_only_its_end_is_kept_and_gets_it(
+    scenario: Scenario, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = execute(scenario, tmp_path, 4)
+    history = folder / RUNHISTORY
+    whole = history.read_bytes()
+    history.write_bytes(whole[:-1])
+    write_run(folder, replace(read_run(folder), state="running"))
+    execute(scenario, tmp_path, 4)
+    assert history.read_bytes() == whole and capfd.readouterr().err == ""
 
 
 def test_a_finished_run_is_not_repeated_and_another_budget_in_its_folder_is_refused(
-    rigl: Scenario, tmp_path: Path
+    scenario: Scenario, tmp_path: Path
 ) -> None:
-    folder = configurators.execute(rigl, "random_search", 1, 4, 1, tmp_path)
-    before = (folder / "runhistory.jsonl").read_bytes()
-    configurators.execute(rigl, "random_search", 1, 4, 1, tmp_path)
-    assert (folder / "runhistory.jsonl").read_bytes() == before
+    folder = execute(scenario, tmp_path, 4)
+    before = (folder / RUNHISTORY).read_bytes()
+    execute(scenario, tmp_path, 4)
+    assert (folder / RUNHISTORY).read_bytes() == before
     with pytest.raises(BadInput, match="has trials 4, asked for was 9"):
-        configurators.execute(rigl, "random_search", 1, 9, 1, tmp_path)
+        execute(scenario, tmp_path, 9)
 
 
-@pytest.mark.irace
-def test_a_budget_too_small_for_irace_names_the_least_and_binds_no_later_run(
-    rigl: Scenario, tmp_path: Path
-) -> None:
-    with pytest.raises(BadInput, match="irace can't work with 20 trials, it needs 24 at least"):
-        configurators.execute(rigl, "irace", 1, 20, 1, tmp_path)
-    folder = configurators.execute(rigl, "irace", 1, 24, 1, tmp_path)
-    assert 0 < len(stable(folder)) <= 24
+Change = Callable[[Path], None]
 
 
+def replaced(name: str, old: str, new: str) -> Change:
+    """Replaces a text in a file below `scenarios`."""
+
+    def change(suite: Path) -> None:
+        file = suite / "scenarios" / name
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new, 1))
+
+    return change
+
+
+def without_the_first_line(name: str) -> Change:
+    def change(suite: Path) -> None:
+        file = suite / "scenarios" / name
+        file.write_text("\n".join(file.read_text().splitlines()[1:]))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (
+            replaced(
+                f"{scenario_name()}/scenario.txt",
+                "--training-samples 600",
+                "--training-samples 601",
+            ),
+            "scenario",
+        ),
+        (
+            replaced(f"{scenario_name()}/scenario.txt", "cutoff_time = 60", "cutoff_time = 61"),
+            "scenario",
+        ),
+        (without_the_first_line("digits/training.txt"), "instances"),
+        (replaced("digits/features.csv", "sklearn/digits/0/0,", "sklearn/digits/0/0,1"), "instanc"),
+    ],
+)
 def test_a_changed_scenario_does_not_go_on_in_the_old_record(
-    suite: Path, rigl: Scenario, tmp_path: Path
+    suite: Path, scenario: Scenario, tmp_path: Path, change: Change, what: str
 ) -> None:
-    configurators.execute(rigl, "random_search", 1, 2, 1, tmp_path)
-    file = suite / "scenarios/digits/rigl/scenario.txt"
-    file.write_text(file.read_text().replace("--training-samples 600", "--training-samples 601"))
-    with pytest.raises(BadInput, match="another version of scenario"):
-        configurators.execute(read(file), "random_search", 1, 2, 1, tmp_path)
+    execute(scenario, tmp_path, 2)
+    change(suite)
+    with pytest.raises(BadInput, match=f"another version of {what}"):
+        execute(read(scenario.path), tmp_path, 2)
 
 
-def test_changed_instances_do_not_go_on_in_the_old_record(
-    suite: Path, rigl: Scenario, tmp_path: Path
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("runcount_limit = 600", "runcount_limit = 700"),
+        ("wallclock_limit = 3600", "wallclock_limit = 7200"),
+    ],
+)
+def test_what_no_trial_depends_on_may_change(
+    suite: Path, scenario: Scenario, tmp_path: Path, old: str, new: str
 ) -> None:
-    configurators.execute(rigl, "random_search", 1, 2, 1, tmp_path)
-    file = suite / "scenarios/digits/training.txt"
-    file.write_text("\n".join(file.read_text().splitlines()[1:]))
-    with pytest.raises(BadInput, match="another version of instances"):
-        configurators.execute(read(rigl.path), "random_search", 1, 2, 1, tmp_path)
+    folder = execute(scenario, tmp_path, 2)
+    replaced(f"{scenario_name()}/scenario.txt", old, new)(suite)
+    assert execute(read(scenario.path), tmp_path, 2) == folder
+
+
+def test_a_record_of_other_code_is_not_gone_on_with(scenario: Scenario, tmp_path: Path) -> None:
+    folder = execute(scenario, tmp_path, 2)
+    write_run(folder, replace(read_run(folder), state="running"))
+    history = folder / RUNHISTORY
+    history.write_text(
+        re.sub('"code": "[0-9a-f]{12}"', '"code": "0123456789ab"', history.read_text())
+    )
+    with pytest.raises(BadInput, match="made with another version of what trials of .* run on the"):
+        execute(scenario, tmp_path, 2)
 
 
 def test_a_finished_run_keeps_what_it_says_of_its_machine_and_versions(
-    rigl: Scenario, tmp_path: Path
+    scenario: Scenario, tmp_path: Path
 ) -> None:
-    folder = configurators.execute(rigl, "default", 1, 2, 1, tmp_path)
-    about = json.loads((folder / "run.json").read_text())
-    about["versions"]["torch"] = about["hardware"]["processor"] = "of another machine"
-    (folder / "run.json").write_text(json.dumps(about))
-    configurators.execute(rigl, "default", 1, 2, 1, tmp_path)
-    assert json.loads((folder / "run.json").read_text()) == about
-    (folder / "run.json").write_text(json.dumps(about | {"state": "running"}))
+    folder = execute(scenario, tmp_path, 2, by=DEFAULT_ONLY)
+    about = read_run(folder)
+    about = replace(
+        about,
+        versions=about.versions | {"torch": "of another machine"},
+        hardware=replace(about.hardware, processor="of another machine"),
+    )
+    write_run(folder, about)
+    execute(scenario, tmp_path, 2, by=DEFAULT_ONLY)
+    assert read_run(folder) == about
+    write_run(folder, replace(about, state="running"))
     with pytest.raises(BadInput, match="another version of torch"):
-        configurators.execute(rigl, "default", 1, 2, 1, tmp_path)
+        execute(scenario, tmp_path, 2, by=DEFAULT_ONLY)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"state": "finished"}'])
-def test_a_damaged_run_json_is_one_line(rigl: Scenario, tmp_path: Path, text: str) -> None:
-    folder = configurators.execute(rigl, "default", 1, 2, 1, tmp_path)
-    (folder / "run.json").write_text(text)
-    with pytest.raises(BadInput, match="no readable run.json"):
-        configurators.execute(rigl, "default", 1, 2, 1, tmp_path)
+def test_a_damaged_run_json_is_one_line(scenario: Scenario, tmp_path: Path, text: str) -> None:
+    folder = execute(scenario, tmp_path, 2, by=DEFAULT_ONLY)
+    (folder / RUN).write_text(text)
+    with pytest.raises(BadInput, match=r"/run\.json: .*; expected a record as results/README") as e:
+        execute(scenario, tmp_path, 2, by=DEFAULT_ONLY)
+    assert "\n" not in str(e.value)
 
 
-def test_two_processes_cannot_work_on_one_run(rigl: Scenario, tmp_path: Path) -> None:
-    with open_run(tmp_path, rigl, "default", seed=1, trials=3, workers=1):
+def test_two_processes_cannot_work_on_one_run(
+    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wrappers.records._PATIENCE", 0.3)
+    with opened(scenario, tmp_path, trials=3):
         with pytest.raises(BadInput, match="another process is working on this run"):
-            with open_run(tmp_path, rigl, "default", seed=1, trials=3, workers=1):
+            with opened(scenario, tmp_path, trials=3):
                 pass
 
 
 def test_an_instance_that_cannot_be_read_stops_the_run_with_its_reason(
-    suite: Path, tmp_path: Path
+    suite: Path, scenario: Scenario, tmp_path: Path
 ) -> None:
     folder = suite / "scenarios/digits"
     (folder / "training.txt").write_text("sklearn/digits/0/0\nsklearn/nosuch/0/1")
@@ -254,27 +333,21 @@ def test_an_instance_that_cannot_be_read_stops_the_run_with_its_reason(
     rows.append(rows[1].replace("sklearn/digits/0/0", "sklearn/nosuch/0/1"))
     (folder / "features.csv").write_text("\n".join(rows))
     with pytest.raises(BadInput, match="nosuch"):
-        configurators.execute(read(folder / "rigl"), "default", 1, 2, 1, tmp_path)
+        execute(read(scenario.path), tmp_path, 2, by=DEFAULT_ONLY)
 
 
-def test_the_columns_of_a_record_are_those_that_the_results_readme_documents(
-    rigl: Scenario, tmp_path: Path
-) -> None:
-    folder = configurators.execute(rigl, "default", 1, 1, 1, tmp_path)
-    text = (Path(__file__).resolve().parents[2] / "results/README.md").read_text()
-    sections = {re.split(r"[:,\n]", part, maxsplit=1)[0]: part for part in text.split("\n## ")}
-    for name in ("runhistory.jsonl", "trajectory.jsonl"):
-        documented = set(re.findall(r"`(\w+)`", " ".join(_first_cells(sections[name]))))
-        assert set(read_lines(folder / name)[0]) == documented, name
-    about = json.loads((folder / "run.json").read_text())
-    documented = set(re.findall(r"`(\w+)`", " ".join(_first_cells(sections["run.json"]))))
-    assert set(about) == documented
+def test_a_run_explains_itself(scenario: Scenario, tmp_path: Path) -> None:
+    info = read_run(execute(scenario, tmp_path, 2, by=DEFAULT_ONLY))
+    assert info.copies == scenario.copies and info.copies["params.pcs"]
+    assert (info.format, info.role, info.configures) == (2, scenario.variant.role.value, False)
+    assert info.product is not None and info.product.version[0].isdigit()
+    assert info.hashes.target_algorithms is None
+    assert (info.trials_used, info.state) == (2, "finished")
+    assert info.finished is not None and info.finished > info.started
+    assert {field.name for field in fields(RunInfo)} >= {"command", "versions", "hardware"}
+    assert f"--configurator {DEFAULT_ONLY.name} --seed 1 --trials 2" in info.command
 
 
-def _first_cells(section: str) -> list[str]:
-    return [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
-
-
-def test_random_search_is_short_enough_to_be_the_template() -> None:
-    source = Path(random_search.__file__).read_text().splitlines()
-    assert len(source) <= 50
+def test_the_template_is_short() -> None:
+    assert len(TEMPLATE.read_text().splitlines()) <= 50
+    assert FIRST.configures and FIRST.missing is None and FIRST.file.is_relative_to(ROOT)
