@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from target_algorithms import SHARED_PCS
+from tests.examples import scenario_name
 from tests.wrappers.toy import ALGORITHM, OWN_PCS, SCENARIO
 from wrappers.formats.pcs import old_pcs
+from wrappers.scenario import Scenario, read
 from wrappers.space import read_pcs
 
 
@@ -37,3 +39,9 @@ def on_the_path(toys: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The root of `toys`, in SPARSE_ACLIB_PATH."""
     monkeypatch.setenv("SPARSE_ACLIB_PATH", str(toys))
     return toys
+
+
+@pytest.fixture
+def scenario(suite: Path) -> Scenario:
+    """A variant on digits, 600 samples a trial."""
+    return read(suite / "scenarios" / scenario_name())

@@ -16,7 +16,7 @@ import pytest
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT
 from tests.examples import CONFIGURING, DEFAULT_ONLY, each_of, scenario_name
-from wrappers import configurators
+from tests.wrappers.runs import FIRST, execute
 from wrappers.configurators import TEMPLATE, Configurator
 from wrappers.evaluator import environment
 from wrappers.pairs import ablation_pairs, training_pairs, validation_pairs
@@ -33,30 +33,6 @@ from wrappers.records import (
 )
 from wrappers.run import BudgetExhausted, Run, open_run, run_folder
 from wrappers.scenario import Scenario, read
-
-FIRST = configurators.configurators()[TEMPLATE.stem]
-"""The configurator that a new one begins with."""
-
-
-@pytest.fixture
-def scenario(suite: Path) -> Scenario:
-    """A variant on digits, 600 samples a trial."""
-    return read(suite / "scenarios" / scenario_name())
-
-
-def execute(
-    scenario: Scenario,
-    results: Path,
-    trials: int,
-    *,
-    by: Configurator = FIRST,
-    seed: int = 1,
-    workers: int = 1,
-) -> Path:
-    """Does a run; returns its folder."""
-    return configurators.execute(
-        scenario, by, seed=seed, trials=trials, workers=workers, results=results
-    )
 
 
 def opened(scenario: Scenario, results: Path, trials: int) -> AbstractContextManager[Run]:
