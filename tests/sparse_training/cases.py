@@ -1,93 +1,237 @@
-"""What several tests share: configurations, a small split, engines that watch."""
+"""What several tests share: layers by hand, algorithms put together, a small split, engines that
+watch, and configurations drawn from the space of the combination."""
 
-from collections.abc import Mapping, Sequence
+import enum
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from target_algorithms.engine import Engine, Gradients, LayerChange, Segment, Setup
-from target_algorithms.instances import Split
-from target_algorithms.masked import MaskedEngine
-from target_algorithms.networks import Network
-from target_algorithms.settings import Recipe, Topology
-from target_algorithms.sparse import SparseEngine
-from target_algorithms.topology import Positions
-from target_algorithms.training import Budget, Outcome, multi_layer_perceptron, train
+from sparse_training.data.instances import Split
+from sparse_training.engines.interface import (
+    AdamW,
+    DenseGradients,
+    Gradients,
+    LayerChange,
+    Segment,
+    Setup,
+)
+from sparse_training.engines.masked import MaskedEngine
+from sparse_training.engines.sparse import SparseEngine
+from sparse_training.loop.budget import Budget
+from sparse_training.loop.recipe import Recipe
+from sparse_training.loop.training import Outcome, train
+from sparse_training.networks.network import Layer, Network
+from sparse_training.positions import Positions, Shape
+from sparse_training.rules.amount import Fraction
+from sparse_training.rules.drop import SignThresholds, Smallest
+from sparse_training.rules.first_mask import AllWeights, RandomMask
+from sparse_training.rules.grow import AtRandom, Largest, Momentum, Sources
+from sparse_training.rules.new_weights import NewWeights, Normal, State
+from sparse_training.rules.redistribution import InProportion, MeanMomentum
+from sparse_training.rules.topology import Topology, Updates
+from sparse_training.rules.update import LayerUpdate, Memory, update
+from sparse_training.rules.view import LayerView, View
+from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.schedules import Constant
 from target_algorithms.trial import configured
-from target_algorithms.variants import variants
-from wrappers.space import variant_space
+from tests.examples import COMBINATION
+from wrappers.space import Space, variant_space
+
+# Layers by hand ----------------------------------------------------------------------------------
+
+
+def positions_of(positions: Sequence[int]) -> Positions:
+    """Ascending positions as rules take them."""
+    return np.array(sorted(positions), dtype=np.int64)
+
+
+def scores_of(layers: Sequence[Sequence[float]]) -> DenseGradients:
+    """One value for every position of every layer."""
+    return DenseGradients([np.array(layer, dtype=np.float32) for layer in layers])
+
+
+def layer_of(
+    weights: Mapping[int, float],
+    shape: Shape,
+    *,
+    number: int = 0,
+    gradients: Gradients | None = None,
+    momenta: Sequence[float] | None = None,
+    fired: Sequence[int] | None = None,
+    new: Sequence[int] = (),
+    movable: bool = True,
+) -> LayerView:
+    """A layer from {position: weight}; momenta: of the active weights; fired: these if left out."""
+    active = positions_of(list(weights))
+    return LayerView(
+        number=number,
+        layer=Layer(shape),
+        active=active,
+        weights=np.array([weights[p] for p in active.tolist()], dtype=np.float32),
+        fired=active if fired is None else positions_of(fired),
+        new=positions_of(new),
+        movable=np.full(len(active), movable),
+        gradients=gradients,
+        momenta=None if momenta is None else np.array(momenta, dtype=np.float32),
+    )
+
+
+def view_of(
+    layers: Sequence[Mapping[int, float]],
+    shapes: Sequence[Shape],
+    *,
+    gradients: Sequence[Sequence[float]] | None = None,
+    momenta: Sequence[Sequence[float]] | None = None,
+    fired: Sequence[Sequence[int]] | None = None,
+    last_layer: bool = True,
+) -> View:
+    """Layers from {position: weight}; gradients: of every position, momenta: of active ones.
+
+    last_layer: whether the weights of the last layer may move.
+    """
+    scores = None if gradients is None else scores_of(gradients)
+    return View(
+        [
+            layer_of(
+                weights,
+                shape,
+                number=number,
+                gradients=scores,
+                momenta=None if momenta is None else momenta[number],
+                fired=None if fired is None else fired[number],
+                movable=last_layer or number < len(layers) - 1,
+            )
+            for number, (weights, shape) in enumerate(zip(layers, shapes, strict=True))
+        ]
+    )
+
+
+def one_layer(weights: Sequence[float], gradient: Sequence[float] | None = None) -> View:
+    """A layer whose positions are all active."""
+    return view_of(
+        [dict(enumerate(weights))],
+        [(1, len(weights))],
+        gradients=None if gradient is None else [gradient],
+    )
+
+
+def updated(
+    rules: Updates,
+    view: View,
+    fraction: float = 0.5,
+    *,
+    target: int | None = None,
+    memory: Memory | None = None,
+    seed: int = 0,
+) -> list[LayerUpdate]:
+    """What an update does; growth ranks by the gradients of the view.
+
+    target: as many weights as there are if left out.
+    """
+    gradients = view.layers[0].gradients
+    changes, _ = update(
+        rules,
+        view,
+        Sources(len(view.layers), gradients, gradients),
+        fraction=fraction,
+        target=view.count if target is None else target,
+        memory=memory or Memory(),
+        rng=np.random.default_rng(seed),
+    )
+    return changes
+
+
+def active_of(changes: Sequence[LayerUpdate]) -> list[list[int]]:
+    """The active positions of every layer after an update."""
+    return [change.active.tolist() for change in changes]
+
+
+# Algorithms put together -------------------------------------------------------------------------
+
+STATIC = Topology(first_mask=RandomMask())
+DENSE = Topology(first_mask=AllWeights())
+
+EVERY_TEN = Every(interval=10, place=Place.INSTEAD_OF_A_STEP, at_start=True, end=0.75)
+BY_GRADIENT = Updates(when=EVERY_TEN, amount=Fraction(0.3), drop=Smallest(), grow=Largest())
+RIGL = Topology(first_mask=RandomMask(), updates=BY_GRADIENT)
+"""The smallest go, the largest gradients come, in place of every tenth step."""
+
+EVERY_EPOCH = Every(interval=1, unit=Unit.EPOCHS)
+SET = Topology(
+    first_mask=RandomMask(),
+    updates=Updates(
+        when=EVERY_EPOCH,
+        amount=Fraction(0.3, Constant()),
+        drop=SignThresholds(),
+        grow=AtRandom(),
+        new_weights=NewWeights(value=Normal(0.1), regrown_keep=False),
+    ),
+)
+"""SET as in 2018: a constant fraction of either sign goes after every epoch, as many come at
+random."""
+
+SNFS = Topology(
+    first_mask=RandomMask(),
+    updates=Updates(
+        when=EVERY_EPOCH,
+        amount=Fraction(0.5, final=0.005),
+        drop=Smallest(),
+        grow=Largest(Momentum()),
+        redistribution=InProportion(MeanMomentum()),
+        new_weights=NewWeights(state=State.KEPT, regrown_keep=False),
+        dense_state=True,
+    ),
+)
+"""A dense momentum says where, and in which layer, weights are grown."""
+
+
+def with_updates(topology: Topology, **changes: Any) -> Topology:
+    """The same with other rules of its updates."""
+    assert topology.updates is not None
+    return replace(topology, updates=replace(topology.updates, **changes))
+
+
+# A small split, and training on it ---------------------------------------------------------------
 
 ENGINES: dict[str, type[MaskedEngine] | type[SparseEngine]] = {
     "masked": MaskedEngine,
     "sparse": SparseEngine,
 }
 
-PEAK = 600
-"""What the requests below grant the variants that prune on their way."""
-
-
-def config_of(variant: str, *, peak: bool = False, **changes: Any) -> dict[str, Any]:
-    """The default configuration of a variant with some changes."""
-    space = variant_space(variant)
-    if not peak:
-        space = space.fixed({"density_path": "constant"})
-    return {**space.default, **changes}
-
-
-def topology_at(variant: str, **changes: Any) -> Topology:
-    """A variant's settings at its defaults with some changes."""
-    topology, _ = configured(variant, config_of(variant, peak=True, **changes))
-    return topology
-
-
-def request(variant: str, **changes: Any) -> dict[str, Any]:
-    """A short trial of a variant at its defaults on digits."""
-    options: dict[str, Any] = {"training_samples": 1500, "hidden": [24, 16]}
-    if variant != "dense":
-        options["active_weights"] = 300
-    if variant == "granet":
-        options["peak_weights"] = PEAK
-    return {
-        "variant": variant,
-        "options": options,
-        "instance": "sklearn/digits/0/3",
-        "seed": 17,
-        "config": config_of(variant, peak=variant == "granet"),
-        **changes,
-    }
-
-
-SPARSE_VARIANTS = tuple(name for name in variants() if name != "dense")
-
 
 def toy_split(rows: int = 90, inputs: int = 7, classes: int = 3) -> Split:
-    """Gaussian clusters, the same ones on every call; the last 30 rows judge."""
+    """Gaussian clusters, the same ones on every call; the last 30 rows evaluate."""
     rng = np.random.default_rng(5)
     labels = np.arange(rows) % classes
     centres = rng.standard_normal((classes, inputs))
     values = (centres[labels] + rng.standard_normal((rows, inputs))).astype(np.float32)
-    train_rows, judge_rows = np.arange(0, rows - 30), np.arange(rows - 30, rows)
+    train_rows, eval_rows = np.arange(0, rows - 30), np.arange(rows - 30, rows)
     return Split(
         train_x=values[train_rows],
         train_y=labels[train_rows].astype(np.int64),
-        judge_x=values[judge_rows],
-        judge_y=labels[judge_rows].astype(np.int64),
+        eval_x=values[eval_rows],
+        eval_y=labels[eval_rows].astype(np.int64),
         n_classes=classes,
         train_rows=train_rows,
-        judge_rows=judge_rows,
+        eval_rows=eval_rows,
     )
 
 
 class Watched:
-    """An engine that notes what it is asked, and how updates change it."""
+    """An engine that notes what it is asked, and how changes of the mask change it."""
 
-    def __init__(self, engine: Engine, network: Network) -> None:
+    def __init__(self, engine: MaskedEngine | SparseEngine, setup: Setup) -> None:
         self.engine = engine
         self.name = engine.name
-        self._network = network
+        self._sizes = setup.network.sizes
+        self._active = list(setup.active)
         self.calls: list[str] = []
-        """g a gradient, u an update, 1 a step; steps of a segment in one item."""
+        """g a gradient, u a change of the mask, 1 a step; steps of a segment in one item."""
         self.rows: list[NDArray[np.int64]] = []
         """Of every segment and gradient."""
         self.asked: list[str] = []
@@ -95,7 +239,7 @@ class Watched:
         self.changes: list[
             tuple[Sequence[LayerChange], list[NDArray[np.float32]], list[NDArray[np.float32]]]
         ] = []
-        """Of every update: what changed; weights and momenta before and after, flat and dense."""
+        """Of every change: what changed; weights and momenta before and after, flat and dense."""
 
     def train(self, segment: Segment) -> None:
         self.calls.append("1" * len(segment.sizes))
@@ -113,36 +257,64 @@ class Watched:
         self.calls.append("u")
         before = self.buffers()
         self.engine.apply(changes)
+        self._active = [change.active for change in changes]
         self.changes.append((changes, before, self.buffers()))
 
     def buffers(self) -> list[NDArray[np.float32]]:
         """Weights and momenta as flat dense arrays over all layers."""
-        found = []
+        both = []
         for values in (self.engine.weights, self.engine.momenta):
             parts = []
-            for layer, size in enumerate(self._network.sizes):
+            for layer, size in enumerate(self._sizes):
                 dense = np.zeros(size, dtype=np.float32)
-                dense[self.engine._active[layer]] = values(layer)  # type: ignore[attr-defined]
+                dense[self._active[layer]] = values(layer)
                 parts.append(dense)
-            found.append(np.concatenate(parts))
-        return found
+            both.append(np.concatenate(parts))
+        return both
 
     def start(self, layer: int) -> int:
         """Where the layer begins in the buffers."""
-        return sum(self._network.sizes[:layer])
+        return sum(self._sizes[:layer])
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.engine, name)
+    @property
+    def pattern(self) -> str:
+        """All calls in order."""
+        return "".join(self.calls)
+
+    @property
+    def looked_at(self) -> int:
+        """Rows that gradients were taken of."""
+        return sum(len(r) for call, r in zip(self.asked, self.rows, strict=True) if call == "g")
+
+    # What is handed on ---------------------------------------------------------------------------
+
+    def weights(self, layer: int) -> NDArray[np.float32]:
+        return self.engine.weights(layer)
+
+    def biases(self, layer: int) -> NDArray[np.float32]:
+        return self.engine.biases(layer)
+
+    def momenta(self, layer: int) -> NDArray[np.float32]:
+        return self.engine.momenta(layer)
+
+    def dense_momenta(self) -> Gradients:
+        return self.engine.dense_momenta()
+
+    def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self.engine.logits(rows)
 
 
 def toy_network(recipe: Recipe, hidden: Sequence[int] = (12, 8)) -> Network:
     """A perceptron for the toy split."""
-    return multi_layer_perceptron(recipe, 7, hidden, 3)
+    return recipe.perceptron(7, hidden, 3)
+
+
+PLAIN = Recipe(batch_size=16)
 
 
 def toy_run(
     topology: Topology,
-    recipe: Recipe | None = None,
+    recipe: Recipe = PLAIN,
     *,
     engine: str = "masked",
     seed: int = 0,
@@ -150,42 +322,124 @@ def toy_run(
     split: Split | None = None,
     **budget: Any,
 ) -> tuple[Outcome, list[list[Positions]], Watched]:
-    """Trains on the toy split; also returns the active positions at the start and after updates.
+    """Trains on the toy split; also returns the active positions at the start and after changes.
 
     budget: as of `Budget`; 60 active weights and 1000 samples if left out.
     """
-    chosen = recipe or Recipe(batch_size=16)
-    network = toy_network(chosen, hidden)
     seen: list[list[Positions]] = []
     made: list[Watched] = []
 
-    def factory(setup: Setup) -> Engine:
-        made.append(Watched(ENGINES[engine](setup), network))
-        return made[-1]  # type: ignore[return-value]
+    def factory(setup: Setup) -> Watched:
+        made.append(Watched(ENGINES[engine](setup), setup))
+        return made[-1]
 
-    granted: Mapping[str, Any] = {
-        "active_weights": None if topology.kind == "dense" else 60,
+    granted: dict[str, Any] = {
+        "active_weights": 60 if topology.first_mask.within_budget else None,
         **({} if "training_flops" in budget else {"training_samples": 1000}),
         **budget,
     }
     outcome = train(
         factory,
-        chosen,
+        recipe,
         topology,
-        network,
+        toy_network(recipe, hidden),
         split or toy_split(),
         budget=Budget(**granted),
         seed=seed,
-        on_update=lambda active: seen.append([positions.copy() for positions in active]),
+        on_change=lambda active: seen.append([positions.copy() for positions in active]),
     )
     return outcome, seen, made[-1]
 
 
 def same(first: Outcome, second: Outcome) -> bool:
-    """Are the trained networks equal, bit for bit?"""
-    pairs = [
+    """Whether the trained networks are equal, bit for bit."""
+    pairs: list[tuple[NDArray[Any], NDArray[Any]]] = [
         *zip(first.active, second.active, strict=True),
         *zip(first.weights, second.weights, strict=True),
         *zip(first.biases, second.biases, strict=True),
     ]
     return len(pairs) > 0 and all(np.array_equal(one, other) for one, other in pairs)
+
+
+# Configurations drawn from the space of the combination ------------------------------------------
+
+
+@cache
+def _space() -> Space:
+    return variant_space(COMBINATION)
+
+
+Wanted = Callable[[Topology, Recipe], bool]
+
+
+def drawn(seed: int, wanted: Wanted = lambda topology, recipe: True) -> tuple[Topology, Recipe]:
+    """The first random configuration of a seed that is wanted, fit for a run on toy data.
+
+    Whatever the combination can compose can be drawn, so a rule that is added to it is tested by
+    existing. Only sizes are changed: many updates that drop much, small batches, learning rates
+    at which the last digits stay the last ones.
+    """
+    rng = random.Random(seed)
+    while True:
+        topology, recipe = configured(COMBINATION, _space().sample(rng))
+        topology, recipe = _often(topology, rng), _gently(recipe, rng)
+        if wanted(topology, recipe):
+            return topology, recipe
+
+
+@cache
+def _first_draws() -> list[tuple[Topology, Recipe]]:
+    return [drawn(seed) for seed in range(4000)]
+
+
+def composable(wanted: Wanted) -> set[str]:
+    """All `parts` of the wanted algorithms among some thousands."""
+    return set().union(
+        *(parts(topology) for topology, recipe in _first_draws() if wanted(topology, recipe))
+    )
+
+
+def _often(topology: Topology, rng: random.Random) -> Topology:
+    """With an update every few steps, or every epoch or two."""
+    rules = topology.updates
+    if rules is None:
+        return topology
+    interval = max(rules.batches, rng.randint(2, 6))
+    if rules.when.unit is Unit.EPOCHS:
+        interval = rng.randint(1, 2)
+    neurons = rules.neurons
+    if neurons is not None:
+        neurons = replace(neurons, fraction=max(neurons.fraction, 0.2), interval=2)
+    return with_updates(
+        topology,
+        when=replace(rules.when, interval=interval),
+        amount=replace(rules.amount, initial=rng.uniform(0.1, 0.6)),
+        neurons=neurons,
+    )
+
+
+def _gently(recipe: Recipe, rng: random.Random) -> Recipe:
+    rate = 0.002 if isinstance(recipe.optimizer.rule, AdamW) else 0.02
+    power = recipe.learning_rate.density_power
+    return replace(
+        recipe,
+        batch_size=rng.choice((10, 16, 37)),
+        # What training makes of it is about the rate, at the densities of the toys.
+        learning_rate=replace(recipe.learning_rate, initial=rate * 0.25**power),
+    )
+
+
+def parts(value: object) -> set[str]:
+    """The classes and the choices, but no numbers, of which frozen objects are composed."""
+    if isinstance(value, enum.Enum):
+        return {str(value)}
+    if not is_dataclass(value) or isinstance(value, type):
+        return set()
+    name = type(value).__name__
+    made_of = {name}
+    for field in fields(value):
+        one = getattr(value, field.name)
+        if one is None or isinstance(one, bool):
+            made_of.add(f"{name}.{field.name} = {one}")
+        made_of |= parts(one)
+    return made_of

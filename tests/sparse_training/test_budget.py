@@ -1,44 +1,69 @@
-"""The ledger against published costs of methods and networks."""
+"""What things cost, against published costs of methods and networks; and what is spent."""
 
 import math
+from typing import Any
 
 import pytest
 
-from target_algorithms.ledger import forward_flops, pass_flops
-from target_algorithms.networks import Layer, Network, perceptron_layers
-from target_algorithms.topology import published_count, published_densities
+from sparse_training.engines.interface import Extent, Needs
+from sparse_training.errors import BadInput
+from sparse_training.loop.budget import Account, Budget, forward_flops, pass_flops, prices
+from sparse_training.networks.network import Layer, Network
+from sparse_training.networks.perceptron import perceptron_layers
+from sparse_training.rules.densities import published_count, published_densities
+
+# Prices ------------------------------------------------------------------------------------------
 
 
 def step(sparse: float, dense: float) -> float:
-    return pass_flops(sparse, dense, gradient_of="active")
+    return pass_flops(sparse, dense, Extent.ACTIVE)
 
 
 @pytest.mark.parametrize(
     ("interval", "expected"), [(50, 0.205229), (100, 0.202640), (1000, 0.200266)]
 )
-def test_rigl_costs_the_published_share_of_dense_training(interval: int, expected: float) -> None:
+def test_rigl_costs_the_published_fraction_of_dense_training(
+    interval: int, expected: float
+) -> None:
     sparse, dense = 0.2, 1.0
-    spent = interval * step(sparse, dense) + pass_flops(sparse, dense, gradient_of="all")
+    spent = interval * step(sparse, dense) + pass_flops(sparse, dense, Extent.ALL)
     assert spent / ((interval + 1) * step(dense, dense)) == pytest.approx(expected, abs=5e-7)
 
 
-def test_snfs_and_set_cost_the_published_shares_of_dense_training() -> None:
+def test_snfs_and_set_cost_the_published_fractions_of_dense_training() -> None:
     sparse, dense = 0.2, 1.0
-    every_step = pass_flops(sparse, dense, gradient_of="all")
+    every_step = pass_flops(sparse, dense, Extent.ALL)
     assert every_step / step(dense, dense) == pytest.approx(0.466667, abs=5e-7)
     assert step(sparse, dense) / step(dense, dense) == pytest.approx(0.2)
 
 
 def test_candidates_cost_their_gradient_and_never_more_than_all_weights() -> None:
-    assert pass_flops(1.0, 10.0, gradient_of="none", candidates=2.0) == 4.0
-    assert pass_flops(1.0, 10.0, gradient_of="active", candidates=2.0) == 5.0
-    assert pass_flops(1.0, 10.0, gradient_of="active", candidates=99.0) == 12.0
-    assert pass_flops(1.0, 10.0, gradient_of="all", candidates=2.0) == 12.0
+    assert pass_flops(1.0, 10.0, Extent.NOTHING, candidates=2.0) == 4.0
+    assert pass_flops(1.0, 10.0, Extent.ACTIVE, candidates=2.0) == 5.0
+    assert pass_flops(1.0, 10.0, Extent.ACTIVE, candidates=99.0) == 12.0
+    assert pass_flops(1.0, 10.0, Extent.ALL, candidates=2.0) == 12.0
 
 
 def test_a_forward_pass_counts_multiplications_and_additions() -> None:
     lenet = Network(layers=perceptron_layers((784, 300, 100, 10)))
     assert forward_flops(lenet, (18715, 6906, 1000)) == 2 * 26621
+
+
+def test_a_step_that_an_update_looks_at_costs_one_pass_with_the_larger_gradient() -> None:
+    """f_S = 12 and f_D = 24: 2 f_S and a gradient of the active, of all, or of candidates."""
+    network = Network(layers=perceptron_layers((3, 2, 3)))
+    counts = (4, 2)
+
+    def costs(needs: Needs, dense_state: bool = False) -> tuple[float, float, float, float]:
+        price = prices(network, counts, needs, dense_state)
+        return price.step, price.dense_step, price.update, price.step_with_update
+
+    assert costs(Needs()) == (36, 48, 0, 0)
+    assert costs(Needs(gradient=Extent.ACTIVE)) == (36, 48, 36, 36)
+    assert costs(Needs(gradient=Extent.ALL)) == (36, 48, 48, 48)
+    assert costs(Needs(candidates=0.5)) == (36, 48, 30, 42)
+    assert costs(Needs(gradient=Extent.ACTIVE, candidates=0.5)) == (36, 48, 42, 42)
+    assert costs(Needs(gradient=Extent.ACTIVE), dense_state=True) == (48, 48, 36, 48)
 
 
 def resnet50() -> Network:
@@ -77,7 +102,7 @@ def test_resnet_50_has_the_published_size_and_cost() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sparsity", "power", "share"),
+    ("sparsity", "power", "fraction"),
     [
         (0.8, 1.0, 0.42),
         (0.9, 1.0, 0.24),
@@ -87,13 +112,13 @@ def test_resnet_50_has_the_published_size_and_cost() -> None:
         (0.95, 0.0, 0.08),
     ],
 )
-def test_sparse_resnet_50_costs_the_share_that_rigls_paper_gives(
-    sparsity: float, power: float, share: float
+def test_sparse_resnet_50_costs_the_fraction_that_rigls_paper_gives(
+    sparsity: float, power: float, fraction: float
 ) -> None:
     network = resnet50()
-    found = forward_flops(network, counts_of(network, sparsity, power))
+    sparse = forward_flops(network, counts_of(network, sparsity, power))
     # The paper rounds to two digits, and rounds .414 and .223 up.
-    assert found / forward_flops(network, network.sizes) == pytest.approx(share, abs=0.0075)
+    assert sparse / forward_flops(network, network.sizes) == pytest.approx(fraction, abs=0.0075)
 
 
 @pytest.mark.parametrize(
@@ -119,3 +144,39 @@ def test_erk_makes_the_published_number_of_resnet_50s_layers_dense(
     full = [s for s, d in zip(network.shapes, densities, strict=True) if d == 1.0]
     assert len(full) == dense
     assert all(math.prod(shape) <= 64 * 512 for shape in full)
+
+
+# Spending ----------------------------------------------------------------------------------------
+
+
+def test_a_budget_is_of_samples_or_of_flops() -> None:
+    neither: dict[str, Any] = {}
+    for both in (neither, {"training_samples": 1, "training_flops": 1.0}):
+        with pytest.raises(BadInput, match="either in samples or in FLOPs: expected one"):
+            Budget(active_weights=1, **both)
+
+
+def test_samples_are_paid_one_by_one_and_their_price_is_noted() -> None:
+    account = Account(Budget(active_weights=1, training_samples=10))
+    assert account.affordable(7, price=1e9) == 7
+    account.spend(7, price=2.0)
+    assert (account.samples, account.flops, account.progress) == (7, 14.0, 0.7)
+    assert account.affordable(7, price=1e9) == 3
+    assert account.progress_after(1, price=1e9) == 0.8
+    assert account.progress_after(9, price=1.0) == 1.0
+
+
+def test_flops_are_paid_to_the_last_whole_row() -> None:
+    account = Account(Budget(active_weights=1, training_flops=100.0))
+    assert account.affordable(50, price=3.0) == 33
+    account.spend(30, price=3.0)
+    assert account.progress == 0.9 and account.progress_after(2, price=3.0) == 0.96
+    assert account.affordable(50, price=3.0) == 3
+    account.spend(3, price=3.0)
+    assert account.affordable(50, price=3.0) == 0
+
+
+def test_a_row_is_not_lost_to_rounding() -> None:
+    account = Account(Budget(active_weights=1, training_flops=0.3))
+    account.spend(2, price=0.1)
+    assert account.affordable(5, price=0.1) == 1

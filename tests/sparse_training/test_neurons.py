@@ -1,0 +1,42 @@
+"""Importance pruning: hidden neurons that lose all their incoming weights."""
+
+import pytest
+
+from sparse_training.errors import BadInput
+from sparse_training.rules.neurons import ImportancePruning
+from tests.sparse_training.cases import view_of
+
+HIDDEN = {0: 1.0, 1: -2.0, 2: 0.5, 4: 1.0, 5: 1.0}
+OUTPUT = {0: 1.0, 1: 1.0, 2: 1.0}
+
+
+def left(fraction: float, hidden: dict[int, float] = HIDDEN) -> list[list[int]]:
+    """The positions that stay in a layer of three neurons with two inputs, and in the output."""
+    layers = view_of([hidden, OUTPUT], [(3, 2), (1, 3)]).layers
+    keep = ImportancePruning(fraction=fraction).keep(layers)
+    return [layer.active[own].tolist() for layer, own in zip(layers, keep, strict=True)]
+
+
+def test_importance_pruning_takes_all_inputs_of_the_weakest_neurons() -> None:
+    """Importances 3, .5 and 2."""
+    assert left(0.34) == [[0, 1, 4, 5], [0, 1, 2]]
+    assert left(0.99)[0] == [0, 1]  # one neuron stays
+
+
+def test_neurons_without_weights_are_none_of_those_that_go() -> None:
+    """A half of the two that are alive, not of three."""
+    assert left(0.5, {0: 1.0, 1: -2.0, 2: 0.5})[0] == [0, 1]
+
+
+def test_pruning_is_due_at_every_so_many_updates_from_its_start_on() -> None:
+    rule = ImportancePruning(fraction=0.1, start=0.4, interval=3)
+    assert [updates for updates in range(1, 10) if rule.due(updates, 0.4)] == [3, 6, 9]
+    assert not rule.due(3, 0.39)
+
+
+@pytest.mark.parametrize(("fraction", "interval"), [(0.0, 10), (1.0, 10), (0.1, 0)])
+def test_pruning_of_nothing_of_everything_or_never_is_refused(
+    fraction: float, interval: int
+) -> None:
+    with pytest.raises(BadInput, match="expected one between 0 and 1, and at least 1"):
+        ImportancePruning(fraction=fraction, interval=interval)
