@@ -140,7 +140,8 @@ def _kernels() -> ctypes.CDLL:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     for number, structure in enumerate((_Layer, _Net, _Best)):
-        assert library.size_of(number) == ctypes.sizeof(structure), structure
+        if library.size_of(number) != ctypes.sizeof(structure):
+            raise RuntimeError(f"{structure.__name__} differs between the kernels and Python")
     return library
 
 
@@ -239,7 +240,8 @@ class SparseEngine:
     def _show(self, layer: int, **arrays: NDArray[np.generic]) -> None:
         """Gives the kernels these arrays, and keeps them alive."""
         for name, array in arrays.items():
-            assert array.flags.c_contiguous
+            if not array.flags.c_contiguous:
+                raise ValueError(f"{name} of layer {layer} must be contiguous for the kernels")
             self._arrays[layer][name] = array
             setattr(self._layers[layer], name, array.ctypes.data)
 
@@ -371,7 +373,8 @@ class SparseEngine:
         """Makes these the layer's active weights; values in ascending position."""
         struct, count = self._layers[layer], len(positions)
         outputs, inputs = int(struct.outputs), int(struct.inputs)
-        assert len(weights) == count and all(len(state) == count for state in states)
+        if any(len(values) != count for values in (weights, *states)):
+            raise ValueError(f"layer {layer} has {count} active weights, other numbers of values")
         self._active[layer] = positions
         start, column = _pattern(positions, outputs, inputs)
         struct.count = count

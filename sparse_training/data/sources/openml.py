@@ -416,12 +416,12 @@ def _guarded(name: str, server: str, access: Access) -> Iterator[None]:
         options["timeout"] = access.patience
         return urlopen(self, method, url, body, headers, tries, *rest, **options)
 
-    requests.Session.request = guarded
+    requests.Session.request = guarded  # type: ignore[method-assign,assignment]
     urllib3.HTTPConnectionPool.urlopen = patient  # type: ignore[method-assign]
     try:
         yield
     finally:
-        requests.Session.request = request
+        requests.Session.request = request  # type: ignore[method-assign]
         urllib3.HTTPConnectionPool.urlopen = urlopen  # type: ignore[method-assign]
 
 
