@@ -275,16 +275,16 @@ def _candidates(space: Space, current: Config, target: Config) -> list[Config]:
     """The allowed configurations one flip away, or the fewest flips together that are allowed."""
     names = _initiators(current, target)
     for together in range(1, len(names) + 1):
-        found: dict[str, Config] = {}
+        allowed: dict[str, Config] = {}
         for group in combinations(names, together):
             flipped = current
             for name in group:
                 if name in flipped:
                     flipped = flip(space, flipped, target, name)
             if _allowed(space, flipped):
-                found.setdefault(config_id(flipped), flipped)
-        if found:
-            return list(found.values())
+                allowed.setdefault(config_id(flipped), flipped)
+        if allowed:
+            return list(allowed.values())
     raise BadInput("no allowed way from source to target of an ablation")
 
 

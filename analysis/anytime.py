@@ -7,13 +7,13 @@ the test instances with fresh seeds; the configurator's own estimate plays no pa
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from analysis.records import RUN
+from analysis.frames import CASE, RUN, by_run, by_text, by_texts, joined, run_keys
+from analysis.records import Frames
 
 
-def steps(
-    runs: pd.DataFrame, trajectories: pd.DataFrame, validations: pd.DataFrame
-) -> pd.DataFrame:
+def steps(frames: Frames) -> pd.DataFrame:
     """One row a change of incumbent: `test_error` holds from `trial` until the next row's.
 
     The first incumbent, the default, holds from trial 1 whenever it was recorded. A last row at
@@ -22,67 +22,67 @@ def steps(
     the (instance, seed) pairs that all incumbents of the run share.
     """
     rows: list[dict[str, object]] = []
-    wanted = runs[(runs["state"] == "finished") & runs["configures"]]
-    budgets = {tuple(row[:-1]): row[-1] for row in wanted[[*RUN, "trials"]].itertuples(index=False)}
-    groups = {key: own for key, own in validations.groupby(RUN, sort=False)}
-    for key, path in trajectories.groupby(RUN, sort=False):
-        if key not in budgets or key not in groups:
+    runs = frames.runs
+    finished = runs[(runs["state"] == "finished") & runs["configures"]]
+    budgets = dict(zip(run_keys(finished), finished["trials"].astype(int), strict=True))
+    validated = dict(by_run(frames.validations))
+    for key, path in by_run(frames.trajectories):
+        if key not in budgets or key not in validated:
             continue
-        table = groups[key].pivot_table(
+        costs = validated[key].pivot_table(
             index=["instance", "seed"], columns="config_id", values="cost"
         )
-        if not set(path["config_id"]) <= set(table.columns):
+        if not set(path["config_id"]) <= set(costs.columns):
             continue
-        errors = table[list(dict.fromkeys(path["config_id"]))].dropna().mean()
+        errors = costs[list(dict.fromkeys(path["config_id"]))].dropna().mean()
         if errors.isna().any():
             continue
         at = path["trial"].astype(int).to_list()
         at[0] = 1
         points = [*zip(at, path["config_id"], strict=True)]
         if at[-1] < budgets[key]:
-            points.append((int(budgets[key]), points[-1][1]))
+            points.append((budgets[key], points[-1][1]))
         rows += [
-            dict(zip(RUN, key, strict=True))
+            key._asdict()
             | {"trial": trial, "config_id": config, "test_error": float(errors[config])}
             for trial, config in points
         ]
     return pd.DataFrame(rows, columns=[*RUN, "trial", "config_id", "test_error"])
 
 
-def summary(curves: pd.DataFrame) -> pd.DataFrame:
+def summary(frames: Frames) -> pd.DataFrame:
     """Median, quartiles and mean over configurator seeds at every trial where any run changes.
 
     Ends at the smallest budget of the runs of a variant, so that all are compared up to there.
     """
-    rows = []
-    for (set_, variant), own in curves.groupby(["set", "variant"], sort=False):
+    tables = []
+    for (set_, variant), own in by_texts(steps(frames), ["set", "variant"]):
         end = own.groupby(["configurator", "run_seed"])["trial"].max().min()
-        for configurator, mine in own.groupby("configurator", sort=False):
-            grid = np.unique([1, *mine.loc[mine["trial"] <= end, "trial"], end])
-            values = np.array([_at(run, grid) for _, run in mine.groupby("run_seed")])
-            first, median, third = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
-            rows.append(
+        for configurator, curves in by_text(own, "configurator"):
+            grid = np.unique([1, *curves.loc[curves["trial"] <= end, "trial"], end])
+            errors = np.array([_at(curve, grid) for _, curve in curves.groupby("run_seed")])
+            first, median, third = np.quantile(errors, [0.25, 0.5, 0.75], axis=0)
+            tables.append(
                 pd.DataFrame(
                     {
                         "set": set_,
                         "variant": variant,
                         "configurator": configurator,
                         "trial": grid,
-                        "runs": len(values),
+                        "runs": len(errors),
                         "median": median,
                         "quartile_1": first,
                         "quartile_3": third,
-                        "mean": values.mean(axis=0),
+                        "mean": errors.mean(axis=0),
                     }
                 )
             )
-    columns = ["set", "variant", "configurator", "trial", "runs"]
-    columns += ["median", "quartile_1", "quartile_3", "mean"]
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+    columns = [*CASE, "trial", "runs", "median", "quartile_1", "quartile_3", "mean"]
+    return joined(tables, columns)
 
 
-def _at(run: pd.DataFrame, grid: np.ndarray) -> np.ndarray:
+def _at(curve: pd.DataFrame, grid: NDArray[np.int64]) -> NDArray[np.float64]:
     """The step function of one run at the trials of `grid`."""
     # Of two incumbents recorded at the same trial the later one holds.
-    place = np.searchsorted(run["trial"].to_numpy(), grid, side="right") - 1
-    return np.asarray(run["test_error"].to_numpy(float)[place])
+    place = np.searchsorted(curve["trial"].to_numpy(), grid, side="right") - 1
+    return np.asarray(curve["test_error"].to_numpy(float)[place])

@@ -14,14 +14,19 @@ as independent and give intervals that are too short. With few runs they are too
 see `interval`.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.records import RUN
+from analysis.frames import CASE, RUN, RunKey, by_run, by_text, by_texts
+from analysis.records import Frames
 from target_algorithms import Role
+
+Costs = dict[tuple[RunKey, str], "pd.Series[float]"]
+"""Validated costs by (instance, seed), of each run and configuration."""
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -57,12 +62,7 @@ def interval(values: NDArray[np.float64], seed: int = 0) -> Interval:
     return Interval(float(values.mean()), float(low), float(high))
 
 
-def per_run(
-    runs: pd.DataFrame,
-    trials: pd.DataFrame,
-    trajectories: pd.DataFrame,
-    validations: pd.DataFrame,
-) -> pd.DataFrame:
+def per_run(frames: Frames) -> pd.DataFrame:
     """One row a run: its incumbent, the training estimate and the validated errors.
 
     `training_error` is the mean cost of the incumbent over the run's own trials, computed from the
@@ -71,14 +71,15 @@ def per_run(
     none, and for a run that is under way.
     """
     rows = []
-    errors = _errors(validations)
-    for key, path in trajectories.groupby(RUN, sort=False):
+    costs = _validated(frames)
+    trials = dict(by_run(frames.trials))
+    for key, path in by_run(frames.trajectories):
         default, final = path.iloc[0], path.iloc[-1]
-        seen = _of_run(trials, key)
+        seen = trials.get(key, frames.trials.iloc[:0])
         seen = seen[seen["config_id"] == final["config_id"]]
-        both = _paired(errors, key, default["config_id"], final["config_id"])
+        both = _paired(costs.get((key, default["config_id"])), costs.get((key, final["config_id"])))
         rows.append(
-            dict(zip(RUN, key, strict=True))
+            key._asdict()
             | {
                 "config_id": final["config_id"],
                 "incumbents": len(path),
@@ -86,39 +87,40 @@ def per_run(
                 "training_error": seen["cost"].mean(),
                 "training_trials": len(seen),
                 "pairs": len(both),
-                "default_error": both["default"].mean(),
-                "configured_error": both["configured"].mean(),
+                "default_error": both["before"].mean(),
+                "configured_error": both["after"].mean(),
             }
         )
     columns = ["config_id", "incumbents", "found_at", "training_error", "training_trials"]
     columns += ["pairs", "default_error", "configured_error"]
-    found = pd.DataFrame(rows, columns=[*RUN, *columns])
-    table = runs[[*RUN, "state", "trials", "trials_used"]].merge(found, on=RUN, how="left")
+    incumbents = pd.DataFrame(rows, columns=[*RUN, *columns])
+    runs = frames.runs[[*RUN, "state", "trials", "trials_used"]]
+    table = runs.merge(incumbents, on=RUN, how="left")
     unfinished = table["state"] != "finished"
     table.loc[unfinished, ["default_error", "configured_error"]] = np.nan
     table["improvement"] = table["default_error"] - table["configured_error"]
     return table
 
 
-def defaults(trajectories: pd.DataFrame, validations: pd.DataFrame) -> pd.DataFrame:
+def defaults(frames: Frames) -> pd.DataFrame:
     """One row a variant: the validated test error of its default configuration.
 
     `low` and `high` are the interval over the (instance, seed) pairs; the weights are means.
     """
     rows = []
-    firsts = trajectories.drop_duplicates(RUN)[[*RUN, "config_id"]]
-    known = validations.merge(firsts, on=[*RUN, "config_id"])
-    known = known.drop_duplicates(["set", "variant", "config_id", "instance", "seed"])
-    for (set_, variant), own in known.groupby(["set", "variant"], sort=False):
-        found = interval(own["cost"].to_numpy(float)[None, :])
+    firsts = frames.trajectories.drop_duplicates(RUN)[[*RUN, "config_id"]]
+    validated = frames.validations.merge(firsts, on=[*RUN, "config_id"])
+    validated = validated.drop_duplicates(["set", "variant", "config_id", "instance", "seed"])
+    for (set_, variant), own in by_texts(validated, ["set", "variant"]):
+        error = interval(own["cost"].to_numpy(float)[None, :])
         rows.append(
             {
                 "set": set_,
                 "variant": variant,
                 "pairs": len(own),
-                "test_error": found.mean,
-                "low": found.low,
-                "high": found.high,
+                "test_error": error.mean,
+                "low": error.low,
+                "high": error.high,
                 "active_weights": own["active_weights"].astype(float).mean(),
                 "weights": own["weights"].astype(float).mean(),
                 "density": own["density"].astype(float).mean(),
@@ -130,9 +132,7 @@ def defaults(trajectories: pd.DataFrame, validations: pd.DataFrame) -> pd.DataFr
     return pd.DataFrame(rows, columns=columns)
 
 
-def configurability(
-    runs: pd.DataFrame, trajectories: pd.DataFrame, validations: pd.DataFrame
-) -> pd.DataFrame:
+def configurability(frames: Frames) -> pd.DataFrame:
     """One row a variant and configurator: test error of the default and of the configured.
 
     `improvement` = default - configured, so more is better, with the interval of the crossed
@@ -140,20 +140,19 @@ def configurability(
     and incumbent are both validated count, on the pairs that all of them share.
     """
     rows = []
-    errors = _errors(validations)
-    done = _finished(trajectories, runs[runs["configures"]])
-    for key, own in done.groupby(RUN[:3], sort=False):
+    costs = _validated(frames)
+    for case, own in by_texts(frames.configured(_finished(frames)), CASE):
         tables = []
-        for run_key, path in own.groupby(RUN, sort=False):
+        for key, path in by_run(own):
             ids = path["config_id"]
-            tables.append(_paired(errors, run_key, ids.iloc[0], ids.iloc[-1]))
+            tables.append(_paired(costs.get((key, ids.iloc[0])), costs.get((key, ids.iloc[-1]))))
         default, configured = _crossed(tables)
         if not default.size:
             continue
         gain = interval(default - configured)
         error = interval(configured)
         rows.append(
-            dict(zip(RUN[:3], key, strict=True))
+            dict(zip(CASE, case, strict=True))
             | {
                 "runs": default.shape[0],
                 "pairs": default.shape[1],
@@ -169,15 +168,10 @@ def configurability(
         )
     columns = ["runs", "pairs", "default_error", "configured_error", "configured_low"]
     columns += ["configured_high", "improvement", "low", "high", "runs_better"]
-    return pd.DataFrame(rows, columns=[*RUN[:3], *columns])
+    return pd.DataFrame(rows, columns=[*CASE, *columns])
 
 
-def against_single(
-    per_run_table: pd.DataFrame,
-    runs: pd.DataFrame,
-    trajectories: pd.DataFrame,
-    validations: pd.DataFrame,
-) -> pd.DataFrame:
+def against_single(frames: Frames) -> pd.DataFrame:
     """One row a combination and configurator: it against the best single variant.
 
     The rival is chosen anew for every configurator seed, as a user would have to: the single
@@ -185,54 +179,56 @@ def against_single(
     errors play no part in the choice. `improvement` = rival - combination, more is better.
     """
     rows = []
-    errors = _errors(validations)
-    done = _finished(trajectories, runs)
-    table = per_run_table.merge(runs[[*RUN, "role", "configures"]], on=RUN)
-    candidates = table[
+    costs = _validated(frames)
+    finals = {key: path["config_id"].iloc[-1] for key, path in by_run(_finished(frames))}
+
+    def validated(key: RunKey) -> "pd.Series[float] | None":
+        """Costs of the run's final incumbent."""
+        return costs.get((key, finals[key]))
+
+    table = per_run(frames).merge(frames.runs[[*RUN, "role", "configures"]], on=RUN)
+    rated = table[
         (table["state"] == "finished")
         & table["configures"]
         & (table["role"] != Role.REFERENCE)
         & table["training_error"].notna()
     ]
-    combinations = candidates[candidates["role"] == Role.COMBINATION]
-    by = ["set", "variant", "configurator"]
-    for (set_, combined, configurator), own in combinations.groupby(by, sort=False):
-        singles = candidates[
-            (candidates["set"] == set_)
-            & (candidates["configurator"] == configurator)
-            & (candidates["role"] != Role.COMBINATION)
+    combinations = rated[rated["role"] == Role.COMBINATION]
+    for (set_, combined, configurator), own in by_texts(combinations, CASE):
+        singles = rated[
+            (rated["set"] == set_)
+            & (rated["configurator"] == configurator)
+            & (rated["role"] != Role.COMBINATION)
         ]
         tables, chosen = [], []
-        for seed in sorted(own["run_seed"]):
+        for seed in sorted(own["run_seed"].astype(int)):
             rivals = singles[singles["run_seed"] == seed]
             # A seed where a variant is still missing would choose among fewer than the others.
             if rivals.empty or set(rivals["variant"]) != set(singles["variant"]):
                 continue
-            rival = rivals.sort_values(["training_error", "variant"]).iloc[0]["variant"]
-            ours, theirs = (
-                _final(errors, done, (set_, variant, configurator, seed))
-                for variant in (combined, rival)
+            rival = str(rivals.sort_values(["training_error", "variant"]).iloc[0]["variant"])
+            both = _paired(
+                validated(RunKey(set_, rival, configurator, seed)),
+                validated(RunKey(set_, combined, configurator, seed)),
             )
-            both = pd.DataFrame({"default": theirs, "configured": ours}).dropna()
             if len(both):
                 tables.append(both)
                 chosen.append(rival)
-        theirs_, ours_ = _crossed(tables)
-        if not ours_.size:
+        theirs, ours = _crossed(tables)
+        if not ours.size:
             continue
-        gain = interval(theirs_ - ours_)
-        counts = pd.Series(chosen).value_counts()
+        gain = interval(theirs - ours)
         rows.append(
             {
                 "set": set_,
                 "combined": combined,
                 "configurator": configurator,
-                "runs": ours_.shape[0],
-                "pairs": ours_.shape[1],
-                "single": "; ".join(f"{name} ({n})" for name, n in sorted(counts.items())),
+                "runs": ours.shape[0],
+                "pairs": ours.shape[1],
+                "single": "; ".join(f"{name} ({n})" for name, n in sorted(Counter(chosen).items())),
                 "variants_tried": singles["variant"].nunique(),
-                "single_error": theirs_.mean(),
-                "combined_error": ours_.mean(),
+                "single_error": theirs.mean(),
+                "combined_error": ours.mean(),
                 "improvement": gain.mean,
                 "low": gain.low,
                 "high": gain.high,
@@ -243,18 +239,18 @@ def against_single(
     return pd.DataFrame(rows, columns=columns)
 
 
-def changed_parameters(trajectories: pd.DataFrame) -> pd.DataFrame:
+def changed_parameters(frames: Frames) -> pd.DataFrame:
     """One row a run and parameter in which the final incumbent differs from the default.
 
     A value that is inactive on one side is an empty text there.
     """
     rows = []
-    for key, path in trajectories.groupby(RUN, sort=False):
+    for key, path in by_run(frames.trajectories):
         before, after = path.iloc[0]["config"], path.iloc[-1]["config"]
         for name in sorted(before.keys() | after.keys()):
             if before.get(name) != after.get(name):
                 rows.append(
-                    dict(zip(RUN, key, strict=True))
+                    key._asdict()
                     | {
                         "parameter": name,
                         "default": str(before.get(name, "")),
@@ -264,18 +260,19 @@ def changed_parameters(trajectories: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*RUN, "parameter", "default", "configured"])
 
 
-def effort(trials: pd.DataFrame) -> pd.DataFrame:
+def effort(frames: Frames) -> pd.DataFrame:
     """One row a variant and configurator: how many trials, what became of them, how long.
 
     `failed` trials have another status than SUCCESS; `diverged` ones succeed with the worst cost;
     `hours` is the sum of the trials' wall-clock time.
     """
+    trials = frames.trials
     marked = trials.assign(
         failed=trials["status"] != "SUCCESS",
-        diverged=[bool(isinstance(m, dict) and m.get("diverged")) for m in trials["misc"]],
+        diverged=[bool(misc.get("diverged")) for misc in trials["misc"]],
         run=trials["run_seed"],
     )
-    table = marked.groupby(RUN[:3], sort=False, as_index=False).agg(
+    table = marked.groupby(CASE, sort=False, as_index=False).agg(
         runs=("run", "nunique"),
         trials=("cost", "size"),
         configurations=("config_id", "nunique"),
@@ -287,48 +284,29 @@ def effort(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _errors(validations: pd.DataFrame) -> pd.Series:
-    """Costs indexed by run, configuration and (instance, seed)."""
-    return validations.set_index([*RUN, "config_id", "instance", "seed"])["cost"].sort_index()
-
-
-def _of_run(frame: pd.DataFrame, key: tuple[object, ...]) -> pd.DataFrame:
-    mine = np.ones(len(frame), dtype=bool)
-    for name, value in zip(RUN, key, strict=True):
-        mine &= (frame[name] == value).to_numpy()
-    return frame[mine]
-
-
-def _finished(trajectories: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    done = runs.loc[runs["state"] == "finished", RUN]
-    return trajectories.merge(done, on=RUN)
-
-
-def _costs(errors: pd.Series, key: tuple[object, ...], config: str) -> pd.Series:
-    """Costs of a configuration of a run by (instance, seed); empty where it is not validated."""
-    if (*key, config) not in errors.index:
-        return errors.iloc[:0].droplevel([*RUN, "config_id"])
-    return errors.loc[(*key, config)]
-
-
-def _final(errors: pd.Series, paths: pd.DataFrame, key: tuple[object, ...]) -> pd.Series:
-    """Costs of the final incumbent of a run."""
-    return _costs(errors, key, _of_run(paths, key).iloc[-1]["config_id"])
-
-
-def _paired(
-    errors: pd.Series, key: tuple[object, ...], default: str, configured: str
-) -> pd.DataFrame:
-    """Costs of both on the (instance, seed) pairs that both have."""
-    both = {
-        "default": _costs(errors, key, default),
-        "configured": _costs(errors, key, configured),
+def _validated(frames: Frames) -> Costs:
+    return {
+        (key, config): own.set_index(["instance", "seed"])["cost"].sort_index()
+        for key, of_run in by_run(frames.validations)
+        for config, own in by_text(of_run, "config_id")
     }
-    return pd.DataFrame(both).dropna()
+
+
+def _finished(frames: Frames) -> pd.DataFrame:
+    """The trajectories of finished runs."""
+    done = frames.runs.loc[frames.runs["state"] == "finished", RUN]
+    return frames.trajectories.merge(done, on=RUN)
+
+
+def _paired(before: "pd.Series[float] | None", after: "pd.Series[float] | None") -> pd.DataFrame:
+    """Two costs on the (instance, seed) pairs that both have; none where one is not validated."""
+    if before is None or after is None:
+        return pd.DataFrame({"before": [], "after": []}, dtype=np.float64)
+    return pd.DataFrame({"before": before, "after": after}).dropna()
 
 
 def _crossed(tables: list[pd.DataFrame]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(runs, pairs) arrays of both columns, on the pairs that all runs with any have."""
+    """(runs, pairs) arrays of both costs, on the pairs that all runs with any have."""
     tables = [table for table in tables if len(table)]
     if not tables:
         return np.empty((0, 0)), np.empty((0, 0))
@@ -336,6 +314,6 @@ def _crossed(tables: list[pd.DataFrame]) -> tuple[NDArray[np.float64], NDArray[n
     for table in tables[1:]:
         shared = shared.intersection(table.index)
     shared = shared.sort_values()
-    default = np.array([table.loc[shared, "default"] for table in tables], dtype=np.float64)
-    configured = np.array([table.loc[shared, "configured"] for table in tables], dtype=np.float64)
-    return default, configured
+    before = np.array([table.loc[shared, "before"] for table in tables], dtype=np.float64)
+    after = np.array([table.loc[shared, "after"] for table in tables], dtype=np.float64)
+    return before, after

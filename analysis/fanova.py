@@ -25,7 +25,6 @@ from analysis.surrogate import LEAST_R2, Array, Axis, Refusal, Surrogate
 
 COLUMNS = ["kind", "parameter", "other", "importance", "std", "trees"]
 
-
 _BLOCK = 512  # leaves compared at once with all others
 
 
@@ -167,16 +166,16 @@ def shares(
     rows = [row for row in (_shares(tree, terms, joint) for tree in trees) if row is not None]
     if not rows:
         return Refusal("every tree of the surrogate is constant, there is nothing to explain")
-    found = np.array(rows)
+    of_trees = np.array(rows)
     kinds = ["pair" if len(term) > 1 else "single" for term in terms] + ["family"] * len(joint)
     table = pd.DataFrame(
         {
             "kind": kinds,
             "parameter": [names[term[0]] for term in (*terms, *joint)],
             "other": [" + ".join(names[d] for d in term[1:]) for term in (*terms, *joint)],
-            "importance": found.mean(axis=0),
-            "std": found.std(axis=0),
-            "trees": len(found),
+            "importance": of_trees.mean(axis=0),
+            "std": of_trees.std(axis=0),
+            "trees": len(of_trees),
         },
         columns=COLUMNS,
     )

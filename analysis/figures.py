@@ -3,7 +3,8 @@
 The palette is seaborn's "colorblind"; a configurator has one colour in all figures.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from wrappers.configurators import configurators as known_configurators
+from wrappers.configurators import configurators as of_this_checkout
 
 matplotlib.use("Agg")
 
@@ -52,10 +53,17 @@ _STYLE: Any = {
 }
 
 
+@contextmanager
+def style() -> Iterator[None]:
+    """The look that all figures of the report share; a figure is drawn within it."""
+    with sns.axes_style("white"), matplotlib.rc_context(_STYLE):
+        yield
+
+
 def colours(configurators: Sequence[str]) -> dict[str, Any]:
     """A colour for each configurator, the same whichever others are shown beside it."""
     palette = sns.color_palette("colorblind")
-    ours = [name for name, each in known_configurators().items() if each.configures]
+    ours = [name for name, each in of_this_checkout().items() if each.configures]
     others = sorted(set(configurators) - set(ours))
     return {name: palette[i % len(palette)] for i, name in enumerate([*ours, *others])}
 
@@ -73,7 +81,7 @@ def test_error(
     configurators = list(dict.fromkeys(table["configurator"]))
     rows = ["default", *configurators]
     palette = colours(configurators)
-    with sns.axes_style("white"), matplotlib.rc_context(_STYLE):
+    with style():
         height = 1.0 + len(variants) * (0.62 + 0.34 * len(rows))
         figure, panels = _stack(len(variants), height)
         for panel, variant in zip(panels, variants, strict=True):
@@ -139,7 +147,7 @@ def anytime(summary: pd.DataFrame, *, title: str = "") -> Figure:
     variants = list(dict.fromkeys(summary["variant"]))
     configurators = list(dict.fromkeys(summary["configurator"]))
     palette = colours(configurators)
-    with sns.axes_style("white"), matplotlib.rc_context(_STYLE):
+    with style():
         across = min(len(variants), 3)
         down = -(-len(variants) // across)
         figure, grid = plt.subplots(
@@ -201,7 +209,7 @@ def importance(table: pd.DataFrame, *, title: str = "", most: int = 10) -> Figur
         families = visible[visible["kind"] == "single"].head(most)
     pairs = visible[visible["kind"] == "pair"].head(most)
     blue, _, green = sns.color_palette("colorblind")[:3]
-    with sns.axes_style("white"), matplotlib.rc_context(_STYLE):
+    with style():
         bars = max(len(families), len(pairs), 1)
         figure, (left, right) = plt.subplots(
             1, 2, figsize=(WIDTH, 1.3 + 0.36 * bars), layout="constrained"
@@ -233,7 +241,7 @@ def ablation(table: pd.DataFrame, *, title: str = "", unit: str = "error") -> Fi
     lines = np.array([label.count("\n") + 1 for label in labels], dtype=float)
     heights = 0.16 + 0.19 * lines
     places = np.cumsum(heights) - heights / 2
-    with sns.axes_style("white"), matplotlib.rc_context(_STYLE):
+    with style():
         figure, panel = plt.subplots(figsize=(WIDTH, 1.2 + heights.sum()), layout="constrained")
         spread = float(np.ptp(costs)) or max(float(costs[0]), 1e-3)
         for i in range(1, len(costs)):

@@ -1,4 +1,4 @@
-"""The records of a results folder as tidy frames; nothing is executed or changed.
+"""The records of a results folder as data frames; nothing in them is executed or changed.
 
 **Source**: the files of `results/README.md`, one folder `<set>/<variant>/<configurator>/seed-<n>`
 a run, read by `wrappers.records`. Every frame begins with the columns `set`, `variant`,
@@ -6,12 +6,13 @@ a run, read by `wrappers.records`. Every frame begins with the columns `set`, `v
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 
+from analysis.frames import CASE, RUN, RunKey
 from sparse_training.errors import BadInput
 from target_algorithms import Role, variant, variants
 from wrappers.configurators import configurators
@@ -29,10 +30,7 @@ from wrappers.records import (
 )
 from wrappers.space import Space, read_pcs, variant_space
 
-RUN = ["set", "variant", "configurator", "run_seed"]
-"""The columns that name a run, first in every frame."""
-
-NEXT_COMMAND = "sparse-aclib run scenarios/digits/rigl --configurator random_search --seed 1"
+NEXT_COMMAND = "sparse-aclib run scenarios/SET/VARIANT ('sparse-aclib list' names the scenarios)"
 """What makes a first run, for messages about results that are not there."""
 
 
@@ -44,22 +42,30 @@ class RunFolder:
     info: RunInfo
 
     @property
-    def key(self) -> dict[str, Any]:
-        """The columns of `RUN`."""
-        info = self.info
-        return dict(zip(RUN, (info.set, info.variant, info.configurator, info.seed), strict=True))
+    def key(self) -> RunKey:
+        """What names the run."""
+        return RunKey(self.info.set, self.info.variant, self.info.configurator, self.info.seed)
 
     @property
     def role(self) -> Role:
-        """How the variant takes part; where the record is older than roles, as it does today."""
-        if self.info.role is not None:
-            return Role(self.info.role)
-        today = variants().get(self.info.variant)
-        return Role.COMPETITOR if today is None else today.role
+        """How the variant takes part; where the record is older than roles, as it does today.
+
+        Raises BadInput for a role that this checkout does not have.
+        """
+        if self.info.role is None:
+            today = variants().get(self.info.variant)
+            return Role.COMPETITOR if today is None else today.role
+        if self.info.role not in list(Role):
+            raise BadInput(
+                f"{self.path / RUN_FILE}: role is {self.info.role!r}, expected one of "
+                + ", ".join(Role)
+            )
+        return Role(self.info.role)
 
     @property
     def configures(self) -> bool:
-        """Whether its configurator tries more than the default, as far as this checkout knows."""
+        """Whether its configurator tries more than the default; where the record is older than
+        this field, whether it does today."""
         if self.info.configures is not None:
             return self.info.configures
         today = configurators().get(self.info.configurator)
@@ -76,88 +82,108 @@ class RunFolder:
         return variant_space(variant(self.info.variant)).fixed(self.info.fixed)
 
 
-def run_folders(results: Path) -> list[RunFolder]:
-    """The runs of a results folder, by set, variant, configurator and number of the seed.
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """All that is recorded in a results folder: what every analysis begins with."""
 
-    Raises BadInput for a record that cannot be read or that lies in a folder of another name.
+    folders: tuple[RunFolder, ...]
+    """The runs as they were recorded, in the order of `runs`."""
+    runs: pd.DataFrame
+    """One row a run, those under way too (`state` says so): the fields of run.json, with `role` and
+    `configures` filled in for old records, and the run's `folder`."""
+    trials: pd.DataFrame
+    """One row a trial of a run, in the order of the file: the fields of runhistory.jsonl."""
+    trajectories: pd.DataFrame
+    """One row an incumbent, in the order in which they came; the first is the default."""
+    validations: pd.DataFrame
+    """One row a validated (configuration, instance, seed) of a run; of repeated ones the first."""
+
+    def configured(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of runs whose configurator tries more than the default."""
+        return frame.merge(self.runs.loc[self.runs["configures"], RUN], on=RUN)
+
+
+def read(results: Path) -> Frames:
+    """The record of a results folder: sets, variants, configurators and seeds in their order, the
+    combinations behind the variants that they combine.
+
+    Raises BadInput where there is no run, for a record that cannot be read, and for one in a folder
+    of another name.
     """
+    folders = sorted(_run_folders(results), key=lambda f: (f.role is Role.COMBINATION, f.key))
+    if not folders:
+        raise BadInput(
+            f"{results}: no run in it, expected <set>/<variant>/<configurator>/seed-<n>/run.json;"
+            f" make one: {NEXT_COMMAND}"
+        )
+    validations = _lines(folders, VALIDATION, Record)
+    return Frames(
+        folders=tuple(folders),
+        runs=_runs(folders),
+        trials=_lines(folders, RUNHISTORY, Numbered),
+        trajectories=_lines(folders, TRAJECTORY, Incumbent),
+        validations=validations.drop_duplicates(
+            [*RUN, "config_id", "instance", "seed"], keep="first", ignore_index=True
+        ),
+    )
+
+
+def _run_folders(results: Path) -> Iterator[RunFolder]:
     if not results.is_dir():
         raise BadInput(f"{results}: no such folder, expected results; make some: {NEXT_COMMAND}")
-    folders = []
     for path in results.glob("*/*/*/seed-*/run.json"):
         folder = RunFolder(path.parent, read_run(path.parent))
-        *names, seed = folder.key.values()
-        named = [*names, f"seed-{seed}"]
-        if list(path.parent.relative_to(results).parts) != named:
-            raise BadInput(
-                f"{path}: record of {'/'.join(map(str, named))}, expected it in a folder so called"
-            )
-        folders.append(folder)
-    return sorted(folders, key=lambda folder: tuple(folder.key.values()))
+        name = "/".join([*folder.key[:-1], f"seed-{folder.key.run_seed}"])
+        if path.parent.relative_to(results).as_posix() != name:
+            raise BadInput(f"{path}: record of {name}, expected it in a folder so called")
+        yield folder
 
 
-def runs(folders: Sequence[RunFolder]) -> pd.DataFrame:
-    """One row a run: the fields of run.json, `role`, `configures` and its `folder`.
-
-    Runs that are under way are in it (`state` says so).
-    """
-    shown = [f.name for f in fields(RunInfo) if f.name not in (*RUN, "seed", "copies")]
+def _runs(folders: Sequence[RunFolder]) -> pd.DataFrame:
+    names = [f.name for f in fields(RunInfo) if f.name not in (*RUN, "seed", "copies")]
     return _frame(
-        [*RUN, *shown, "folder"],
+        [*RUN, *names, "folder"],
         (
-            folder.key
-            | {name: _plain(getattr(folder.info, name)) for name in shown}
-            | {
-                "role": str(folder.role),
-                "configures": folder.configures,
-                "folder": str(folder.path),
-            }
+            folder.key._asdict()
+            | _plain(folder.info, names)
+            | {"role": str(folder.role), "configures": folder.configures}
+            | {"folder": str(folder.path)}
             for folder in folders
         ),
     )
 
 
-def trials(folders: Sequence[RunFolder]) -> pd.DataFrame:
-    """One row a trial of a runhistory, in the order of the file."""
-    return _lines(folders, RUNHISTORY, Numbered)
-
-
-def trajectories(folders: Sequence[RunFolder]) -> pd.DataFrame:
-    """One row an incumbent, in the order in which they came; the first is the default."""
-    return _lines(folders, TRAJECTORY, Incumbent)
-
-
-def validations(folders: Sequence[RunFolder]) -> pd.DataFrame:
-    """One row a validated (configuration, instance, seed) of a run; of repeated ones the first."""
-    frame = _lines(folders, VALIDATION, Record)
-    keys = [*RUN, "config_id", "instance", "seed"]
-    return frame.drop_duplicates(keys, keep="first", ignore_index=True)
-
-
-Line = TypeVar("Line", Numbered, Incumbent, Record)
+Line = TypeVar("Line", bound=Incumbent | Record)
 
 
 def _lines(folders: Sequence[RunFolder], file: str, kind: type[Line]) -> pd.DataFrame:
+    """The records of a file of every run, a row each."""
     names = [field.name for field in fields(kind)]
+    return _frame(
+        [*RUN, *names],
+        (
+            folder.key._asdict() | _plain(line, names)
+            for folder in folders
+            for line in read_lines(folder.path / file, kind)
+        ),
+    )
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for folder in folders:
-            for record in read_lines(folder.path / file, kind):
-                yield folder.key | {name: _plain(getattr(record, name)) for name in names}
 
-    return _frame([*RUN, *names], rows())
-
-
-def _plain(value: Any) -> Any:
-    """A record's field as a frame holds it: records within it as dictionaries."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: part for name, part in asdict(value).items() if part is not None}
-    return value
+def _plain(record: RunInfo | Incumbent | Record, names: Iterable[str]) -> dict[str, Any]:
+    """Fields of a record as a frame holds them: a record within it is a dictionary of what it has
+    a value for."""
+    values: dict[str, Any] = {}
+    for name in names:
+        value = getattr(record, name)
+        if is_dataclass(value) and not isinstance(value, type):
+            value = {part: held for part, held in asdict(value).items() if held is not None}
+        values[name] = value
+    return values
 
 
 def _frame(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame.from_records([dict(row) for row in rows], columns=list(columns))
     # Without rows nothing says what a column holds, and frames must still merge.
-    types = dict.fromkeys(RUN[:3], "str") | {"run_seed": "int64", "cost": "float64"}
+    types = dict.fromkeys(CASE, "str") | {"run_seed": "int64", "cost": "float64"}
     types |= {"configures": "bool", "role": "str"}
     return frame.astype({name: kind for name, kind in types.items() if name in frame.columns})

@@ -56,14 +56,13 @@ class Axis:
 
     def place(self, value: object) -> float:
         """Where a value lies: a category's code, or a share of the sampled range in [0, 1]."""
-        known = self.parameter
         if value is None:
             return INACTIVE
-        if known.kind == "categorical":
-            return float(known.choices.index(str(value)))
+        if self.parameter.kind == "categorical":
+            return float(self.parameter.choices.index(str(value)))
         number = float(str(value))
-        low, high = _range(known)
-        if known.log:
+        low, high = _range(self.parameter)
+        if self.parameter.log:
             return math.log(number / low) / math.log(high / low)
         return (number - low) / (high - low)
 
@@ -80,14 +79,23 @@ class Axis:
 class Surrogate:
     """A fitted forest, with what is needed to judge it."""
 
+    space: Space
     axes: tuple[Axis, ...]
     forest: Any
+    """scikit-learn's."""
     r2: float
     """Out-of-bag coefficient of determination; 1 is perfect, 0 no better than the mean."""
     configurations: int
+    """How many it was fitted on."""
     trials: int
+    """How many their costs are means of."""
     together: NDArray[np.bool_]
     """Whether two parameters are both active in any of the configurations, by their positions."""
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether anything is concluded from it."""
+        return self.r2 >= LEAST_R2
 
     def predict(self, configs: Sequence[Mapping[str, object]]) -> list[float]:
         """Predicted costs."""
@@ -108,9 +116,9 @@ def axes(space: Space) -> tuple[Axis, ...]:
     taken: dict[str, dict[str, float]] = {name: {} for name in names}
     whole = 0.0
     for values in _combinations([space.by_name[name].choices for name in names]):
-        given = dict(zip(names, values, strict=True))
-        alive = set(space.active(given))
-        if any(all(n in alive and given[n] == v for n, v in c) for c in space.forbidden):
+        drawn = dict(zip(names, values, strict=True))
+        alive = set(space.active(drawn))
+        if any(all(n in alive and drawn[n] == v for n, v in c) for c in space.forbidden):
             continue
         # An assignment with an inactive parent stands once for each of the parent's values, so
         # that every one has the same weight.
@@ -118,7 +126,7 @@ def axes(space: Space) -> tuple[Axis, ...]:
         for name in alive:
             active[name] += 1.0
         for name in alive & tangled:
-            taken[name][given[name]] = taken[name].get(given[name], 0.0) + 1.0
+            taken[name][drawn[name]] = taken[name].get(drawn[name], 0.0) + 1.0
     return tuple(
         _axis(parameter, 1.0 - active[parameter.name] / whole, taken.get(parameter.name))
         for parameter in space.parameters
@@ -135,7 +143,7 @@ def _combinations(choices: Sequence[Sequence[str]]) -> Iterable[tuple[str, ...]]
 
 def families(space: Space) -> tuple[tuple[str, ...], ...]:
     """The parameters of a space, each with those that conditions tie it to, parents first."""
-    found: list[tuple[str, ...]] = []
+    groups: list[tuple[str, ...]] = []
     tied = {name: name for name in space.by_name}
     for condition in space.conditions:
         old, new = tied[condition.child], tied[condition.parent]
@@ -143,8 +151,8 @@ def families(space: Space) -> tuple[tuple[str, ...], ...]:
     for root in dict.fromkeys(tied.values()):
         members = [name for name in space.by_name if tied[name] == root]
         # A stable sort: what has no condition of its own comes first.
-        found.append(tuple(sorted(members, key=lambda name: bool(space.conditions_of(name)))))
-    return tuple(found)
+        groups.append(tuple(sorted(members, key=lambda name: bool(space.conditions_of(name)))))
+    return tuple(groups)
 
 
 def encode(configs: Sequence[Mapping[str, object]], axes: Sequence[Axis]) -> Array:
@@ -201,8 +209,8 @@ def fit(
     target = costs["adjusted"].to_numpy(float)
     if np.ptp(target) <= 1e-12 * max(1.0, float(np.abs(target).max())):
         return Refusal("all configurations cost the same, there is nothing to explain")
-    found = axes(space)
-    places = encode(costs["config"].to_list(), found)
+    dimensions = axes(space)
+    places = encode(costs["config"].to_list(), dimensions)
     active = (places != INACTIVE).astype(float)
     forest = RandomForestRegressor(
         n_estimators=trees,
@@ -214,11 +222,19 @@ def fit(
         n_jobs=1,
     ).fit(places, target)
     together = active.T @ active > 0
-    return Surrogate(found, forest, float(forest.oob_score_), len(costs), len(trials), together)
+    return Surrogate(
+        space=space,
+        axes=dimensions,
+        forest=forest,
+        r2=float(forest.oob_score_),
+        configurations=len(costs),
+        trials=len(trials),
+        together=together,
+    )
 
 
 def far_off(
-    found: Surrogate, costs: pd.DataFrame, source: Config, target: Config
+    fitted: Surrogate, costs: pd.DataFrame, source: Config, target: Config
 ) -> Refusal | None:
     """Why a path between two measured configurations must not be shown on this surrogate, if so.
 
@@ -227,7 +243,7 @@ def far_off(
     """
     measured = costs.set_index("config_id")["adjusted"]
     ends = [float(measured[config_id(config)]) for config in (source, target)]
-    predicted = found.predict([source, target])
+    predicted = fitted.predict([source, target])
     worst = max(abs(p - m) for p, m in zip(predicted, ends, strict=True))
     if worst <= abs(ends[0] - ends[1]) / 2:
         return None

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.configurability import Interval
+from analysis.frames import by_text, rows
 from analysis.surrogate import LEAST_R2, Refusal, Surrogate
 from wrappers.records import AblationPath
 
@@ -45,50 +46,55 @@ def doubtful(row: Mapping[str, Any]) -> str:
 
 def gain(row: Mapping[str, Any]) -> str:
     """What a configurator did for a variant; a row of `configurability`."""
-    found = Interval(row["improvement"], row["low"], row["high"])
+    improvement = Interval(row["improvement"], row["low"], row["high"])
     ends = f"from {percent(row['default_error'])} to {percent(row['configured_error'])}"
     who = row["configurator"]
-    if found.low == found.high == 0:
+    if improvement.low == improvement.high == 0:
         return f"{who} ends with the default itself ({percent(row['default_error'])})."
-    if found.covers_zero:
+    if improvement.covers_zero:
         return f"{who}: no difference to the default is shown ({ends}; {doubtful(row)})."
-    verb = "lowers" if found.mean > 0 else "raises"
+    verb = "lowers" if improvement.mean > 0 else "raises"
     return f"{who} {verb} the test error {ends}, {change(row)}."
 
 
 def in_short(table: pd.DataFrame, against: pd.DataFrame) -> list[str]:
-    """The answers of one instance set in a sentence each; none where there is nothing to say."""
+    """The answers of one instance set in a sentence each; none where there is nothing to say.
+
+    `table` is that of `configurability`, `against` that of `against_single`.
+    """
     told = []
     if len(table):
-        shown = table[(table["low"] > 0) | (table["high"] < 0)]
-        better = int((shown["improvement"] > 0).sum())
-        worse = len(shown) - better
-        best = table.loc[table["improvement"].idxmax()]
+        better, worse, undecided = _verdicts(table)
+        best = table.iloc[int(table["improvement"].argmax())]
         told.append(
             f"Configuration gains over the default in {better} of"
             f" {counted(len(table), 'case')} (variant and configurator)"
             + (f", loses in {worse}" if worse else "")
-            + (f"; in {len(table) - len(shown)} no difference is shown" * (len(shown) < len(table)))
+            + (f"; in {undecided} no difference is shown" if undecided else "")
             + f". The largest mean improvement is {100 * best['improvement']:.1f} points"
             f" ({best['variant']} with {best['configurator']})."
         )
-    for combined, own in against.groupby("combined", sort=False):
-        shown = own[(own["low"] > 0) | (own["high"] < 0)]
-        better = int((shown["improvement"] > 0).sum())
-        worse = len(shown) - better
+    for combined, own in by_text(against, "combined"):
+        better, worse, undecided = _verdicts(own)
         told.append(
             f"{combined} is better than the single variant chosen in training with {better} of"
             f" {counted(len(own), 'configurator')}"
             + (f", worse with {worse}" if worse else "")
-            + (f"; with {len(own) - len(shown)} no difference is shown" * (len(shown) < len(own)))
+            + (f"; with {undecided} no difference is shown" if undecided else "")
             + "."
         )
     return told
 
 
+def _verdicts(table: pd.DataFrame) -> tuple[int, int, int]:
+    """How many rows show an improvement, how many the contrary, how many no difference."""
+    better, worse = int((table["low"] > 0).sum()), int((table["high"] < 0).sum())
+    return better, worse, len(table) - better - worse
+
+
 def configured(table: pd.DataFrame) -> str:
     """All configurators on one variant."""
-    told = " ".join(gain(row) for row in table.to_dict("records"))
+    told = " ".join(gain(row) for row in rows(table))
     runs, pairs = sorted(set(table["runs"])), sorted(set(table["pairs"]))
     basis = f"{_numbers(runs, 'run')} each, {_numbers(pairs, 'paired evaluation')} a run"
     return f"{told} ({basis})"
@@ -103,7 +109,7 @@ def _numbers(numbers: Sequence[int], noun: str) -> str:
 def references(defaults: pd.DataFrame, outside_budget: Collection[str]) -> list[str]:
     """The baselines, one sentence each; those outside the budget are named as such."""
     told = []
-    for row in defaults.to_dict("records"):
+    for row in rows(defaults):
         aside = (
             ", which the budget of active weights does not bind,"
             if row["variant"] in outside_budget
@@ -121,12 +127,12 @@ def references(defaults: pd.DataFrame, outside_budget: Collection[str]) -> list[
 def combination(row: Mapping[str, Any]) -> str:
     """The combination against the best single variant; a row of `against_single`."""
     combined = row["combined"]
-    found = Interval(row["improvement"], row["low"], row["high"])
+    improvement = Interval(row["improvement"], row["low"], row["high"])
     chosen = listed(str(row["single"]).split("; "))
-    if found.covers_zero:
+    if improvement.covers_zero:
         verdict = f"no difference is shown; {doubtful(row)}"
     else:
-        verdict = f"{combined} is {'better' if found.mean > 0 else 'worse'} {change(row)}"
+        verdict = f"{combined} is {'better' if improvement.mean > 0 else 'worse'} {change(row)}"
     return (
         f"{row['configurator']}: {combined} reaches {percent(row['combined_error'])}, the single"
         f" variant that was best in training {percent(row['single_error'])}: {verdict}"
@@ -134,22 +140,22 @@ def combination(row: Mapping[str, Any]) -> str:
     )
 
 
-def surrogate_quality(variant: str, found: Surrogate | Refusal) -> str:
+def surrogate_quality(variant: str, fitted: Surrogate | Refusal) -> str:
     """How good the forest is, or why there is none."""
-    if isinstance(found, Refusal):
-        return f"{variant}: no surrogate: {found.reason}."
+    if isinstance(fitted, Refusal):
+        return f"{variant}: no surrogate: {fitted.reason}."
     told = (
-        f"{variant}: a random forest on {found.configurations} configurations"
-        f" ({counted(found.trials, 'trial')}) explains an out-of-bag R² of {found.r2:.2f}"
+        f"{variant}: a random forest on {fitted.configurations} configurations"
+        f" ({counted(fitted.trials, 'trial')}) explains an out-of-bag R² of {fitted.r2:.2f}"
     )
-    if not found.r2 >= LEAST_R2:
+    if not fitted.conclusive:
         return told + f", less than the {LEAST_R2} that conclusions need: no importances are shown."
     return told + "."
 
 
 def important(table: pd.DataFrame) -> str:
     """The leading families and the leading pair of an importance table."""
-    leading = table[table["kind"] == "family"].head(3).to_dict("records")
+    leading = rows(table[table["kind"] == "family"].head(3))
     told = listed(
         [
             f"{row['parameter']}{' with what depends on it' if row['other'] else ''}"
@@ -168,28 +174,44 @@ def important(table: pd.DataFrame) -> str:
     return told
 
 
-def path(name: str, found: AblationPath) -> str:
+def path(taken: AblationPath) -> str:
     """What an ablation path says."""
     how = (
-        f"measured with trials on {counted(found.pairs, 'training pair')}"
-        if found.evaluation == "trials"
+        f"measured with trials on {counted(taken.pairs, 'training pair')}"
+        if taken.evaluation == "trials"
         else "predicted by the surrogate, not measured"
     )
-    ends = f"from {percent(found.source_cost)} to {percent(found.target_cost)}"
-    told = f"{name}: {counted(len(found.steps), 'change')} lead {ends} ({how}). "
-    best = max(found.steps, key=lambda step: step.gain)
+    ends = f"from {percent(taken.source_cost)} to {percent(taken.target_cost)}"
+    told = f"{counted(len(taken.steps), 'change')} lead {ends} ({how}). "
+    best = max(taken.steps, key=lambda step: step.gain)
     if best.gain <= 0:
         return told + "None of them lowers the error."
     share = f", {percent(best.share)} of the whole difference" if best.share else ""
-    if found.target_cost >= found.source_cost:
+    if taken.target_cost >= taken.source_cost:
         share = ""
         told += "The incumbent is not better than the default on these pairs. "
     told += (
         f"The largest single gain is {points(best.gain)} points{share}, from"
         f" {' + '.join(best.parameters)}."
     )
-    worse = [step for step in found.steps if step.gain < 0]
+    worse = [step for step in taken.steps if step.gain < 0]
     if worse:
         came = "where it came" if len(worse) == 1 else "where they came"
         told += f" {counted(len(worse), 'change')} made the error worse {came}."
+    return told
+
+
+def curves(variant: str, summary: pd.DataFrame) -> str:
+    """Where the anytime curves of a variant end."""
+    end = summary["trial"].max()
+    final = summary[summary["trial"] == end].sort_values("median", kind="stable")
+    return f"{variant}: after {end} trials the medians are {listed(_medians(final))}."
+
+
+def _medians(final: pd.DataFrame) -> list[str]:
+    told = []
+    for row in rows(final):
+        quartiles = f"quartiles {percent(row['quartile_1'])} to {percent(row['quartile_3'])}"
+        spread = quartiles if row["runs"] > 1 else "one run"
+        told.append(f"{percent(row['median'])} ({row['configurator']}, {spread})")
     return told

@@ -1,0 +1,169 @@
+"""What a reader must know of a record: what is missing or does not match, where it comes from."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis import words
+from analysis.frames import CASE, by_text, by_texts, run_keys
+from analysis.records import Frames
+
+
+def notes(
+    frames: Frames, tables: Mapping[str, pd.DataFrame], missing: Mapping[str, str]
+) -> list[str]:
+    """What must be known before the results: what is missing, half-way or does not match.
+
+    `missing` names the configurators that could not run, with the reason.
+    """
+    return [
+        *(f"{name} is missing: {reason}" for name, reason in sorted(missing.items())),
+        *_incomplete(frames, tables["runs"]),
+        *_unused_budget(frames, tables["runs"]),
+        *_failed(frames),
+        *_differences(frames),
+    ]
+
+
+def facts(frames: Frames) -> list[tuple[str, str]]:
+    """Data, budgets, seeds, machine, versions: name and value."""
+    runs, trials, validations = frames.runs, frames.trials, frames.validations
+    configured = runs[runs["configures"]]
+    data = {
+        f"{name} (sha256 {sha256[:12]})"
+        for folder in frames.folders
+        for name, sha256 in folder.info.hashes.data.items()
+    }
+    pairs = validations[["instance", "seed"]].drop_duplicates()
+    told = [
+        ("Data", ", ".join(sorted(data)) or "not named in the record"),
+        ("Instances configured on", str(trials["instance"].nunique())),
+        (
+            "Validation",
+            f"{words.counted(pairs['instance'].nunique(), 'test instance')},"
+            f" {words.counted(pairs['seed'].nunique(), 'seed')} that no configurator saw",
+        ),
+        ("Budget of a run", " or ".join(f"{n} trials" for n in sorted(set(configured["trials"])))),
+        ("Configurator seeds", ", ".join(map(str, sorted(set(configured["run_seed"]))))),
+        ("Trials recorded", f"{len(trials):,}, and {len(validations):,} validation trials"),
+        ("Begun", str(runs["started"].min())[:16].replace("T", " ") + " UTC"),
+    ]
+    told += [("Hardware", _pairs(values)) for values in _distinct(runs["hardware"])]
+    told += [("Versions", _pairs(values)) for values in _distinct(runs["versions"])]
+    return [(name, value) for name, value in told if value]
+
+
+def settings(frames: Frames) -> list[tuple[str, str]]:
+    """What each configurator changed of its own defaults, where the record says so."""
+    told = []
+    for name, own in sorted(by_text(frames.runs, "configurator")):
+        texts = dict.fromkeys(_pairs(settings) for settings in own["settings"])
+        if any(texts):
+            told.append((name, "; or ".join(filter(None, texts))))
+    return told
+
+
+def scenarios(frames: Frames) -> list[tuple[str, str]]:
+    """The command that each scenario fixes, from the runs' own copies."""
+    told: dict[str, str] = {}
+    for folder in frames.folders:
+        lines = folder.info.copies.get("scenario.txt", "").splitlines()
+        algo = next((line for line in lines if line.startswith("algo = ")), "")
+        command = algo.removeprefix("algo = ") or "not in the record, which is of version 0.2"
+        told.setdefault(folder.info.scenario, command)
+    return list(told.items())
+
+
+def fewest_seeds(frames: Frames) -> str:
+    """How many configurator seeds the least replicated comparison has."""
+    runs = frames.runs[frames.runs["configures"] & (frames.runs["state"] == "finished")]
+    counts = [own["run_seed"].nunique() for _, own in by_texts(runs, CASE)]
+    return words.counted(min(counts), "configurator seed") if counts else "no finished run"
+
+
+def _incomplete(frames: Frames, per_run: pd.DataFrame) -> list[str]:
+    told = []
+    running = frames.runs[frames.runs["state"] != "finished"]
+    if len(running):
+        told.append(
+            f"{words.counted(len(running), 'run')} of {len(frames.runs)} not finished, left out of"
+            f" all comparisons: {_named(running)}."
+        )
+    bare = per_run[(per_run["state"] == "finished") & per_run["configured_error"].isna()]
+    if len(bare):
+        told.append(
+            f"{words.counted(len(bare), 'finished run')} without validation of default and"
+            f" incumbent, left out: {_named(bare)}. 'sparse-aclib validate' adds it."
+        )
+    return told
+
+
+def _unused_budget(frames: Frames, per_run: pd.DataFrame) -> list[str]:
+    told = []
+    short = frames.configured(per_run[per_run["state"] == "finished"])
+    short = short[short["trials_used"] < short["trials"]]
+    for name, own in sorted(by_text(short, "configurator")):
+        used = own["trials_used"].astype(int)
+        span = f"{used.min()} to {used.max()}" if used.nunique() > 1 else f"{used.min()}"
+        told.append(
+            f"{name} left a part of its budget unused in {words.counted(len(own), 'run')}: it used"
+            f" {span} of {own['trials'].max()} trials."
+        )
+    return told
+
+
+def _failed(frames: Frames) -> list[str]:
+    failed = int((frames.trials["status"] != "SUCCESS").sum())
+    if not failed:
+        return []
+    return [
+        f"{words.counted(failed, 'trial')} of {len(frames.trials)} did not end with SUCCESS; they"
+        " count with the worst cost."
+    ]
+
+
+def _differences(frames: Frames) -> list[str]:
+    """In what the record is not of one piece."""
+    told = []
+    for column, what in (("versions", "library versions"), ("hardware", "hardware")):
+        if len(_distinct(frames.runs[column])) > 1:
+            told.append(f"The runs differ in {what}; see the end of this page.")
+    evaluated = pd.concat([frames.trials, frames.validations])
+    for (variant, engine), own in sorted(by_texts(evaluated, ["variant", "engine"])):
+        if own["code"].nunique(dropna=False) > 1:
+            told.append(
+                f"Trials of {variant} on the {engine} engine were made with different code;"
+                " compare with care."
+            )
+    for name, own in sorted(by_text(frames.runs, "configurator")):
+        if len({hashes["configurator"] for hashes in own["hashes"]}) > 1:
+            told.append(f"Runs of {name} were made with different code; compare with care.")
+    return told
+
+
+def _named(runs: pd.DataFrame, most: int = 6) -> str:
+    names = ["/".join(map(str, key)) for key in run_keys(runs)]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _distinct(mappings: Iterable[Mapping[str, Hashable]]) -> list[dict[str, Hashable]]:
+    """The mappings that contradict each other; what some have more than others is joined."""
+    distinct: list[dict[str, Hashable]] = []
+    for values in mappings:
+        for other in distinct:
+            if all(other.get(name, value) == value for name, value in values.items()):
+                other |= values
+                break
+        else:
+            distinct.append(dict(values))
+    return distinct
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    told = [
+        f"{name.removesuffix('_gib')} {value}{' GiB' if name.endswith('_gib') else ''}"
+        for name, value in values.items()
+    ]
+    return ", ".join(told)

@@ -1,0 +1,264 @@
+"""The sections of the page, and what a section is made from.
+
+A section is a function from the `Results` of one instance set to headings, sentences, tables and
+figures; `plain` makes one of a table and a figure. Which there are says `analysis/report.py`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from analysis import ablation, fanova, figures, words
+from analysis.frames import by_text, joined, rows
+from analysis.page import Block, Folded, Heading, Items, Section, Text, picture, table
+from analysis.study import Study
+from analysis.surrogate import LEAST_R2, Refusal
+from target_algorithms import Role
+
+
+@dataclass(frozen=True)
+class Results:
+    """What there is of one instance set."""
+
+    name: str
+    """The set's."""
+    study: Study
+    """Of all sets."""
+    tables: Mapping[str, pd.DataFrame]
+    """The set's rows of every table, by its name."""
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """The set's runs."""
+        return self.study.runs[self.study.runs["set"] == self.name]
+
+    def variants(self, role: Role) -> set[str]:
+        """The set's variants with a role."""
+        return set(self.runs.loc[self.runs["role"] == role, "variant"])
+
+    @property
+    def combination(self) -> str:
+        """The names of the combinations."""
+        return words.listed(sorted(self.variants(Role.COMBINATION))) or "the combination"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A table of the report and, where there is one, the section of the page that shows it."""
+
+    name: str
+    """Of `tables/<name>.csv`."""
+    table: Callable[[Study], pd.DataFrame]
+    """Of all sets, which a column `set` names."""
+    section: Callable[[Results], Section] | None = None
+
+
+def plain(
+    name: str,
+    title: str,
+    make: Callable[[Study], pd.DataFrame],
+    draw: Callable[[pd.DataFrame], Figure] | None = None,
+    text: str = "",
+) -> Analysis:
+    """An analysis whose section shows the set's rows of the table that `make` makes, the figure
+    that `draw` draws of them, and a text that explains them."""
+
+    def section(of: Results) -> Section:
+        own = of.tables[name]
+        blocks: list[Block] = [Text(text)] if text else []
+        if own.empty:
+            blocks.append(Text("There is nothing to show yet."))
+        else:
+            if draw is not None:
+                shown = f"{title}; all numbers are in the table below."
+                blocks.append(picture(f"{of.name}-{name}.png", draw(own), shown))
+            blocks.append(table(own.drop(columns="set"), name))
+        return Section(title, blocks, name, title.capitalize())
+
+    return Analysis(name, make, section)
+
+
+def gain(of: Results) -> Section:
+    """Default against configured, with the baselines and references."""
+    compared, defaults = of.tables["configurability"], of.tables["defaults"]
+    baselines = set(of.runs["variant"]) - set(of.runs.loc[of.runs["configures"], "variant"])
+    shown = defaults[defaults["variant"].isin(set(compared["variant"]) | baselines)]
+    beside = words.references(
+        defaults[defaults["variant"].isin(baselines)], of.variants(Role.REFERENCE)
+    )
+    blocks: list[Block] = [Text(f"For reference: {' '.join(beside)}")] if beside else []
+    if compared.empty:
+        nothing = "No finished run of a configurator is validated yet; there is nothing to compare."
+        blocks = [Text(nothing), *blocks]
+    else:
+        figure = figures.test_error(compared, of.tables["runs"], shown)
+        blocks = [
+            Items(
+                [
+                    Markup("<strong>{}</strong>: {}").format(variant, words.configured(own))
+                    for variant, own in by_text(compared, "variant")
+                ]
+            ),
+            *blocks,
+            picture(
+                f"{of.name}-test-error.png",
+                figure,
+                "Test error of default and configured, per variant and configurator; all numbers"
+                " are in the table below.",
+            ),
+            table(
+                compared.drop(columns=["set", "configured_low", "configured_high"]),
+                "configurability",
+            ),
+            Text(
+                Markup(
+                    "Improvement is the error of the default minus that of the final incumbent, on"
+                    " the same (instance, seed) pairs: more is better. <code>low</code> and"
+                    " <code>high</code> bound it, <code>runs better</code> counts the configurator"
+                    " seeds whose incumbent has the lower error."
+                )
+            ),
+        ]
+    return Section("default against configured", blocks, "gain", "Configurability")
+
+
+def combination(of: Results) -> Section:
+    """The combinations against the best single variant."""
+    compared, name = of.tables["combination"], of.combination
+    blocks: list[Block]
+    if compared.empty:
+        blocks = [
+            Text(
+                f"This needs finished, validated runs of {name} and of every single variant with"
+                " the same configurator and seed; there are none yet."
+            )
+        ]
+    else:
+        blocks = [
+            Items([words.combination(row) for row in rows(compared)]),
+            table(compared.drop(columns="set"), "combination"),
+            Text(
+                "The rival is chosen for every configurator seed by the mean error of its incumbent"
+                " in training; test errors play no part in the choice. Choosing among several"
+                f" single variants took one budget for each of them, {name} took one."
+            ),
+        ]
+    return Section(f"{name} against the best single variant", blocks, "combination", "Combination")
+
+
+def over_time(of: Results) -> Section:
+    """Validated anytime curves."""
+    curves = of.tables["anytime_summary"]
+    blocks: list[Block]
+    if curves.empty:
+        blocks = [Text("No finished run has all of its incumbents validated yet.")]
+    else:
+        blocks = [
+            Items([words.curves(variant, own) for variant, own in by_text(curves, "variant")]),
+            picture(
+                f"{of.name}-anytime.png",
+                figures.anytime(curves),
+                "Validated test error of the incumbent over trials consumed, per variant.",
+            ),
+            Text(
+                Markup(
+                    "Every incumbent was validated afterwards; a curve shows what stopping after so"
+                    " many trials would have given. Line: median over configurator seeds, band:"
+                    " between the quartiles. Curves can rise: what looks better in training may be"
+                    " worse in the test. Data: <code>tables/anytime.csv</code>,"
+                    " <code>tables/anytime_summary.csv</code>."
+                )
+            ),
+        ]
+    return Section("validated test error over trials", blocks, "anytime", "Over time")
+
+
+def importance(of: Results) -> Section:
+    """Importances of the parameters of every variant that was configured."""
+    blocks: list[Block] = [
+        Text(
+            Markup(
+                "Functional ANOVA (fANOVA) of a random forest fitted to all recorded trials of a"
+                " variant: the share of the variance of the error, over the whole parameter space"
+                " as the scenario samples it, that a parameter explains. Much of that variance lies"
+                " between bad and very bad configurations; what leads from the default to the best"
+                " one is the ablation's matter. Being inactive counts as a value of its own and as"
+                " independent of the parent, which is an approximation; a parameter is therefore"
+                " shown jointly with those that depend on it. Below an out-of-bag R² of {}"
+                " nothing is concluded."
+            ).format(LEAST_R2)
+        )
+    ]
+    variants = [variant for set_, variant in of.study.surrogates if set_ == of.name]
+    for variant in variants:
+        blocks += _importance(of, variant)
+    if not variants:
+        blocks.append(Text("No trial of a configurator is recorded yet."))
+    return Section("which parameters matter", blocks, "importance", "Importance")
+
+
+def _importance(of: Results, variant: str) -> list[Block]:
+    quality = words.surrogate_quality(variant, of.study.surrogates[of.name, variant])
+    explained = of.study.importances[of.name, variant]
+    if isinstance(explained, Refusal):
+        return [Heading(variant), Text(quality)]
+    shown = explained[explained["importance"] >= figures.LEAST_SHOWN]
+    of_kind = dict(by_text(shown, "kind"))
+    leading = [of_kind[kind].head(15) for kind in ("family", "single", "pair") if kind in of_kind]
+    numbers = table(joined(leading, fanova.COLUMNS), "importance")
+    return [
+        Heading(variant),
+        Text(f"{quality} {words.important(explained)}"),
+        picture(
+            f"{of.name}-{variant}-importance.png",
+            figures.importance(explained),
+            f"Importances of the parameters of {variant}; all numbers are in the table below.",
+        ),
+        Folded("Numbers", numbers),
+    ]
+
+
+def ablations(of: Results) -> Section:
+    """Paths from the default to an incumbent, and all that the incumbents changed."""
+    blocks: list[Block] = [
+        Text(
+            Markup(
+                "From the default, the change that helps most is made first, then the next, until"
+                " the incumbent is reached; a parameter changes together with those that it makes"
+                " active or inactive. Each step is the best of several noisy candidates, so a"
+                " step's gain is on the bright side; the gains add up to the whole difference."
+                " Paths are measured with trials where that was asked for (<code>sparse-aclib"
+                " ablate</code>); for another variant the run with the least training error is"
+                " followed on the surrogate, if that predicts both ends well enough."
+            )
+        )
+    ]
+    paths = {run: path for run, path in of.study.paths.items() if run.set == of.name}
+    for run, path in paths.items():
+        name = f"{run.variant}, {run.configurator}, seed {run.run_seed}"
+        measured = path.evaluation == "trials"
+        unit = "mean error on training instances" if measured else "predicted training error"
+        steps = ablation.table(path)
+        blocks += [
+            Heading(name),
+            Text(words.path(path)),
+            picture(
+                "-".join(map(str, run)) + "-ablation.png",
+                figures.ablation(steps, unit=unit),
+                f"Ablation path of {name}; all numbers are in the table below.",
+            ),
+            Folded("Numbers", table(steps.drop(columns="parameters"), "ablation")),
+        ]
+    reasons = [each.reason for each in of.study.pathless if each.set == of.name]
+    if reasons:
+        blocks.append(Items(reasons))
+    if not paths and not reasons:
+        blocks.append(Text("No finished run of a configurator is recorded yet."))
+    changed = of.tables["changed_parameters"]
+    if len(changed):
+        summary = f"All changes of the final incumbents of {of.name}"
+        blocks.append(Folded(summary, table(changed.drop(columns="set"), "changed_parameters")))
+    return Section("from the default to the incumbent", blocks, "ablation", "Ablation")
