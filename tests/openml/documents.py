@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 DATA = Path(__file__).resolve().parent / "data"
 NAMESPACE = 'xmlns:oml="http://openml.org/openml"'
@@ -200,7 +201,7 @@ def splits(labels: Sequence[str], folds: int = 10) -> bytes:
     """The splits file of a task with OpenML's cross-validation over rows with these labels."""
     fold_of = official_folds(labels, folds)
     return splits_file(
-        (kind, row, fold)
+        (kind, int(row), fold)
         for fold in range(folds)
         for kind, chosen in (("TRAIN", fold_of != fold), ("TEST", fold_of == fold))
         for row in np.flatnonzero(chosen)
@@ -218,7 +219,7 @@ def splits_file(rows: Iterable[tuple[str, int, int]]) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def official_folds(labels: Sequence[str], folds: int) -> np.ndarray:
+def official_folds(labels: Sequence[str], folds: int) -> NDArray[np.intp]:
     """The test fold of every row in OpenML's stratified cross-validation.
 
     OpenML's evaluation engine is Java: Weka shuffles the rows with java.util.Random(0), groups them
@@ -237,7 +238,7 @@ def official_folds(labels: Sequence[str], folds: int) -> np.ndarray:
                 start += 1
         start += 1
     dealt = [row for first in range(folds) for row in rows[first::folds]]
-    fold_of = np.empty(len(rows), dtype=int)
+    fold_of = np.empty(len(rows), dtype=np.intp)
     sizes = [len(rows) // folds + (fold < len(rows) % folds) for fold in range(folds)]
     fold_of[dealt] = np.repeat(np.arange(folds), sizes)
     return fold_of

@@ -62,6 +62,15 @@ def dies(handler: "Handler", content: bytes) -> None:
     handler.server.socket.close()
 
 
+class _Serving(ThreadingHTTPServer):
+    """What is underneath. A client that was killed, or its own end, are no news to it."""
+
+    openml: "Server"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing on the screen."""
+
+
 @dataclass
 class Server:
     """Serves from entering to leaving its `with` block."""
@@ -73,10 +82,8 @@ class Server:
     """Every request: method, path and query."""
 
     def __enter__(self) -> Self:
-        self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._httpd.openml = self  # type: ignore[attr-defined]
-        # A client that was killed, and a server that was told to die, are no news.
-        self._httpd.handle_error = lambda request, address: None  # type: ignore[method-assign]
+        self._httpd = _Serving(("127.0.0.1", 0), Handler)
+        self._httpd.openml = self
         self.base = f"http://127.0.0.1:{self._httpd.server_address[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
         return self
@@ -103,10 +110,10 @@ class Server:
 
     def content(self, path: str) -> bytes | None:
         """What a path holds, with this server's address in it."""
-        found = self.files.get(path)
-        if found is not None and BASE.encode() in found[:10_000]:
-            return found.replace(BASE.encode(), self.base.encode())
-        return found
+        content = self.files.get(path)
+        if content is not None and BASE.encode() in content[:10_000]:
+            return content.replace(BASE.encode(), self.base.encode())
+        return content
 
     def fault(self, path: str) -> Fault | None:
         """How to answer this request, if not as usual."""
@@ -120,6 +127,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers GET and HEAD."""
 
     protocol_version = "HTTP/1.1"
+    server: _Serving
 
     def log_message(self, *words: Any) -> None:
         """Nothing on the screen."""
@@ -145,7 +153,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """A file, an error of OpenML's for one that there is not, or what is planned."""
-        server: Server = self.server.openml  # type: ignore[attr-defined]
+        server = self.server.openml
         server.asked.append(f"{self.command} {self.path}")
         path = urlsplit(self.path).path.removeprefix("/api/v1/xml").strip("/")
         content, fault = server.content(path), server.fault(path)

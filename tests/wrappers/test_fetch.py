@@ -14,22 +14,27 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from target_algorithms import preparation, sources, stored
-from target_algorithms.errors import BadInput
-from target_algorithms.instances import INNER_FOLDS, features, load
-from target_algorithms.sources import Access
+from sparse_training.data import preparation, sources, stored
+from sparse_training.data.features import features
+from sparse_training.data.instances import load
+from sparse_training.data.raw import Access
+from sparse_training.data.stored import INNER_FOLDS
+from sparse_training.errors import BadInput
+from target_algorithms import ROOT
+from tests.examples import BASELINE, config_of, scenario_name
 from tests.openml import documents, server
 from tests.openml.server import Server
 from wrappers import formats
-from wrappers.fetch import entries, fetch, named
-from wrappers.run import tested as hashes_of
+from wrappers.features import features_csv, unfetched
+from wrappers.fetch import entries, fetch, named, sets
+from wrappers.origin import hashes
 from wrappers.scenario import read
-from wrappers.space import ROOT
 
 FILES = documents.iris() | documents.anneal()
 IRIS, ANNEAL = "openml/59", "openml/2867"
@@ -60,9 +65,9 @@ def problem(name: str, access: Access) -> str:
     return outcome.problem
 
 
-def get(openml: Server, *names: str, **settings: object) -> None:
+def get(openml: Server, *names: str, **settings: Any) -> None:
     """Fetches from a server, without a second attempt, and without a problem."""
-    outcomes = fetch(names, Access(server=openml.address, retries=1, **settings))  # type: ignore[arg-type]
+    outcomes = fetch(names, Access(server=openml.address, retries=1, **settings))
     assert [outcome.problem for outcome in outcomes] == [None] * len(names)
 
 
@@ -100,7 +105,7 @@ def test_a_task_is_stored_with_its_official_folds_and_where_it_comes_from(openml
     genuine = documents.original("iris-splits.arff").decode().splitlines()
     for fold in range(10):
         split = load(f"{IRIS}/{fold}")
-        for kind, rows in (("TRAIN", split.train_rows), ("TEST", split.judge_rows)):
+        for kind, rows in (("TRAIN", split.train_rows), ("TEST", split.eval_rows)):
             official = [int(line.split(",")[1]) for line in genuine if _is(line, kind, fold)]
             assert sorted(official) == rows.tolist()
     about = stored.read(stored.path("openml", "59")).about
@@ -120,11 +125,11 @@ def test_rows_train_validate_or_test_in_every_split_of_a_task(openml: Server) ->
     tested = []
     for fold in range(10):
         outer = load(f"{ANNEAL}/{fold}")
-        tested.append(outer.judge_rows)
-        assert not np.intersect1d(outer.train_rows, outer.judge_rows).size
+        tested.append(outer.eval_rows)
+        assert not np.intersect1d(outer.train_rows, outer.eval_rows).size
         for inner in range(INNER_FOLDS):
             split = load(f"{ANNEAL}/{fold}/{inner}")
-            both = np.concatenate([split.train_rows, split.judge_rows])
+            both = np.concatenate([split.train_rows, split.eval_rows])
             assert (np.sort(both) == outer.train_rows).all()
     assert (np.sort(np.concatenate(tested)) == np.arange(898)).all()
 
@@ -149,14 +154,14 @@ def test_the_features_of_cc18_are_those_of_the_data(openml: Server) -> None:
     get(openml, "openml/3")
     folder = ROOT / "scenarios" / "cc18"
     before = (folder / "features.csv").read_text()
-    assert "openml/3/0/0" not in formats.unfetched(folder)
-    assert formats.features_csv(folder) == before
+    assert "openml/3/0/0" not in unfetched(folder)
+    assert features_csv(folder) == before
     frame = documents.kr_vs_kp()
     frame["class"] = frame["class"].cat.rename_categories({"won": "nowin", "nowin": "won"})
     frame.loc[0, "bkblk"] = None
     openml.files |= documents.published(3, 3, "kr-vs-kp", frame, "class")
     get(openml, "openml/3", refresh=True)
-    changed = formats.features_csv(folder)
+    changed = features_csv(folder)
     lines = list(zip(before.splitlines(), changed.splitlines(), strict=True))
     assert [old.partition(",")[0] for old, new in lines if old != new] == ["openml/3/0/0"]
 
@@ -171,26 +176,27 @@ def test_gaps_and_categories_of_real_data_are_as_scikit_learn_treats_them(openml
     rows = [line.split(",")[:-1] for line in content.splitlines() if line and line[0] != "%"]
     frame = pd.DataFrame(rows).replace("?", np.nan)
     kinds = documents.original("anneal-features.xml").decode().split("<oml:data_type>")[1:]
-    numeric = [column for column in frame if kinds[column].startswith("numeric")]
-    nominal = [column for column in frame if column not in numeric]
+    numeric = [column for column, kind in enumerate(kinds[:38]) if kind.startswith("numeric")]
+    nominal = [column for column in range(38) if column not in numeric]
+    assert frame.shape[1] == 38
     values = SimpleImputer(keep_empty_features=True).fit(frame.iloc[split.train_rows][numeric])
     scaler = StandardScaler().fit(values.transform(frame.iloc[split.train_rows][numeric]))
-    theirs = scaler.transform(values.transform(frame.iloc[split.judge_rows][numeric]))
-    np.testing.assert_allclose(split.judge_x[:, : len(numeric)], theirs, atol=1e-5)
+    theirs = scaler.transform(values.transform(frame.iloc[split.eval_rows][numeric]))
+    np.testing.assert_allclose(split.eval_x[:, : len(numeric)], theirs, atol=1e-5)
     # Ties between equally frequent categories are broken by OpenML's order, here by the alphabet:
     # compare the columns in which the two agree on the most frequent one.
-    train, judge = (frame.iloc[rows][nominal] for rows in (split.train_rows, split.judge_rows))
+    train, judge = (frame.iloc[rows][nominal] for rows in (split.train_rows, split.eval_rows))
     filled = SimpleImputer(strategy="most_frequent", keep_empty_features=True).fit(train)
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     encoder.fit(filled.transform(train))
     scaled = StandardScaler().fit(encoder.transform(filled.transform(train)))
     expected = scaled.transform(encoder.transform(filled.transform(judge)))
     varied = expected[:, scaled.var_ > 0]
-    ours = split.judge_x[:, len(numeric) :]
+    ours = split.eval_x[:, len(numeric) :]
     ours = ours[:, split.train_x[:, len(numeric) :].any(axis=0)]
-    order = lambda matrix: matrix[:, np.lexsort(matrix.round(4))]  # noqa: E731
     assert ours.shape == varied.shape
-    np.testing.assert_allclose(order(ours), order(varied), atol=1e-4)
+    of_ours, of_theirs = (np.lexsort(matrix.round(4)) for matrix in (ours, varied))
+    np.testing.assert_allclose(ours[:, of_ours], varied[:, of_theirs], atol=1e-4)
 
 
 def test_arff_and_parquet_hold_the_same_data(openml: Server) -> None:
@@ -366,7 +372,7 @@ def test_a_silent_bucket_of_parquet_files_is_not_waited_for_either(openml: Serve
 def test_an_answer_that_does_not_fit_into_the_memory_is_broken_off(
     openml: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from target_algorithms.sources import openml as source
+    from sparse_training.data.sources import openml as source
 
     bomb = gzip.compress(b"%" * 10_000_000)
 
@@ -440,7 +446,7 @@ class Bomb:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.system, (f"touch '{self.file}'",)
 
 
@@ -457,7 +463,7 @@ def test_a_cache_of_openml_is_enough_is_not_changed_and_its_pickles_are_not_read
     asked(openml)
     get(openml, ANNEAL, cache=cache)
     assert asked(openml) == [] and tree(cache) == before and not trace.exists()
-    assert len(load(f"{ANNEAL}/0").judge_rows) == 90
+    assert len(load(f"{ANNEAL}/0").eval_rows) == 90
 
 
 def test_a_cache_is_found_where_openml_s_own_variable_says(
@@ -511,7 +517,7 @@ def test_a_key_goes_to_the_server_and_into_no_file_and_no_message(
 
 def test_a_key_goes_to_the_servers_hosts_only(openml: Server) -> None:
     """Who publishes a data set says where its file lies."""
-    from target_algorithms.sources.openml import _same_owner
+    from sparse_training.data.sources.openml import _same_owner
 
     home = "https://www.openml.org/api/v1/xml"
     assert _same_owner("https://www.openml.org/x", home)
@@ -598,23 +604,33 @@ def test_a_task_with_texts_is_refused(openml: Server) -> None:
 
 
 def sparse_aclib(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(_command(*words), **_process(variables))  # type: ignore[call-overload,no-any-return]
+    return called(_command(*words), **variables)
+
+
+def called(words: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, env=_variables(**variables), cwd=ROOT, text=True, capture_output=True, timeout=60
+    )
+
+
+def started(words: list[str]) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, env=_variables(), cwd=ROOT, text=True, stdout=pipe, stderr=pipe)
 
 
 def _command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "wrappers.cli", *words]
+    return [sys.executable, "-m", "commands", *words]
 
 
-def _process(variables: dict[str, str]) -> dict[str, object]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **variables}
-    return {"env": environment, "cwd": ROOT, "text": True, "capture_output": True, "timeout": 60}
+def _variables(**others: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **others}
 
 
 def test_sets_and_instances_are_named_alike() -> None:
     assert named(["sklearn/digits/0/3", "digits", "scenarios/digits/"]) == ("sklearn/digits",)
-    assert named(["digits/rigl", "./scenarios/digits/rigl/", str(ROOT / "scenarios/digits")]) == (
-        "sklearn/digits",
-    )
+    assert named(
+        [scenario_name(), f"./scenarios/{scenario_name()}/", str(ROOT / "scenarios/digits")]
+    ) == ("sklearn/digits",)
     assert named(["openml/31/0", "openml/31", "openml/3/1/2"]) == ("openml/31", "openml/3")
     assert named(["vision/mnist"]) == ("vision/mnist",)
     for word, message in (
@@ -646,7 +662,7 @@ def test_what_is_there_is_there_in_a_directory_that_cannot_be_written(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch(["sklearn/wine"], Access())
-    monkeypatch.setattr(preparation.Path, "mkdir", lambda *a, **k: os.mkdir("/proc/none"))
+    monkeypatch.setattr(Path, "mkdir", lambda *a, **k: os.mkdir("/proc/none"))
     wine, iris = fetch(["sklearn/wine", "sklearn/iris"], Access())
     assert wine.state == "here"
     assert "cannot write in" in str(iris.problem) and "SPARSE_ACLIB_DATA" in str(iris.problem)
@@ -674,13 +690,10 @@ def test_two_fetches_at_once_download_once_and_trials_go_on_meanwhile(openml: Se
     asked(openml)
     openml.faults = {"arff/2": server.slow(1), "arff/61": server.slow(1)}
     words = ("fetch", ANNEAL, IRIS, "--openml-server", openml.base)
-    settings = _process({}) | {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    for name in ("capture_output", "timeout"):
-        del settings[name]
-    running = [subprocess.Popen(_command(*words), **settings) for _ in range(2)]  # type: ignore[call-overload]
+    running = [started(_command(*words)) for _ in range(2)]
     loaded = 0
     while any(process.poll() is None for process in running):
-        assert len(load(f"{IRIS}/0").judge_rows) == 15
+        assert len(load(f"{IRIS}/0").eval_rows) == 15
         loaded += 1
         time.sleep(0.05)
     outputs = [process.communicate() for process in running]
@@ -713,10 +726,7 @@ def _ended_by(number: int, openml: Server) -> tuple[int, str]:
     """Status and last line of a fetch of anneal that gets a signal while it downloads the data."""
     openml.faults["arff/2"] = [server.slow(30)]
     words = _command("fetch", ANNEAL, "--openml-server", openml.base)
-    settings = _process({}) | {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
-    for name in ("capture_output", "timeout"):
-        del settings[name]
-    process = subprocess.Popen(words, **settings)  # type: ignore[call-overload]
+    process = started(words)
     while "GET /arff/2" not in openml.asked:
         time.sleep(0.02)
     process.send_signal(number)
@@ -729,15 +739,12 @@ def test_a_full_disk_leaves_what_was_there_and_says_what_to_do(openml: Server, d
     before = tree(data)
     code = (
         "import resource, sys, openml, minio, sklearn, safetensors.numpy\n"
-        "from wrappers.fetch import fetch; from target_algorithms.sources import Access\n"
+        "from wrappers.fetch import fetch; from sparse_training.data.raw import Access\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
         f"print(fetch(['{ANNEAL}'], Access(server=sys.argv[1], retries=1))[0].problem)"
     )
     for limit in ("3000", "90000"):  # full while downloading, and while storing
-        done = subprocess.run(
-            [sys.executable, "-c", code, openml.base, limit],
-            **_process({}),  # type: ignore[call-overload]
-        )
+        done = called([sys.executable, "-c", code, openml.base, limit])
         (line,) = done.stdout.splitlines()
         assert "make room" in line and ANNEAL.split("/")[1] in line, done.stderr
         assert not list(data.rglob("*.part"))
@@ -747,19 +754,14 @@ def test_a_full_disk_leaves_what_was_there_and_says_what_to_do(openml: Server, d
 
 
 def test_a_trial_on_data_that_are_not_here_aborts_with_the_command_that_fetches_them() -> None:
-    from wrappers.space import variant_space
-
-    pairs = [word for k, v in variant_space("static").default.items() for word in (f"-{k}", str(v))]
+    pairs = [word for k, v in config_of(BASELINE).items() for word in (f"-{k}", str(v))]
     fixed = "--active-weights 500 --training-samples 600 --hidden 32-32".split()
-    fixed_pairs = _without_density_path(pairs)
-    done = subprocess.run(
-        [
-            *(sys.executable, str(ROOT / "wrappers" / "target"), "static", *fixed),
-            *("--instance", "openml/31/0", "--cutoff", "60", "--seed", "1"),
-            *("--config", *fixed_pairs),
-        ],
-        **_process({"SPARSE_ACLIB_PYTHON": sys.executable}),  # type: ignore[call-overload]
-    )
+    words = [
+        *(sys.executable, str(ROOT / "wrappers" / "target"), BASELINE.name, *fixed),
+        *("--instance", "openml/31/0", "--cutoff", "60", "--seed", "1"),
+        *("--config", *pairs),
+    ]
+    done = called(words, SPARSE_ACLIB_PYTHON=sys.executable)
     assert done.returncode == 1
     answer = json.loads(done.stdout.splitlines()[0].removeprefix("Result of this algorithm run: "))
     assert answer["status"] == "ABORT" and answer["runtime"] < 2
@@ -769,19 +771,21 @@ def test_a_trial_on_data_that_are_not_here_aborts_with_the_command_that_fetches_
 def test_a_run_asks_for_all_its_data_before_its_first_trial_and_records_their_sums(
     openml: Server, tmp_path: Path
 ) -> None:
-    scenario = read("cc18/static")
+    scenario = read(scenario_name(BASELINE, "cc18"))
     with pytest.raises(BadInput) as error:
-        hashes_of(scenario)
+        hashes(scenario, "")
     assert "25 of its 25 data sets are not in" in str(error.value)
     assert "(openml/12, openml/146195, openml/146817, ...)" in str(error.value)
     assert "fetch them with 'sparse-aclib fetch cc18'" in str(error.value)
     get(openml, IRIS)
-    shutil.copytree(ROOT / "scenarios" / "embedded", tmp_path / "s" / "scenarios" / "embedded")
-    test = tmp_path / "s" / "scenarios" / "embedded" / "test.txt"
+    root = tmp_path / "s"
+    for name in ("embedded", "spaces"):
+        shutil.copytree(ROOT / "scenarios" / name, root / "scenarios" / name)
+    test = root / "scenarios" / "embedded" / "test.txt"
     test.write_text("openml/59/0\n")
     (test.parent / "features.csv").unlink()
-    formats.write_features(test.parent)
-    sums = hashes_of(read(tmp_path / "s" / "scenarios" / "embedded" / "static"))["data"]
+    formats.write({test.parent / "features.csv": features_csv(test.parent)})
+    sums = hashes(read(root / "scenarios" / scenario_name(BASELINE, "embedded")), "").data
     assert sums.keys() == {"sklearn/digits", "sklearn/iris", "sklearn/wine", IRIS}
     for name, sha256 in sums.items():
         assert stored.digest_of(stored.read(stored.path(*name.split("/")))) == sha256
@@ -795,39 +799,25 @@ def test_export_writes_what_the_data_say_and_keeps_the_rows_of_data_that_are_not
     (folder / "training.txt").write_text("openml/59/0/0\nopenml/59/0/1\n")
     (folder / "test.txt").write_text("openml/2867/0\n")
     with pytest.raises(BadInput, match="fetch it with 'sparse-aclib fetch openml/59'"):
-        formats.features_csv(folder)
+        features_csv(folder)
     get(openml, IRIS, ANNEAL)
-    whole = formats.features_csv(folder)
+    whole = features_csv(folder)
     assert whole.startswith("instance,NumberOfInstances,NumberOfFeatures,")
     (folder / "features.csv").write_text("instance,NumberOfClasses,ClassEntropy\n")
-    formats.write_features(folder)
+    formats.write({folder / "features.csv": features_csv(folder)})
     lines = (folder / "features.csv").read_text().splitlines()
     assert lines[0] == "instance,NumberOfClasses,ClassEntropy"
     assert lines[3].startswith("openml/2867/0,5,1.19")
     stored.path("openml", "2867").unlink()
     (folder / "features.csv").write_text("\n".join([*lines[:3], "openml/2867/0,7,7"]) + "\n")
-    assert formats.unfetched(folder) == ("openml/2867/0",)
-    assert formats.features_csv(folder).splitlines() == [*lines[:3], "openml/2867/0,7,7"]
+    assert unfetched(folder) == ("openml/2867/0",)
+    assert features_csv(folder).splitlines() == [*lines[:3], "openml/2867/0,7,7"]
     (folder / "features.csv").write_text("instance,Colour\n")
     get(openml, ANNEAL)
     with pytest.raises(BadInput, match="line 1: unknown feature 'Colour', expected some of Number"):
-        formats.features_csv(folder)
-
-
-def _without_density_path(pairs: list[str]) -> list[str]:
-    """Without --peak-weights it is fixed and not to be given."""
-    if "-density_path" in pairs:
-        place = pairs.index("-density_path")
-        return pairs[:place] + pairs[place + 2 :]
-    return pairs
+        features_csv(folder)
 
 
 def test_every_source_that_is_not_installed_can_be_fetched_by_a_set() -> None:
-    names = {name.split("/")[0] for found in _all_sets().values() for name in found}
+    names = {name.split("/")[0] for of_set in sets().values() for name in of_set}
     assert names <= set(sources.sources())
-
-
-def _all_sets() -> dict[str, tuple[str, ...]]:
-    from wrappers.fetch import sets
-
-    return sets()

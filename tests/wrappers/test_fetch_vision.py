@@ -9,22 +9,29 @@ import struct
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
-from target_algorithms import stored
-from target_algorithms.errors import BadInput
-from target_algorithms.instances import features, load, prepare
-from target_algorithms.sources import Access, known, vision
+from sparse_training.data import stored
+from sparse_training.data.features import features
+from sparse_training.data.instances import load
+from sparse_training.data.preparation import prepare
+from sparse_training.data.raw import Access
+from sparse_training.data.sources import known, vision
+from sparse_training.errors import BadInput
+from target_algorithms import ROOT
 from tests.openml import documents, server
 from tests.openml.server import Server
 from wrappers.fetch import fetch
-from wrappers.space import ROOT
 
 TRAIN, TEST = (30, 20, 25), (6, 4, 5)
 PACKAGE = vision.DEBIAN
+Parts = tuple[NDArray[Any], ...]
+"""Training pixels, labels, test pixels, labels."""
 SHAPES = {"grey": (1, 16, 16), "colour": (3, 8, 8)}
 
 
@@ -41,10 +48,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(vision.DATA_SETS, name, facts)
 
 
-def images(name: str, seed: int = 0) -> tuple[np.ndarray, ...]:
+def images(name: str, seed: int = 0) -> Parts:
     """(training pixels, labels, test pixels, labels), channels first."""
     rng = np.random.default_rng(seed)
-    parts: list[np.ndarray] = []
+    parts: list[NDArray[Any]] = []
     for counts in (TRAIN, TEST):
         labels = rng.permutation(np.repeat(np.arange(3), counts))
         pixels = rng.integers(0, 256, (len(labels), *SHAPES[name]), dtype=np.uint8)
@@ -70,7 +77,7 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-def idx(parts: tuple[np.ndarray, ...]) -> dict[str, bytes]:
+def idx(parts: Parts) -> dict[str, bytes]:
     """The four files of MNIST's format."""
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     files = {}
@@ -81,7 +88,7 @@ def idx(parts: tuple[np.ndarray, ...]) -> dict[str, bytes]:
     return files
 
 
-def npz(folder: Path, parts: tuple[np.ndarray, ...]) -> dict[str, bytes]:
+def npz(folder: Path, parts: Parts) -> dict[str, bytes]:
     """The four files of Kuzushiji-MNIST's format."""
     files = {}
     for number, part in enumerate(parts):
@@ -90,7 +97,7 @@ def npz(folder: Path, parts: tuple[np.ndarray, ...]) -> dict[str, bytes]:
     return files
 
 
-def batches(parts: tuple[np.ndarray, ...]) -> dict[str, bytes]:
+def batches(parts: Parts) -> dict[str, bytes]:
     """The batches of CIFAR-10's format, as Python 2 wrote them."""
     train, labels, test, test_labels = parts
     cut = len(train) // 2
@@ -131,16 +138,16 @@ def _python_2_pickle(batch: dict[bytes, object]) -> bytes:
     return b"\x80\x02}" + entries + b"."
 
 
-def check(name: str, parts: tuple[np.ndarray, ...]) -> None:
+def check(name: str, parts: Parts) -> None:
     """What is stored is these images, standardised by channel, split as published."""
     train, labels, test, test_labels = parts
     split = load(f"vision/{name}/0")
     assert split.train_y.tolist() == labels.tolist()
-    assert split.judge_y.tolist() == test_labels.tolist()
+    assert split.eval_y.tolist() == test_labels.tolist()
     assert split.train_rows.tolist() == list(range(len(train)))
     planes = train.reshape(len(train), train.shape[1], -1).astype(np.float64)
     mean, deviation = planes.mean(axis=(0, 2)), planes.std(axis=(0, 2))
-    for found, pixels in ((split.train_x, train), (split.judge_x, test)):
+    for found, pixels in ((split.train_x, train), (split.eval_x, test)):
         raw = pixels.reshape(len(pixels), pixels.shape[1], -1)
         expected = (raw - mean[:, None]) / deviation[:, None]
         np.testing.assert_allclose(found, expected.reshape(found.shape), atol=1e-5)
@@ -249,7 +256,7 @@ def test_fashion_mnist_is_taken_from_debian_s_package_where_it_is(
     files = idx(images("grey"))
     monkeypatch.setitem(vision.DATA_SETS, "fashion_mnist", vision.DATA_SETS["grey"])
     publish(monkeypatch, "fashion_mnist", files)
-    monkeypatch.setattr("target_algorithms.preparation.committed_sha256", lambda *name: None)
+    monkeypatch.setattr("sparse_training.data.preparation.committed_sha256", lambda *name: None)
     monkeypatch.setattr(vision, "DEBIAN", write(tmp_path / "package", files))
     prepare("vision", "fashion_mnist")
     check("fashion_mnist", images("grey"))
@@ -345,11 +352,11 @@ def test_a_subset_is_balanced_seeded_and_part_of_the_parts(
     assert prepare("vision", "grey_30", access).read_bytes() == first
     split = load("vision/grey_30/0")
     assert np.bincount(split.train_y).tolist() == [10, 10, 10]
-    assert np.bincount(split.judge_y).tolist() == list(TEST)  # all there are, where that is fewer
+    assert np.bincount(split.eval_y).tolist() == list(TEST)  # all there are, where that is fewer
     about = stored.read(stored.path("vision", "grey_30")).about
     assert about.title == "grey, 30 training images"
     pixels = stored.read(stored.path("vision", "grey_30")).numeric
-    for rows, part in ((split.train_rows, parts[0]), (split.judge_rows, parts[2])):
+    for rows, part in ((split.train_rows, parts[0]), (split.eval_rows, parts[2])):
         of_part = {image.tobytes() for image in part}
         chosen = [image.tobytes() for image in pixels[rows]]
         assert len(set(chosen)) == len(chosen) and set(chosen) <= of_part
