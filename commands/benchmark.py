@@ -123,16 +123,17 @@ class Benchmark:
         """All runs, seed by seed, so that an interrupted benchmark has whole replications."""
         usable = [each for each in configurators().values() if each.missing is None]
         every = [read(folder) for folder in scenarios()]
-        known = {scenario.set for scenario in every}
+        existing = {scenario.set for scenario in every}
         for name in self.sets:
-            if name not in known:
-                expected = ", ".join(sorted(known))
+            if name not in existing:
+                expected = ", ".join(sorted(existing))
                 raise BadInput(f"no instance set {name!r}, expected one of {expected}")
-        chosen = [s for s in every if s.set in (self.sets or known)]
+        chosen = [s for s in every if s.set in (self.sets or existing)]
         for name in self.variants or ():
             if name not in {s.variant.name for s in chosen}:
+                searched = ", ".join(self.sets or sorted(existing))
                 raise BadInput(
-                    f"no scenario of variant {name!r} in {', '.join(self.sets or sorted(known))}; "
+                    f"no scenario of variant {name!r} in {searched}; "
                     "'sparse-aclib list' shows what there is"
                 )
         configured = [

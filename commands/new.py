@@ -46,8 +46,9 @@ Say in one line what the data sets have in common, and what question the set ask
 
 **Origin**: where the data come from. **Licence**: theirs.
 
-**Folds**: which rows train, which judge: `source/dataset/fold` is an outer fold, `.../fold/inner`
-splits its training part again. No row of a test instance may be in a training instance.
+**Folds**: which rows train and which evaluate. `source/dataset/fold` is an outer fold,
+`.../fold/inner` splits its training part again. No row of a test instance may be in a training
+instance.
 
 {terms}
 """
@@ -122,16 +123,16 @@ def new_set(
     from wrappers.scenario import read, scenarios, sets
 
     place = _place(root)
-    known = sets()
-    _check_name(name, known, "instance set")
-    if like not in known:
-        raise BadInput(f"no instance set {like!r}, expected one of {', '.join(known)}")
+    existing = sets()
+    _check_name(name, existing, "instance set")
+    if like not in existing:
+        raise BadInput(f"no instance set {like!r}, expected one of {', '.join(existing)}")
     folder = place / "scenarios" / name
-    of_model = [read(path) for path in scenarios() if path.parent == known[like]]
+    of_model = [read(path) for path in scenarios() if path.parent == existing[like]]
     made = []
     for file in ("training.txt", "test.txt", "features.csv"):
-        made.append(_write(folder / file, (known[like] / file).read_text(encoding="utf-8")))
-    terms = (known[like] / "README.md").read_text(encoding="utf-8").partition("\n## ")
+        made.append(_write(folder / file, (existing[like] / file).read_text(encoding="utf-8")))
+    terms = (existing[like] / "README.md").read_text(encoding="utf-8").partition("\n## ")
     made.append(
         _write(folder / "README.md", _README_OF_SET.format(name=name, terms=f"## {terms[2]}"))
     )

@@ -119,22 +119,22 @@ def variants(also: Iterable[Path] = ()) -> dict[str, Variant]:
 
     Raises BadInput for a name that two folders have.
     """
-    found: dict[str, Variant] = {}
+    by_name: dict[str, Variant] = {}
     for root in roots(also):
         for file in sorted((root / "target_algorithms").glob("*/algorithm.py")):
             variant = Variant(file.parent.name, file.parent)
-            other = found.setdefault(variant.name, variant)
+            other = by_name.setdefault(variant.name, variant)
             if other != variant:
                 raise BadInput(
                     f"two variants are called {variant.name}: {other.folder} and {variant.folder}; "
                     "rename one"
                 )
-    return dict(sorted(found.items()))
+    return dict(sorted(by_name.items()))
 
 
 def variant(name: str, also: Iterable[Path] = ()) -> Variant:
-    """A variant by its name. Raises BadInput for an unknown one, with the known ones."""
-    known = variants(also)
-    if name not in known:
-        raise BadInput(f"unknown variant {name!r}: expected one of {', '.join(known)}")
-    return known[name]
+    """A variant by its name. Raises BadInput for an unknown one, and says which there are."""
+    existing = variants(also)
+    if name not in existing:
+        raise BadInput(f"unknown variant {name!r}: expected one of {', '.join(existing)}")
+    return existing[name]

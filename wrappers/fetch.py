@@ -13,7 +13,7 @@ from sparse_training.data import stored
 from sparse_training.data.instances import parse
 from sparse_training.data.preparation import alone, prepare
 from sparse_training.data.raw import Access, Unreachable
-from sparse_training.data.sources import committed_sha256, known
+from sparse_training.data.sources import committed_sha256, source_of
 from sparse_training.errors import BadInput
 from target_algorithms import roots
 from wrappers.scenario import set_instances
@@ -67,7 +67,7 @@ def named(words: Sequence[str]) -> tuple[str, ...]:
                 "such as openml/31/0"
             )
         source, dataset, *_ = parse(plain if plain.count("/") > 1 else f"{plain}/0")
-        known(source, dataset)
+        source_of(source, dataset)
         wanted.append(f"{source}/{dataset}")
     return tuple(dict.fromkeys(wanted))
 
@@ -90,7 +90,7 @@ def fetch(
     outcomes: list[Outcome] = []
     unreachable = False
     for name in names:
-        if unreachable and not known(*_parts(name)).INSTALLED and not _whole(name):
+        if unreachable and not source_of(*_parts(name)).INSTALLED and not _whole(name):
             outcomes.append(Outcome(name, "untried"))
             continue
         try:
@@ -104,14 +104,14 @@ def fetch(
 
 def entries() -> list[Entry]:
     """What is in the data directory, sorted by name."""
-    found = []
+    listed = []
     for file in sorted(stored.data_directory().glob("*/[!.]*.safetensors")):
         try:
             about = stored.read(file).about
         except (OSError, stored.Damaged):
             about = None
-        found.append(Entry(f"{file.parent.name}/{file.stem}", file.stat().st_size, about))
-    return found
+        listed.append(Entry(f"{file.parent.name}/{file.stem}", file.stat().st_size, about))
+    return listed
 
 
 def _provide(name: str, access: Access) -> str:
@@ -130,11 +130,11 @@ def _whole(name: str) -> bool:
     """Whether a data set is there, with the content that it was stored with and should have."""
     source, dataset = _parts(name)
     try:
-        found = stored.read(stored.path(source, dataset))
+        data = stored.read(stored.path(source, dataset))
     except (OSError, stored.Damaged):
         return False
-    sha256 = stored.digest_of(found)
-    return sha256 == found.about.sha256 and committed_sha256(source, dataset) in (None, sha256)
+    sha256 = stored.digest_of(data)
+    return sha256 == data.about.sha256 and committed_sha256(source, dataset) in (None, sha256)
 
 
 def _parts(name: str) -> tuple[str, str]:

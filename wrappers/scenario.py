@@ -246,7 +246,7 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
 
 
 def _check_leaks(training: Sequence[str], test: Sequence[str], where: str) -> None:
-    """Refuse lists in which a training instance trains or judges on rows that judge a test one.
+    """Refuse lists in which a training instance sees rows that a test one is evaluated on.
 
     Where a data set is on both sides, its test instances must be one outer fold `source/set/f`, and
     its training instances inner folds `source/set/f/i` of that fold. A set called `set_2000` is a
@@ -254,14 +254,14 @@ def _check_leaks(training: Sequence[str], test: Sequence[str], where: str) -> No
     """
     fold = re.compile(r"([^/]+/[^/]+?)(?:_\d+)?/(\d+)(/\d+)?")
     for number, instance in enumerate(test, start=1):
-        judged = fold.fullmatch(instance)
-        for trained in filter(None, map(fold.fullmatch, training if judged else ())):
-            if judged and trained[1] == judged[1]:
-                if judged[3] or not trained[3] or trained[2] != judged[2]:
+        tested = fold.fullmatch(instance)
+        for trained in filter(None, map(fold.fullmatch, training if tested else ())):
+            if tested and trained[1] == tested[1]:
+                if tested[3] or not trained[3] or trained[2] != tested[2]:
                     raise BadInput(
-                        f"{where}, line {number}: test instance {instance} is judged on rows that "
-                        f"training instance {trained[0]} sees; expected inner folds of it on the "
-                        "training side, or another data set"
+                        f"{where}, line {number}: test instance {instance} is evaluated on rows "
+                        f"that training instance {trained[0]} sees; expected inner folds of it on "
+                        "the training side, or another data set"
                     )
 
 
@@ -338,9 +338,9 @@ def locate(path: Path) -> Path:
                     f"{file}: expected a path like scenarios/<set>/<variant>/scenario.txt"
                 )
             return file
-    known = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in scenarios())
+    existing = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in scenarios())
     raise BadInput(
-        f"no scenario at {path}, expected a folder with a scenario.txt or one of {known}"
+        f"no scenario at {path}, expected a folder with a scenario.txt or one of {existing}"
     )
 
 

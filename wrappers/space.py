@@ -187,10 +187,10 @@ class Space:
 
     @cached_property
     def _conditions(self) -> Mapping[str, tuple[Condition, ...]]:
-        found: dict[str, tuple[Condition, ...]] = {}
+        conditions: dict[str, tuple[Condition, ...]] = {}
         for condition in self.conditions:
-            found[condition.child] = (*found.get(condition.child, ()), condition)
-        return found
+            conditions[condition.child] = (*conditions.get(condition.child, ()), condition)
+        return conditions
 
     def active(self, config: Mapping[str, object]) -> tuple[str, ...]:
         """The names of the parameters that are active in `config`, in the order of the space.

@@ -20,8 +20,8 @@ def features(instance: str) -> dict[str, float]:
     """
     data, outer, inner = opened(instance)
     rows, _ = data.rows(outer, inner)
-    found = _shape_of(data) | _moments_of(data.numeric[rows], data.labels[rows])
-    return {name: round(float(value), 6) for name, value in found.items()}
+    features = _shape_of(data) | _moments_of(data.numeric[rows], data.labels[rows])
+    return {name: round(float(value), 6) for name, value in features.items()}
 
 
 def _shape_of(data: Stored) -> dict[str, float]:
@@ -59,9 +59,9 @@ def _moments_of(values: NDArray[np.generic], labels: NDArray[np.integer]) -> dic
         name: np.concatenate([part[name] for part in parts]).mean() if parts else 0.0
         for name in _MOMENTS
     }
-    share = np.bincount(labels) / len(labels)
-    share = share[share > 0]
-    return {**mean, "ClassEntropy": -(share * np.log2(share)).sum()}
+    frequency = np.bincount(labels) / len(labels)
+    frequency = frequency[frequency > 0]
+    return {**mean, "ClassEntropy": -(frequency * np.log2(frequency)).sum()}
 
 
 _MOMENTS = (

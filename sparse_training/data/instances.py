@@ -87,7 +87,7 @@ def at_hand(instance: str) -> bool:
     Raises BadInput for an id that is malformed or names something unknown.
     """
     source, dataset, *_ = parse(instance)
-    return sources.known(source, dataset).INSTALLED or prepared(instance)
+    return sources.source_of(source, dataset).INSTALLED or prepared(instance)
 
 
 def prepared(instance: str) -> bool:
@@ -131,7 +131,7 @@ def _ready(source: str, dataset: str) -> Stored:
                 f"cannot read {file} ({error.strerror}): make it readable, or remove it and fetch "
                 f"it with 'sparse-aclib fetch {name}'"
             ) from error
-        if not sources.known(source, dataset).INSTALLED or attempt == 2:
+        if not sources.source_of(source, dataset).INSTALLED or attempt == 2:
             break
         prepare(source, dataset)
     raise BadInput(f"{name} is {state}: fetch it with 'sparse-aclib fetch {name}'")

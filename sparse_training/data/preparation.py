@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_training.data.raw import Access, DataSet, check_memory
-from sparse_training.data.sources import committed_sha256, known
+from sparse_training.data.sources import committed_sha256, source_of
 from sparse_training.data.stored import (
     EVALUATED,
     INNER_FOLDS,
@@ -62,7 +62,7 @@ def prepare(source: str, dataset: str, access: Access | None = None) -> Path:
     name = f"{source}/{dataset}"
     access = access or Access()
     try:
-        raw = known(source, dataset).read(dataset, replace(access, prepared=_prepared(access)))
+        raw = source_of(source, dataset).read(dataset, replace(access, prepared=_prepared(access)))
         access.report(f"{name}: preparing")
         _check(raw, name)
         tensors = _tensors(raw)
@@ -119,7 +119,7 @@ def alone(source: str, dataset: str, access: Access) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         for work in place.glob("work-*"):
             shutil.rmtree(work, ignore_errors=True)
-        if not known(source, dataset).INSTALLED:  # trials prepare what is, and take no lock
+        if not source_of(source, dataset).INSTALLED:  # trials prepare what is, and take no lock
             for part in path(source, dataset).parent.glob(f".{dataset}-*"):
                 part.unlink(missing_ok=True)
         yield
@@ -269,11 +269,11 @@ def _column_statistics(
         _numeric_statistics(content["numeric"][rows_of(fold, inner)[0]]) for inner in inner_folds
     ]
     counts, rows, mode = _category_counts(content, fold)
-    share = counts / rows[:, None]
-    deviation = np.sqrt(share * (1 - share))
+    frequency = counts / rows[:, None]
+    deviation = np.sqrt(frequency * (1 - frequency))
     deviation[(counts == 0) | (counts == rows[:, None])] = np.inf
     return {
-        "mean": np.concatenate([np.stack([mean for mean, _ in numeric]), share], axis=1),
+        "mean": np.concatenate([np.stack([mean for mean, _ in numeric]), frequency], axis=1),
         "deviation": np.concatenate([np.stack([dev for _, dev in numeric]), deviation], axis=1),
         "mode": mode,
     }

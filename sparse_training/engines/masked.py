@@ -284,14 +284,14 @@ class MaskedEngine:
 
     def _write_state(self, start: int, change: LayerChange) -> None:
         keeps = self._optimizer.dense_state
-        given = change.state
-        if given is None and not keeps:
-            given = np.zeros(len(change.new), dtype=np.float32)
+        values = change.state
+        if values is None and not keeps:
+            values = np.zeros(len(change.new), dtype=np.float32)
         for power, state in enumerate(self._state, 1):
             if not keeps:
                 self._write(state, start, change.dropped, 0.0)
-            if given is not None:
-                self._write(state, start, change.new, given**power)
+            if values is not None:
+                self._write(state, start, change.new, values**power)
 
     def _check_mask(self) -> None:
         """Counts within the budget, and nothing at all outside the mask."""

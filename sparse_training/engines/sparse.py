@@ -355,10 +355,10 @@ class SparseEngine:
                     len(change.active),
                     values,
                 )
-                given: NDArray[np.float32] | float = change.values
+                new: NDArray[np.float32] | float = change.values
                 if name != "weight":
-                    given = 0.0 if change.state is None else change.state**power
-                values[place] = given
+                    new = 0.0 if change.state is None else change.state**power
+                values[place] = new
                 carried.append(values)
             self._connect(layer, change.active, carried[0], *carried[1:])
         self._check_budget()

@@ -49,12 +49,12 @@ def layer_counts(
 ) -> tuple[int, ...]:
     """The number of active weights of every layer; they sum to min(budget, all weights).
 
-    A layer's share follows `raw_densities`; a layer that would overflow becomes dense, one that
+    A layer's part follows `raw_densities`; a layer that would overflow becomes dense, one that
     would be empty gets one weight, and the scale is solved again for the others. What rounding
     leaves goes to the largest remainders. Raises BadInput for a budget below one weight a layer.
 
     dense: layers that get all their weights, or half of the budget where that is less (the budget
-    over the number of such layers plus one, if there are several), before the others share.
+    over the number of such layers plus one, if there are several), before the others get theirs.
     """
     if budget < len(shapes):
         raise BadInput(
@@ -83,8 +83,8 @@ def layer_counts(
     breaks = np.unique(np.concatenate([1.0 / wanted, sizes / wanted]))
     totals = np.clip(np.outer(breaks, wanted), 1.0, sizes).sum(axis=1)
     piece = int(np.clip(np.searchsorted(totals, budget), 1, len(breaks) - 1))
-    share = (budget - totals[piece - 1]) / (totals[piece] - totals[piece - 1])
-    scale = breaks[piece - 1] + share * (breaks[piece] - breaks[piece - 1])
+    fraction = (budget - totals[piece - 1]) / (totals[piece] - totals[piece - 1])
+    scale = breaks[piece - 1] + fraction * (breaks[piece] - breaks[piece - 1])
     exact = np.clip(scale * wanted, 1.0, sizes)
     # The solution is exact but for rounding errors; they must not make floor() lose a weight.
     counts = np.floor(exact + 1e-12 * sizes.sum()).astype(np.int64)

@@ -166,7 +166,8 @@ def _slope(layer: LayerView) -> Scores:
 
 def _comparable(scores: NDArray[np.floating]) -> Scores:
     """Scores of which those beyond the largest number are equal, and still to be compared."""
-    limited: Scores = np.minimum(scores, np.finfo(np.float32).max / 2).astype(np.float32, copy=False)
+    most = np.float32(np.finfo(np.float32).max / 2)
+    limited: Scores = np.minimum(scores.astype(np.float32, copy=False), most)
     return limited
 
 

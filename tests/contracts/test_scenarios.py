@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sparse_training.data.instances import at_hand, load
-from sparse_training.data.sources import known
+from sparse_training.data.sources import source_of
 from target_algorithms import ROOT, Role
 from wrappers import formats
 from wrappers.features import features_csv
@@ -244,4 +244,4 @@ def test_related_data_sets_are_on_one_side(folder: Path) -> None:
 @every_set
 def test_every_data_set_of_a_set_can_be_fetched(folder: Path) -> None:
     for data_set in sets()[folder.name]:
-        known(*data_set.split("/"))
+        source_of(*data_set.split("/"))

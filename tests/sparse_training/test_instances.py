@@ -571,5 +571,5 @@ def test_every_committed_sum_is_of_a_data_set_that_there_is() -> None:
     assert names == sorted(set(names))
     for line, name in zip(lines, names, strict=True):
         assert len(line.partition("  ")[0]) == 64
-        sources.known(*name.split("/"))
+        sources.source_of(*name.split("/"))
     assert set(INSTALLED) <= set(names)

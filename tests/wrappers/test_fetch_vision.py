@@ -21,7 +21,7 @@ from sparse_training.data.features import features
 from sparse_training.data.instances import load
 from sparse_training.data.preparation import prepare
 from sparse_training.data.raw import Access
-from sparse_training.data.sources import known, vision
+from sparse_training.data.sources import source_of, vision
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT
 from tests.openml import documents, server
@@ -377,10 +377,10 @@ def test_the_whole_is_downloaded_once_for_all_its_subsets(
 
 def test_names_say_data_set_and_size() -> None:
     for name in ("mnist", "fashion_mnist_30", "svhn", "cifar10_30"):
-        known("vision", name)
+        source_of("vision", name)
     for name in ("mnist_31", "mnist_", "_30", "cifar", "fashion_mnist_2000"):
         with pytest.raises(BadInput, match="unknown data set .* alone or with _30"):
-            known("vision", name)
+            source_of("vision", name)
 
 
 @pytest.mark.parametrize("name", ["vision", "vision_2000", "vision_conv"])

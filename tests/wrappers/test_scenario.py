@@ -162,19 +162,19 @@ def line(old: str, new: str) -> Edit:
         *(
             (
                 edit("test.txt", "a/digits/0", other),
-                f"test.txt, line 1: test instance {other} is judged on rows that training instance"
+                f"test.txt, line 1: test instance {other} is evaluated on rows that training instance"
                 " a/digits/0/0 sees",
             )
             for other in ("a/digits/1", "a/digits/00", "a/digits/0/2", "a/digits/1/0")
         ),
         (
             edit("training.txt", "a/digits/0/1", "a/digits/1"),
-            "test.txt, line 1: test instance a/digits/0 is judged on rows that training instance"
+            "test.txt, line 1: test instance a/digits/0 is evaluated on rows that training instance"
             " a/digits/1 sees",
         ),
         (
             edit("training.txt", "a/digits/0/1", "a/digits_2000/0"),
-            "test.txt, line 1: test instance a/digits/0 is judged on rows that training instance"
+            "test.txt, line 1: test instance a/digits/0 is evaluated on rows that training instance"
             " a/digits_2000/0 sees",
         ),
         (

@@ -106,12 +106,12 @@ def configurators() -> dict[str, Configurator]:
 
 def configurator(name: str) -> Configurator:
     """A configurator by its name. Raises BadInput if there is none or it cannot run here."""
-    known = configurators()
-    if name not in known:
-        raise BadInput(f"unknown configurator {name!r}, expected one of {', '.join(known)}")
-    if known[name].missing:
-        raise BadInput(f"{name}: {known[name].missing}")
-    return known[name]
+    existing = configurators()
+    if name not in existing:
+        raise BadInput(f"unknown configurator {name!r}, expected one of {', '.join(existing)}")
+    if existing[name].missing:
+        raise BadInput(f"{name}: {existing[name].missing}")
+    return existing[name]
 
 
 def missing() -> dict[str, str]:

@@ -45,19 +45,19 @@ def source(name: str) -> Source:
     return module
 
 
-def known(name: str, dataset: str) -> Source:
+def source_of(name: str, dataset: str) -> Source:
     """The source of a data set that there is. Raises BadInput for one that there is not."""
-    found = source(name)
-    expected = found.expected(dataset)
+    module = source(name)
+    expected = module.expected(dataset)
     if expected is not None:
         raise BadInput(f"unknown data set {dataset!r} of source {name!r}: expected {expected}")
-    return found
+    return module
 
 
 def committed_sha256(name: str, dataset: str) -> str | None:
     """The sum that a data set's content has on all machines, None where the suite knows none."""
     for line in (FOLDER / "sha256.txt").read_text(encoding="utf-8").splitlines():
-        digest, _, found = line.partition("  ")
-        if found == f"{name}/{dataset}":
+        digest, _, named = line.partition("  ")
+        if named == f"{name}/{dataset}":
             return digest
     return None

@@ -56,20 +56,20 @@ def read(dataset: str, access: Access) -> DataSet:
         task = openml.task(int(dataset))
         folds = openml.folds(task)
         _check_size(name, task, folds)
-        found = openml.data(task.dataset_id, task.target_name)
+        table = openml.data(task.dataset_id, task.target_name)
     classes = list(task.class_labels or ())
-    labels, names = _coded(found.target, classes)
+    labels, names = _coded(table.target, classes)
     if (labels < 0).any():
         raise BadInput(f"{name} has {(labels < 0).sum():,} rows without a class: expected none")
-    numeric, nominal = _columns(name, found)
+    numeric, nominal = _columns(name, table)
     return DataSet(
         numeric=numeric,
         nominal=nominal,
         labels=labels,
         classes=names,
-        title=found.title,
-        origin=f"OpenML task {dataset}, {found.origin}",
-        licence=found.licence,
+        title=table.title,
+        origin=f"OpenML task {dataset}, {table.origin}",
+        licence=table.licence,
         folds=folds,
     )
 
@@ -78,7 +78,7 @@ def read(dataset: str, access: Access) -> DataSet:
 
 
 @dataclass(frozen=True)
-class Found:
+class Table:
     """A data set of OpenML as openml-python reads it."""
 
     frame: Any
@@ -103,15 +103,15 @@ def _check_size(name: str, task: Any, folds: Sequence[tuple[Any, Any]]) -> None:
     check_memory(name, 1 + max(int(rows.max(initial=0)) for fold in folds for rows in fold), inputs)
 
 
-def _columns(name: str, found: Found) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
+def _columns(name: str, table: Table) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
     """Numeric columns with nan, and codes of nominal columns with -1, where a value is missing."""
     import pandas as pd
 
-    rows = len(found.frame)
+    rows = len(table.frame)
     numeric, nominal = [], []
-    for column in found.frame.columns:
-        kind, categories = found.kinds.get(str(column), ("numeric", []))
-        values = found.frame[column]
+    for column in table.frame.columns:
+        kind, categories = table.kinds.get(str(column), ("numeric", []))
+        values = table.frame[column]
         if isinstance(values.dtype, pd.SparseDtype):
             values = values.sparse.to_dense()
         if kind == "nominal" or values.dtype.name in ("category", "bool", "boolean"):
@@ -210,7 +210,7 @@ class Session:
             for number in sorted(folds)
         )
 
-    def data(self, number: int, target: str | None = None) -> Found:
+    def data(self, number: int, target: str | None = None) -> Table:
         """A data set; its target is the default one if none is named."""
         self._cache.bring("datasets", number)
         with _watched(self._cache.work, f"{self._name}: downloading the data", self._access):
@@ -227,7 +227,7 @@ class Session:
         self._access.report(f"{self._name}: reading the data")
         target = target or dataset.default_target_attribute
         frame, labels, _, _ = dataset.get_data(target=target)
-        return Found(
+        return Table(
             frame=frame,
             target=labels,
             kinds={
@@ -243,10 +243,10 @@ class Session:
         """openml-python compares what it downloads; what lay in a cache it takes as it is."""
         if dataset.data_file is None or not dataset.md5_checksum:
             return
-        found = hashlib.md5(Path(dataset.data_file).read_bytes()).hexdigest()
-        if found != dataset.md5_checksum:
+        md5 = hashlib.md5(Path(dataset.data_file).read_bytes()).hexdigest()
+        if md5 != dataset.md5_checksum:
             raise BadInput(
-                f"{self._name}: the data in the openml cache have md5 {found}, expected "
+                f"{self._name}: the data in the openml cache have md5 {md5}, expected "
                 f"{dataset.md5_checksum}: add --again to download them"
             )
 
@@ -500,10 +500,10 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
                 BadInput,
                 f"{name}: cannot use {error.filename or data_directory()} ({_line(error)})",
             )
-    found = f"{type(error).__name__}: {_line(error)}"
+    cause = f"{type(error).__name__}: {_line(error)}"
     return (
         BadInput,
-        f"{name}: cannot make sense of what came ({found}); --again downloads anew",
+        f"{name}: cannot make sense of what came ({cause}); --again downloads anew",
     )
 
 

@@ -23,12 +23,12 @@ def read(dataset: str, access: Access) -> DataSet:
     """One of scikit-learn's own data sets; the 8x8 digits are images of one channel."""
     from sklearn import datasets
 
-    found = getattr(datasets, f"load_{dataset}")()
+    bunch = getattr(datasets, f"load_{dataset}")()
     image = dataset == "digits"
     return DataSet(
-        numeric=np.ascontiguousarray(found.data, dtype=np.uint8 if image else np.float64),
-        labels=found.target,
-        classes=tuple(map(str, found.target_names)),
+        numeric=np.ascontiguousarray(bunch.data, dtype=np.uint8 if image else np.float64),
+        labels=bunch.target,
+        classes=tuple(map(str, bunch.target_names)),
         title=TITLES[dataset],
         origin=f"package scikit-learn, load_{dataset}",
         licence="BSD-3-Clause (scikit-learn); CC BY 4.0 (UCI)",

@@ -43,7 +43,7 @@ _Part = tuple[NDArray[np.uint8], NDArray[np.integer]]
 
 @dataclass(frozen=True)
 class Images:
-    """What is known of a data set before it is read."""
+    """What a data set must be like, said before it is read."""
 
     title: str
     licence: str
@@ -189,8 +189,8 @@ def read(dataset: str, access: Access) -> DataSet:
 
 def _subset(dataset: str) -> tuple[str, int | None]:
     """(data set, training images or None for all) of a name."""
-    found = re.fullmatch(r"(\w+?)_([1-9]\d*)", dataset)
-    return (found[1], int(found[2])) if found else (dataset, None)
+    match = re.fullmatch(r"(\w+?)_([1-9]\d*)", dataset)
+    return (match[1], int(match[2])) if match else (dataset, None)
 
 
 def _drawn(part: _Part, images: int, stream: int) -> _Part:
@@ -213,12 +213,12 @@ def _parts(name: str, access: Access) -> tuple[_Part, _Part, str]:
     folder = _folder(name, access)
     if folder is not None:
         access.report(f"vision/{name}: reading {folder}")
-        found = _local(name, folder)
+        parts = _local(name, folder)
         origin = str(folder)
     else:
-        found = _openml(name, access)
+        parts = _openml(name, access)
         origin = f"OpenML data {DATA_SETS[name].data_id}"
-    train, test = found
+    train, test = parts
     _check_parts(name, train, test, origin)
     return train, test, origin
 
@@ -255,11 +255,11 @@ def _check_parts(name: str, train: _Part, test: _Part, origin: str) -> None:
         ("training", train, facts.train),
         ("test", test, facts.test),
     ):
-        found = tuple(np.bincount(labels, minlength=len(counts)).tolist())
-        if pixels.shape != (sum(counts), width) or found != counts:
+        by_class = tuple(np.bincount(labels, minlength=len(counts)).tolist())
+        if pixels.shape != (sum(counts), width) or by_class != counts:
             raise BadInput(
                 f"vision/{name}: {origin} has a {part} part of {len(pixels):,} images of "
-                f"{pixels.shape[1]:,} values, classes of {found}: expected {sum(counts):,} of "
+                f"{pixels.shape[1]:,} values, classes of {by_class}: expected {sum(counts):,} of "
                 f"{width:,}, classes of {counts}"
             )
 
@@ -273,9 +273,9 @@ def _openml(name: str, access: Access) -> tuple[_Part, _Part]:
 
     facts = DATA_SETS[name]
     with session(f"vision/{name}", access) as openml:
-        found = openml.data(facts.data_id)
-        pixels = found.frame.to_numpy()
-        labels = found.target.astype(int).to_numpy()
+        table = openml.data(facts.data_id)
+        pixels = table.frame.to_numpy()
+        labels = table.target.astype(int).to_numpy()
     whole = pixels.astype(np.uint8)
     if not np.array_equal(whole, pixels):
         raise BadInput(f"vision/{name}: OpenML's values are no bytes: expected pixels of 0 to 255")
