@@ -2,31 +2,28 @@
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from target_algorithms import architectures, forward
-from target_algorithms.errors import BadInput
-from target_algorithms.networks import (
-    Layer,
-    Network,
-    dead_neurons,
-    disconnected,
-    dropout_keep,
-    initial_weights,
-    perceptron_layers,
-    scaled_widths,
-    weight_scale,
-)
-from target_algorithms.settings import Recipe
-from target_algorithms.training import multi_layer_perceptron
+from sparse_training.engines import forward
+from sparse_training.errors import BadInput
+from sparse_training.loop.recipe import Recipe
+from sparse_training.networks.activations import SReLU
+from sparse_training.networks.connectivity import dead_neurons, disconnected
+from sparse_training.networks.convolutional import ARCHITECTURES, LeNet5, convolutional
+from sparse_training.networks.dropout import _hash, dropout_keep
+from sparse_training.networks.initial_weights import Distribution, InitialWeights, Scaling
+from sparse_training.networks.network import Layer, Network, Norm
+from sparse_training.networks.perceptron import hidden_widths, perceptron_layers
+from sparse_training.positions import Positions
 
 PERCEPTRON = Network(layers=perceptron_layers((200, 100, 10)))
 
 
-def every_fourth(network: Network) -> list[np.ndarray]:
+def every_fourth(network: Network) -> list[Positions]:
     return [np.arange(0, size, 4) for size in network.sizes]
 
 
@@ -34,45 +31,49 @@ def every_fourth(network: Network) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("init", "scaling", "deviation"),
+    ("initial", "deviation"),
     [
-        ("he_normal", "none", (2 / 200) ** 0.5),
-        ("he_normal", "layer", (2 / 50) ** 0.5),
-        ("he_uniform", "layer", (2 / 50) ** 0.5),
-        ("xavier", "none", (2 / 300) ** 0.5),
-        ("xavier", "layer", (2 / 75) ** 0.5),
-        ("normal_0.1", "layer", 0.1),
+        (InitialWeights(Distribution.HE_NORMAL, Scaling.NONE), (2 / 200) ** 0.5),
+        (InitialWeights(Distribution.HE_NORMAL, Scaling.LAYER), (2 / 50) ** 0.5),
+        (InitialWeights(Distribution.HE_UNIFORM, Scaling.LAYER), (2 / 50) ** 0.5),
+        (InitialWeights(Distribution.XAVIER, Scaling.NONE), (2 / 300) ** 0.5),
+        (InitialWeights(Distribution.XAVIER, Scaling.LAYER), (2 / 75) ** 0.5),
+        (InitialWeights(Distribution.NORMAL_TENTH, Scaling.LAYER), 0.1),
     ],
+    ids=str,
 )
 def test_initial_weights_have_the_published_deviation(
-    init: str, scaling: str, deviation: float
+    initial: InitialWeights, deviation: float
 ) -> None:
     rng = np.random.default_rng(0)
-    drawn = initial_weights(PERCEPTRON, every_fourth(PERCEPTRON), init, scaling, rng)[0]
+    drawn = initial.draw(PERCEPTRON, every_fourth(PERCEPTRON), rng)[0]
     assert drawn.std() == pytest.approx(deviation, rel=0.05)
-    if init in ("he_uniform", "xavier"):
+    if initial.distribution in (Distribution.HE_UNIFORM, Distribution.XAVIER):
         assert np.abs(drawn).max() <= deviation * 3**0.5
 
 
 def test_a_neurons_own_fan_in_counts_where_asked_for() -> None:
     layer = Layer((2, 8))
     positions = np.array([0, 1, 8, 9, 10, 11, 12, 13])  # two inputs of one neuron, six of the other
-    scale = weight_scale(layer, positions, "he_normal", "neuron")
-    assert scale[:2] == pytest.approx(1.0) and scale[2:] == pytest.approx((2 / 6) ** 0.5)
+    deviation = InitialWeights(scaling=Scaling.NEURON).deviation(layer, positions)
+    assert deviation[:2] == pytest.approx(1.0)
+    assert deviation[2:] == pytest.approx((2 / 6) ** 0.5)
 
 
 def test_the_fans_of_a_convolution_include_its_kernel() -> None:
     layer = Layer((6, 4, 3, 3), 100, 9)
     everything = np.arange(layer.size)
-    assert weight_scale(layer, everything, "he_normal", "none")[0] == pytest.approx((2 / 36) ** 0.5)
-    assert weight_scale(layer, everything, "xavier", "none")[0] == pytest.approx(
-        (2 / (36 + 54)) ** 0.5
+    he, xavier = (
+        InitialWeights(distribution, Scaling.NONE).deviation(layer, everything)[0]
+        for distribution in (Distribution.HE_NORMAL, Distribution.XAVIER)
     )
+    assert he == pytest.approx((2 / 36) ** 0.5)
+    assert xavier == pytest.approx((2 / (36 + 54)) ** 0.5)
 
 
 def test_widths_scale_and_never_vanish() -> None:
-    assert scaled_widths((256, 10), 0.25) == (64, 2)
-    assert scaled_widths((1, 3), 0.25) == (1, 1)
+    assert hidden_widths((256, 10), 0.25, 0) == (64, 2)
+    assert hidden_widths((1, 3), 0.25, 0) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_widths_scale_and_never_vanish() -> None:
 def test_depth_changes_at_the_end_and_one_hidden_layer_stays(
     change: int, hidden: tuple[int, ...]
 ) -> None:
-    network = multi_layer_perceptron(Recipe(depth_change=change), 4, (8, 6), 3)
+    network = Recipe(depth_change=change).perceptron(4, (8, 6), 3)
     assert tuple(layer.neurons for layer in network.layers[:-1]) == hidden
 
 
@@ -101,7 +102,6 @@ def test_dropout_drops_its_rate_and_never_twice_the_same() -> None:
 
 def test_the_dropout_hash_is_lowbias32() -> None:
     """The first values of the published finaliser, from its C source: 0 and 1."""
-    from target_algorithms.networks import _hash
 
     def lowbias32(x: int) -> int:
         x ^= x >> 16
@@ -137,7 +137,7 @@ def test_paths_are_followed_from_inputs_to_outputs() -> None:
 
 def test_paths_through_a_flattened_channel_belong_to_the_channel() -> None:
     network = Network(
-        architecture="lenet5",
+        architecture=LeNet5(),
         layers=(Layer((2, 1, 1, 1), 4, 1), Layer((3, 8), 1, 4), Layer((2, 3))),
     )
     # Channel 1 feeds inputs 4 to 7 of the fully connected layer, and only channel 1 has a weight:
@@ -150,39 +150,40 @@ def test_paths_through_a_flattened_channel_belong_to_the_channel() -> None:
 
 
 def test_lenet_5_is_that_of_caffe() -> None:
-    network = architectures.network("lenet5", 784, 10, 1.0)
+    network = convolutional("lenet5", 784, 10, 1.0)
     assert network.shapes == ((20, 1, 5, 5), (50, 20, 5, 5), (500, 800), (10, 500))
     assert [layer.uses for layer in network.layers] == [24 * 24, 8 * 8, 1, 1]
 
 
 def test_a_wide_resnet_has_the_published_size() -> None:
     """WRN-22-2 on 32x32x3: 1.07 million weights of convolutions and classifier."""
-    network = architectures.network("wrn-22-2", 3072, 10, 1.0)
+    network = convolutional("wrn-22-2", 3072, 10, 1.0)
     convolutions = [s for s in network.shapes if len(s) == 4]
     assert len([s for s in convolutions if s[2:] == (3, 3)]) == 1 + 3 * 3 * 2
     assert len([s for s in convolutions if s[2:] == (1, 1)]) == 3  # widening shortcuts
     assert sum(network.sizes) == pytest.approx(1.08e6, rel=0.02)
-    assert architectures.network("wrn-16-2", 3072, 10, 1.0).shapes[-1] == (10, 128)
+    assert convolutional("wrn-16-2", 3072, 10, 1.0).shapes[-1] == (10, 128)
 
 
-@pytest.mark.parametrize("name", architectures.NAMES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("features", [784, 3072])
-@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+@pytest.mark.parametrize("norm", Norm, ids=str)
 def test_an_architecture_counts_the_uses_that_its_forward_pass_has(
-    name: str, features: int, norm: str, monkeypatch: pytest.MonkeyPatch
+    name: str, features: int, norm: Norm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = architectures.network(name, features, 10, 0.5, norm=norm, activation="srelu")
+    network = convolutional(name, features, 10, 0.5, norm=norm, activation=SReLU())
     used: list[int] = []
     convolve, multiply = torch.nn.functional.conv2d, torch.nn.functional.linear
 
-    def conv2d(*args: object) -> torch.Tensor:
-        out = convolve(*args)  # type: ignore[arg-type]
+    def conv2d(*args: Any) -> torch.Tensor:
+        out: torch.Tensor = convolve(*args)
         used.append(out.shape[2] * out.shape[3])
         return out
 
-    def linear(*args: object) -> torch.Tensor:
+    def linear(*args: Any) -> torch.Tensor:
         used.append(1)
-        return multiply(*args)  # type: ignore[arg-type]
+        out: torch.Tensor = multiply(*args)
+        return out
 
     monkeypatch.setattr(torch.nn.functional, "conv2d", conv2d)
     monkeypatch.setattr(torch.nn.functional, "linear", linear)
@@ -199,13 +200,13 @@ def test_an_architecture_counts_the_uses_that_its_forward_pass_has(
     [
         ("vgg", 784, "unknown network 'vgg': expected one of lenet5, wrn-16-2, wrn-22-2"),
         ("lenet5", 30, "30 features are no image"),
-        ("lenet5", 64, "lenet5 needs images of at least 16x16 pixels: found 8x8"),
-        ("wrn-16-2", 49, "wrn-16-2 needs images of at least 8x8 pixels: found 7x7"),
+        ("lenet5", 64, "lenet5 needs images of at least 16x16 pixels: 8x8"),
+        ("wrn-16-2", 49, "wrn-16-2 needs images of at least 8x8 pixels: 7x7"),
     ],
 )
 def test_an_architecture_says_what_it_cannot_take(name: str, features: int, message: str) -> None:
     with pytest.raises(BadInput, match=re.escape(message)):
-        architectures.network(name, features, 10, 1.0)
+        convolutional(name, features, 10, 1.0)
 
 
 def test_a_layer_knows_its_size() -> None:

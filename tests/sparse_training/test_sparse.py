@@ -3,22 +3,46 @@
 import os
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from target_algorithms import compiled, engines, sparse
-from target_algorithms.engine import Diverged, LayerChange, Optimizer, Segment, Setup
-from target_algorithms.errors import BadInput
-from target_algorithms.instances import load
-from target_algorithms.networks import Network, initial_weights, perceptron_layers
-from target_algorithms.settings import Topology
-from target_algorithms.sparse import SparseEngine
-from target_algorithms.topology import grow_by_score, layer_counts, random_positions
+from sparse_training.crossover import crossing
+from sparse_training.data.instances import load
+from sparse_training.engines import choice, kernels, sparse
+from sparse_training.engines.interface import (
+    AdamW,
+    BudgetExceeded,
+    Diverged,
+    EngineFactory,
+    LayerChange,
+    Needs,
+    Optimizer,
+    Segment,
+    Setup,
+)
+from sparse_training.engines.masked import MaskedEngine
+from sparse_training.engines.sparse import SparseEngine
+from sparse_training.errors import BadInput
+from sparse_training.networks.convolutional import LeNet5
+from sparse_training.networks.initial_weights import InitialWeights
+from sparse_training.networks.network import Network
+from sparse_training.networks.perceptron import perceptron_layers
+from sparse_training.positions import no_positions, random_positions
+from sparse_training.ranking import largest_free
+from sparse_training.rules.densities import layer_counts
+from sparse_training.rules.first_mask import MostSalient
+from sparse_training.rules.grow import GradientAverage, Largest
+from sparse_training.rules.saliency import Grasp
+from sparse_training.rules.topology import Topology
+from tests.sparse_training.cases import RIGL, SNFS, with_updates
 
 
 def setup_of(
@@ -35,7 +59,7 @@ def setup_of(
         network=network,
         optimizer=optimizer or Optimizer(),
         active=active,
-        values=initial_weights(network, active, "he_normal", "layer", rng),
+        values=InitialWeights().draw(network, active, rng),
         budget=sum(counts),
         train_x=rng.standard_normal((rows, widths[0]), dtype=np.float32),
         train_y=rng.integers(widths[-1], size=rows),
@@ -57,13 +81,13 @@ def test_gradients_of_any_batch_size_agree_in_chunks_at_positions_and_whole(batc
         np.testing.assert_allclose(
             gradients.at(layer, positions), whole[positions], rtol=1e-3, atol=1e-6
         )
-        found = gradients.largest(layer, size // 10, active)
-        assert (found == grow_by_score(np.abs(whole), active, size // 10)).all()
+        largest = gradients.largest(layer, size // 10, active)
+        assert (largest == largest_free(np.abs(whole), active, size // 10)).all()
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 30), st.integers(0, 2**32), st.booleans(), st.data())
-def test_the_largest_are_found_in_chunks_as_in_one_array(
+def test_the_largest_of_chunks_are_those_of_one_array(
     outputs: int, inputs: int, seed: int, whole_numbers: bool, data: st.DataObject
 ) -> None:
     """Whole numbers make many ties, which the lowest positions win."""
@@ -81,9 +105,9 @@ def test_the_largest_are_found_in_chunks_as_in_one_array(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sparse, "CHUNK", data.draw(st.integers(1, 2 * size)))
         patch.setattr(sparse, "SAMPLED", data.draw(st.integers(1, 80)))
-        assert (gradients.largest(0, count, taken) == grow_by_score(scores, taken, count)).all()
-        found = gradients.largest(0, count, taken, fired)
-        assert (found == grow_by_score(scores, taken, count, fired)).all()
+        assert (gradients.largest(0, count, taken) == largest_free(scores, taken, count)).all()
+        fresh_first = gradients.largest(0, count, taken, fired)
+        assert (fresh_first == largest_free(scores, taken, count, fired)).all()
 
 
 def test_many_positions_are_ranked_as_in_one_array() -> None:
@@ -93,7 +117,7 @@ def test_many_positions_are_ranked_as_in_one_array() -> None:
     gradients = sparse.ChunkedGradients([inputs], [deltas])
     taken = random_positions(250_000, 20_000, rng)
     for count in (1, 1000, 30_000):
-        expected = grow_by_score(np.abs(gradients.dense(0)), taken, count)
+        expected = largest_free(np.abs(gradients.dense(0)), taken, count)
         assert (gradients.largest(0, count, taken) == expected).all()
 
 
@@ -103,17 +127,17 @@ def test_many_positions_are_ranked_as_in_one_array() -> None:
 def test_training_does_not_write_into_the_arrays_it_was_given() -> None:
     """SET's SciPy code overwrites its weights by a gradient that shares their memory."""
     setup = setup_of()
-    before = [array.copy() for array in (*setup.values, *setup.active, setup.train_x)]
+    handed_in: list[NDArray[Any]] = [*setup.values, *setup.active, setup.train_x]
+    before = [array.copy() for array in handed_in]
     engine = SparseEngine(setup)
     engine.train(Segment(np.arange(200), [100, 100], [0.1, 0.1]))
-    after = [*setup.values, *setup.active, setup.train_x]
-    assert all((a == b).all() for a, b in zip(before, after, strict=True))
+    assert all((a == b).all() for a, b in zip(before, handed_in, strict=True))
     handed_out = engine.weights(1)
     handed_out[:] = 7.0
     assert not (engine.weights(1) == 7.0).any()
 
 
-@pytest.mark.parametrize("optimizer", [Optimizer(), Optimizer(kind="adamw")], ids=["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", [Optimizer(), Optimizer(rule=AdamW())], ids=["sgd", "adamw"])
 def test_weights_that_stay_keep_value_and_state_when_others_change(optimizer: Optimizer) -> None:
     setup = setup_of(optimizer=optimizer)
     engine = SparseEngine(setup)
@@ -130,8 +154,8 @@ def test_weights_that_stay_keep_value_and_state_when_others_change(optimizer: Op
         state = rng.standard_normal(len(new), dtype=np.float32) if layer == 1 else None
         changes.append(LayerChange(after, dropped, new, values, state))
         weights, momenta = (
-            dict(zip(active.tolist(), found.tolist(), strict=True))
-            for found in (engine.weights(layer), engine.momenta(layer))
+            dict(zip(active.tolist(), of_engine.tolist(), strict=True))
+            for of_engine in (engine.weights(layer), engine.momenta(layer))
         )
         weights |= dict(zip(new.tolist(), values.tolist(), strict=True))
         momenta |= dict.fromkeys(new.tolist(), 0.0)
@@ -167,7 +191,7 @@ def test_more_weights_than_the_budget_are_a_fault() -> None:
     grown = np.setdiff1d(np.arange(setup.network.sizes[0]), setup.active[0])[:1]
     more = np.union1d(setup.active[0], grown)
     changes[0] = LayerChange(more, nothing, grown, np.ones(1, dtype=np.float32))
-    with pytest.raises(AssertionError, match="the budget is"):
+    with pytest.raises(BudgetExceeded, match="active weights, the budget is"):
         engine.apply(changes)
 
 
@@ -184,15 +208,13 @@ def test_gradients_too_large_for_a_number_are_divergence() -> None:
     gradients = sparse.ChunkedGradients([large], [large])
     with np.errstate(over="ignore"):
         with pytest.raises(Diverged):
-            gradients.largest(0, 3, np.zeros(0, dtype=np.int64))
+            gradients.largest(0, 3, no_positions())
         with pytest.raises(Diverged):
             gradients.at(0, np.arange(3))
 
 
 def test_training_releases_the_interpreters_lock() -> None:
     """Two threads of training make progress side by side: a counter runs meanwhile."""
-    import threading
-
     engine = SparseEngine(setup_of((200, 400, 400, 5), 0.3, rows=1000))
     steps = 200
     segment = Segment(np.tile(np.arange(100), steps), [100] * steps, [1e-3] * steps)
@@ -217,8 +239,8 @@ def test_what_the_sample_makes_believe_changes_nothing(looked_at: float) -> None
     gradients = sparse.ChunkedGradients([inputs], [deltas])
     scores, taken = np.abs(gradients.dense(0)), random_positions(160_000, 9_000, rng)
     for count in (10, 3_000, 40_000):
-        found = gradients.largest(0, count, taken)
-        assert (found == grow_by_score(scores, taken, count)).all()
+        largest = gradients.largest(0, count, taken)
+        assert (largest == largest_free(scores, taken, count)).all()
 
 
 def test_no_array_is_as_large_as_the_dense_matrix() -> None:
@@ -232,7 +254,7 @@ def test_no_array_is_as_large_as_the_dense_matrix() -> None:
             network=network,
             optimizer=Optimizer(),
             active=active,
-            values=initial_weights(network, active, "he_normal", "layer", rng),
+            values=InitialWeights().draw(network, active, rng),
             budget=6000,
             train_x=rng.standard_normal((32, 10_000), dtype=np.float32),
             train_y=np.arange(32) % 3,
@@ -258,22 +280,33 @@ def run(code: str, **environment: str) -> str:
 
 
 def test_a_trial_on_it_imports_no_torch() -> None:
-    load(
-        "sklearn/digits/0/3"
-    )  # prepares the data set, for which libraries may import what they like
+    load("sklearn/digits/0/3")  # prepares the data, for which libraries may import what they like
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from target_algorithms.sparse import SparseEngine\n"
-        "from target_algorithms import training, trial, engines, instances\n"
-        "from target_algorithms.settings import Recipe, Topology\n"
-        "split = instances.load('sklearn/digits/0/3')\n"
-        "network = training.multi_layer_perceptron(Recipe(), 64, (24, 16), 10)\n"
-        "outcome = training.train(engines.factory('auto', network, Topology(), density=.1,"
-        " device='cpu'), Recipe(), Topology(), network, split, seed=1,"
-        " budget=training.Budget(active_weights=200, training_samples=2000))\n"
-        "print(outcome.engine, outcome.samples)"
+        "from sparse_training.data.instances import load\n"
+        "from sparse_training.engines import choice\n"
+        "from sparse_training.engines.sparse import SparseEngine\n"
+        "from sparse_training.loop.budget import Budget\n"
+        "from sparse_training.loop.recipe import Recipe\n"
+        "from sparse_training.loop.training import train\n"
+        "from sparse_training.rules.amount import Fraction\n"
+        "from sparse_training.rules.drop import Smallest\n"
+        "from sparse_training.rules.first_mask import RandomMask\n"
+        "from sparse_training.rules.grow import Largest\n"
+        "from sparse_training.rules.topology import Topology, Updates\n"
+        "from sparse_training.rules.when import Every\n"
+        "from target_algorithms import trial\n"
+        "updates = Updates(when=Every(interval=9), amount=Fraction(.3), drop=Smallest(),"
+        " grow=Largest())\n"
+        "topology = Topology(first_mask=RandomMask(), updates=updates)\n"
+        "split = load('sklearn/digits/0/3')\n"
+        "network = Recipe().perceptron(64, (24, 16), 10)\n"
+        "engine = choice.factory('auto', network, topology.needs, density=.1, device='cpu')\n"
+        "outcome = train(engine, Recipe(), topology, network, split, seed=1,"
+        " budget=Budget(active_weights=200, training_samples=2000))\n"
+        "print(outcome.engine, outcome.samples, outcome.updates)"
     )
-    assert run(code) == "sparse 2000"
+    assert run(code) == "sparse 2000 3"
 
 
 @pytest.mark.parametrize(
@@ -284,17 +317,17 @@ def test_without_a_compiler_the_masked_engine_is_used_and_the_reason_named(
     compiler: str, message: str, tmp_path: Path
 ) -> None:
     code = (
-        "from target_algorithms import compiled, engines\n"
-        "from target_algorithms.networks import Network, perceptron_layers\n"
-        "from target_algorithms.settings import Topology\n"
-        "compiled.COMPILERS = ()\n"
+        "from sparse_training.engines import choice, kernels\n"
+        "from sparse_training.engines.interface import Needs\n"
+        "from sparse_training.networks.network import Network\n"
+        "from sparse_training.networks.perceptron import perceptron_layers\n"
+        "kernels.COMPILERS = ()\n"
         "import importlib.util; importlib.util.find_spec = lambda name: None\n"
         "network = Network(layers=perceptron_layers((4, 3, 2)))\n"
-        "print(engines.missing(network, Topology(), 'cpu'))\n"
-        "print(engines.factory('auto', network, Topology(), density=.1, device='cpu').__name__)"
+        "print(choice.missing(network, Needs(), 'cpu'))\n"
+        "print(choice.factory('auto', network, Needs(), density=.1, device='cpu').__name__)"
     )
-    found = run(code, CC=compiler, XDG_CACHE_HOME=str(tmp_path))
-    reason, used = found.splitlines()
+    reason, used = run(code, CC=compiler, XDG_CACHE_HOME=str(tmp_path)).splitlines()
     assert message in reason and used == "MaskedEngine"
 
 
@@ -302,34 +335,36 @@ def test_the_kernels_are_built_once_and_again_for_another_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    for cached in (compiled.library, compiled.available, compiled.cached_file):
+    for cached in (kernels.library, kernels.available, kernels.cached_file):
         cached.cache_clear()
     try:
-        assert compiled.available() is None
-        first = compiled.cached_file()
+        assert kernels.available() is None
+        first = kernels.cached_file()
         stamp = first.stat().st_mtime_ns
-        compiled.library.cache_clear()
-        compiled.library()
+        kernels.library.cache_clear()
+        kernels.library()
         assert first.stat().st_mtime_ns == stamp
         assert [path.name for path in first.parent.iterdir()] == [first.name]
         changed = tmp_path / "sparse.c"
-        changed.write_text(compiled.SOURCE.read_text() + "\n")
-        monkeypatch.setattr(compiled, "SOURCE", changed)
-        compiled.cached_file.cache_clear()
-        assert compiled.cached_file() != first
+        changed.write_text(kernels.SOURCE.read_text() + "\n")
+        monkeypatch.setattr(kernels, "SOURCE", changed)
+        kernels.cached_file.cache_clear()
+        assert kernels.cached_file() != first
     finally:
         monkeypatch.undo()
-        for cached in (compiled.library, compiled.available, compiled.cached_file):
+        for cached in (kernels.library, kernels.available, kernels.cached_file):
             cached.cache_clear()
 
 
 def availability(**environment: str) -> str:
-    return run("from target_algorithms import compiled; print(compiled.available())", **environment)
+    return run(
+        "from sparse_training.engines import kernels; print(kernels.available())", **environment
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"no library"])
 def test_damaged_kernels_are_built_anew(content: bytes, tmp_path: Path) -> None:
-    code = "from target_algorithms import compiled; print(compiled.cached_file())"
+    code = "from sparse_training.engines import kernels; print(kernels.cached_file())"
     file = Path(run(code, XDG_CACHE_HOME=str(tmp_path)))
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
@@ -349,59 +384,67 @@ def test_a_user_without_a_home_is_told_what_helps() -> None:
         "import pathlib\n"
         "def home(): raise RuntimeError('Could not determine home directory.')\n"
         "pathlib.Path.home = home\n"
-        "from target_algorithms import compiled, engines\n"
-        "print(compiled.available(), engines.crossover())"
+        "from sparse_training.engines import choice, kernels\n"
+        "print(kernels.available(), choice.crossover())"
     )
-    found = run(code, XDG_CACHE_HOME="")
-    assert found == "no home directory: set XDG_CACHE_HOME to one for the kernels 0.5"
+    said = run(code, XDG_CACHE_HOME="")
+    assert said == "no home directory: set XDG_CACHE_HOME to one for the kernels 0.5"
 
 
 # Choice ------------------------------------------------------------------------------------------
 
 PERCEPTRON = Network(layers=perceptron_layers((64, 24, 16, 10)))
-LENET = Network(architecture="lenet5", layers=PERCEPTRON.layers)
+LENET = Network(architecture=LeNet5(), layers=PERCEPTRON.layers)
+
+
+def chosen(needs: Needs = RIGL.needs, density: float = 0.1, device: str = "cpu") -> EngineFactory:
+    """The engine that is chosen for a perceptron."""
+    return choice.factory("auto", PERCEPTRON, needs, density=density, device=device)
 
 
 @pytest.mark.parametrize(
     ("network", "topology", "device", "message"),
     [
-        (LENET, Topology(), "cpu", "the sparse engine has no convolutions (lenet5)"),
-        (PERCEPTRON, Topology(), "cuda", "the sparse engine has no device cuda"),
-        (PERCEPTRON, Topology(inactive_state="dense"), "cpu", "no inactive_state = dense"),
-        (PERCEPTRON, Topology(grow_score="gradient_ema"), "cpu", "no grow_score = gradient_ema"),
-        (PERCEPTRON, Topology(kind="static", init_mask="grasp"), "cpu", "no init_mask = grasp"),
+        (LENET, RIGL, "cpu", "the sparse engine has no convolutions (lenet5)"),
+        (PERCEPTRON, RIGL, "cuda", "the sparse engine has no device cuda"),
+        (PERCEPTRON, SNFS, "cpu", "no optimiser state of inactive weights"),
+        (
+            PERCEPTRON,
+            with_updates(RIGL, grow=Largest(GradientAverage())),
+            "cpu",
+            "no average of the dense gradient",
+        ),
+        (
+            PERCEPTRON,
+            Topology(first_mask=MostSalient(Grasp())),
+            "cpu",
+            "no second derivative (GraSP)",
+        ),
     ],
 )
 def test_what_it_lacks_is_named_with_the_engine_that_has_it(
     network: Network, topology: Topology, device: str, message: str
 ) -> None:
     with pytest.raises(BadInput) as error:
-        engines.factory("sparse", network, topology, density=0.1, device=device)
+        choice.factory("sparse", network, topology.needs, density=0.1, device=device)
     assert message in str(error.value) and "use --engine masked" in str(error.value)
-    chosen = engines.factory("auto", network, topology, density=0.1, device=device)
-    assert chosen.__name__ == "MaskedEngine"  # type: ignore[attr-defined]
+    used = choice.factory("auto", network, topology.needs, density=0.1, device=device)
+    assert used is MaskedEngine
 
 
 def test_the_engine_is_chosen_by_the_density_measured_on_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "cached_file", lambda: tmp_path / "kernels.so")
-
-    def name(density: float) -> str:
-        made = engines.factory("auto", PERCEPTRON, Topology(), density=density, device="cpu")
-        return made.__name__  # type: ignore[attr-defined,no-any-return]
-
-    assert engines.crossover() == engines.DEFAULT_CROSSOVER
-    engines.remember_crossover(0.2)
-    assert engines.crossover() == 0.2
-    assert (name(0.19), name(0.21)) == ("SparseEngine", "MaskedEngine")
+    monkeypatch.setattr(kernels, "cached_file", lambda: tmp_path / "kernels.so")
+    assert choice.crossover() == choice.DEFAULT_CROSSOVER
+    choice.remember_crossover(0.2)
+    assert choice.crossover() == 0.2
+    assert (chosen(density=0.19), chosen(density=0.21)) == (SparseEngine, MaskedEngine)
     (tmp_path / "kernels.crossover.json").write_text("not JSON")
-    assert engines.crossover() == engines.DEFAULT_CROSSOVER
+    assert choice.crossover() == choice.DEFAULT_CROSSOVER
 
 
 def test_the_crossing_is_interpolated_between_the_densities_measured() -> None:
-    from target_algorithms.crossover import crossing
-
     assert crossing([(0.1, 4.0), (0.2, 2.0), (0.4, 0.5)]) == pytest.approx(0.2 * 2**0.5)
     assert crossing([(0.1, 4.0), (1.0, 1.5)]) == 1.0
     assert crossing([(0.1, 0.5), (1.0, 0.1)]) == 0.1
@@ -410,14 +453,16 @@ def test_the_crossing_is_interpolated_between_the_densities_measured() -> None:
 def test_unknown_engines_and_devices_are_named() -> None:
     for name, device in (("fast", "cpu"), ("auto", "tpu")):
         with pytest.raises(BadInput, match="unknown (engine 'fast'|device 'tpu'): expected one of"):
-            engines.factory(name, PERCEPTRON, Topology(), density=0.1, device=device)
+            choice.factory(name, PERCEPTRON, Needs(), density=0.1, device=device)
 
 
 def test_a_layer_that_no_memory_holds_is_refused_before_it_is_made() -> None:
     huge = Network(layers=perceptron_layers((10**6, 10**7, 10)))
     with pytest.raises(BadInput, match=r"layer 1 of 10000000x1000000 weights needs [\d,]+ GiB"):
-        engines.factory("masked", huge, Topology(), density=1e-6, device="cpu")
+        choice.factory("masked", huge, Needs(), density=1e-6, device="cpu")
     # The truly sparse engine holds active weights and activations only.
     small = Network(layers=perceptron_layers((10**6, 10**6, 10)))
-    made = engines.factory("auto", small, Topology(), density=1e-6, device="cpu")
-    assert made is SparseEngine
+    assert choice.factory("auto", small, Needs(), density=1e-6, device="cpu") is SparseEngine
+    # But for a first mask that looks at the dense network.
+    with pytest.raises(BadInput, match=r"layer 1 of 1000000x1000000 weights needs [\d,]+ GiB"):
+        choice.factory("sparse", small, Needs(), density=1e-6, starts_dense=True, device="cpu")
