@@ -162,8 +162,8 @@ def line(old: str, new: str) -> Edit:
         *(
             (
                 edit("test.txt", "a/digits/0", other),
-                f"test.txt, line 1: test instance {other} is evaluated on rows that training instance"
-                " a/digits/0/0 sees",
+                f"test.txt, line 1: test instance {other} is evaluated on rows that training"
+                " instance a/digits/0/0 sees",
             )
             for other in ("a/digits/1", "a/digits/00", "a/digits/0/2", "a/digits/1/0")
         ),

@@ -4,8 +4,8 @@ Source: López-Ibáñez et al., "The irace package: Iterated racing for automati
 configuration", Operations Research Perspectives 3 (2016); the least budget is that of irace 3.5's
 `computeMinimumBudget`.
 Differs: irace draws its own seeds; here its instances are the run's (instance, seed) pairs in their
-order, so that all configurators are evaluated on the same ones. The default configuration is given to
-irace as its first. With a budget below irace's least, its races are shortened (see `plan`) and
+order, so that all configurators are evaluated on the same ones. The default configuration is given
+to irace as its first. With a budget below irace's least, its races are shortened (see `plan`) and
 run.json says so.
 
 `_irace_in_r.py` has the traps of running R inside Python.
