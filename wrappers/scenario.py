@@ -132,17 +132,16 @@ def scenarios() -> tuple[Path, ...]:
 def sets() -> dict[str, Path]:
     """The folders of all instance sets by their names, sorted.
 
-    A root may repeat a set of another root, to add variants to it. Raises BadInput where two sets
-    of one name have different instances.
+    A root may repeat a set of the checkout, to add a scenario to it: it is the same set if its
+    lists are the same. Raises BadInput for a name that two different sets have.
     """
     named: dict[str, Path] = {}
     for root in roots():
         for file in sorted((root / "scenarios").glob("*/training.txt")):
-            folder = file.parent
-            other = named.setdefault(folder.name, folder)
-            if other != folder and set_instances(other) != set_instances(folder):
+            other = named.setdefault(file.parent.name, file.parent)
+            if other != file.parent and set_instances(other) != set_instances(file.parent):
                 raise BadInput(
-                    f"two different instance sets are called {folder.name}: {other} and {folder}; "
+                    f"two instance sets are called {file.parent.name}: {other} and {file.parent}; "
                     "rename one"
                 )
     return dict(sorted(named.items()))

@@ -71,13 +71,15 @@ def test_a_scenario_that_two_roots_have_is_refused_with_both_places(
         scenarios()
 
 
-def test_a_set_that_two_roots_have_is_refused_with_both_places(
+def test_a_root_may_repeat_a_set_but_not_use_its_name_for_other_instances(
     on_the_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sets()["toys"] == on_the_path / "scenarios" / "toys"
     second = tmp_path / "second"
     shutil.copytree(on_the_path, second)
     monkeypatch.setenv("SPARSE_ACLIB_PATH", f"{on_the_path}:{second}")
+    assert sets()["toys"] == on_the_path / "scenarios" / "toys"
+    edit("training.txt", "a/digits/0/1", "a/digits/0/2")(second)
     places = f"{on_the_path}/scenarios/toys and {second}/scenarios/toys"
     with pytest.raises(BadInput, match=f"two instance sets are called toys: {places}; rename one"):
         sets()
