@@ -46,14 +46,18 @@ def bar(label: str, total: int | None) -> Iterator[Update]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=errors) as shown:
-        task = shown.add_task(label, total=total)
+    shown = Progress(*columns, console=errors)
+    task = shown.add_task(label, total=total)
 
-        def update(
-            done: int | None = None, total: int | None = total, description: str | None = None
-        ) -> None:
-            shown.update(task, completed=done, total=total, description=description)
+    def update(
+        done: int | None = None, total: int | None = total, description: str | None = None
+    ) -> None:
+        shown.start()  # not before: where there is nothing to do, or all is wrong, no bar
+        shown.update(task, completed=done, total=total, description=description)
 
+    try:
         yield update
         if total is None:  # it was a guess: a race that ends early needs less
             shown.update(task, total=shown.tasks[0].completed)
+    finally:
+        shown.stop()

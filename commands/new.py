@@ -79,7 +79,10 @@ def new_variant(
         " sparse_training/rules for a rule that is missing), its parameters in params.pcs, its"
         " source in README.md; 'sparse-aclib export' after a change of params.pcs."
     )
-    say(f"Try: {_prefix(place)}sparse-aclib run {_shown(_first(made, 'scenario.txt').parent)}")
+    tries = [path.parent for path in made if path.name == "scenario.txt"]
+    tries.sort(key=lambda scenario: not _offline(scenario.parent))  # data that are there come first
+    if tries:
+        say(f"Try: {_prefix(place)}sparse-aclib run {_shown(tries[0])}")
     say(f"Test: {_prefix(place)}./run_all.sh test tests/contracts -k {name}")
 
 
@@ -294,10 +297,6 @@ def _write(path: Path, text: str) -> Path:
 def _replace(path: Path, text: str) -> Path:
     write_whole(path, text)
     return path
-
-
-def _first(paths: list[Path], name: str) -> Path:
-    return next(path for path in paths if path.name == name)
 
 
 def _shown(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Evaluate incumbents on data that no configurator saw."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -22,4 +23,5 @@ def command(
         raise BadInput(f"no run in {', '.join(map(str, runs))}; 'sparse-aclib run' makes one")
     with bar(f"validating {len(folders)} runs", None) as update:
         validate(folders, seeds=seeds, workers=workers, progress=update)
-    say("Next: sparse-aclib report RESULTS")
+    above = runs[0] if len(runs) == 1 else os.path.commonpath([run.resolve() for run in runs])
+    say(f"Next: sparse-aclib report {above}")

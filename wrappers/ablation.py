@@ -39,6 +39,7 @@ def recorded_costs(
                 for key, (config, instance, seed) in zip(keys, asked, strict=True)
                 if key not in recorded
             }
+            progress(len(recorded))
             for _, record in trials.evaluate(list(missing.values())):
                 append_line(log, record)
                 recorded[record.key] = record.cost

@@ -89,6 +89,7 @@ def fetch(
     """
     outcomes: list[Outcome] = []
     unreachable = False
+    progress(0)
     for name in names:
         if unreachable and not source_of(*_parts(name)).INSTALLED and not _whole(name):
             outcomes.append(Outcome(name, "untried"))

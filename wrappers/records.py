@@ -9,6 +9,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +23,11 @@ import msgspec
 
 from sparse_training.errors import BadInput
 from sparse_training.files import write_whole
+from target_algorithms import ROOT
 from target_algorithms.contract import WORST_COST, Details, Result, Value, column
 from wrappers.space import Config, config_id
+
+README = ROOT / "results" / "README.md"
 
 FORMAT = 2
 """Of run.json; 1 is that of version 0.2."""
@@ -421,3 +425,24 @@ def documented(kind: type) -> str:
         about: Mapping[str, str] = field.metadata
         rows.append(f"| `{field.name}` | {about['unit']} | {about['doc']} |")
     return "\n".join(rows) + "\n"
+
+
+def page(text: str) -> str:
+    """results/README.md with the table of each record behind the comment with the record's name."""
+    kinds: tuple[type, ...] = (
+        *(Numbered, Details, Incumbent, RunInfo, Hashes, Product, Hardware),
+        *(AblationPath, AblationStep),
+    )
+    for kind in kinds:
+        place = f"<!-- {kind.__name__} -->\n"
+        before, comment, after = text.partition(place)
+        if not comment:
+            raise BadInput(
+                f"results/README.md: no comment {place.strip()}, expected a table's place"
+            )
+        text = before + place + documented(kind) + re.sub(r"\A(\|.*\n)*", "", after)
+    return text
+
+
+if __name__ == "__main__":
+    write_whole(README, page(README.read_text(encoding="utf-8")))

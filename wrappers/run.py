@@ -120,6 +120,7 @@ class Run:
         # The lowest free numbers, in the order asked: a resumed run fills the gaps of a killed one.
         free = (n for n in itertools.count(1) if n not in self._numbers)
         numbers = list(itertools.islice(free, len(missing)))
+        self._progress(len(self._numbers))
         for position, record in self._trials.evaluate(list(missing.values())):
             append_line(self.folder / RUNHISTORY, numbered(numbers[position], record))
             self._costs[record.key] = record.cost
