@@ -61,7 +61,7 @@ def style() -> Iterator[None]:
 
 
 def colours(configurators: Sequence[str]) -> dict[str, Any]:
-    """A colour for each configurator, the same whichever others are shown beside it."""
+    """A colour for each configurator; one of this checkout has the same whatever is beside it."""
     palette = sns.color_palette("colorblind")
     ours = [name for name, each in of_this_checkout().items() if each.configures]
     others = sorted(set(configurators) - set(ours))

@@ -3,15 +3,18 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import ablation
-from analysis.ablation import AblationPath
-from target_algorithms.errors import BadInput
+from analysis import ablation, records
+from commands.ablate import ablate as ablate_run
+from sparse_training.errors import BadInput
+from tests.analysis.benchmark import PLAIN_DEFAULT, make_run
+from wrappers.records import AblationPath, from_json, to_json
 from wrappers.space import Config, Space, config_id, read_pcs
 
 FLAT = "".join(f"{name} [0, 1] [0]\n" for name in "abcd")
@@ -222,38 +225,36 @@ def test_survivors_keep_all_but_a_few_when_there_is_no_difference() -> None:
 
 def test_a_path_survives_its_record() -> None:
     path = ablation.race(*flat(), lambda ts: [noisy(*t) for t in ts], PAIRS)
-    record = json.loads(json.dumps(ablation.to_record(path), allow_nan=False))
-    assert ablation.from_record(record) == path
+    text = to_json(path, indent=1)
+    assert from_json(text, AblationPath, "ablation.json") == path
+    record: dict[str, Any] = json.loads(text)
     del record["steps"][0]["gain"]
-    with pytest.raises(BadInput, match="field gain is missing"):
-        ablation.from_record(record)
+    with pytest.raises(BadInput, match=r"ablation\.json: .*missing required field `gain`"):
+        from_json(json.dumps(record), AblationPath, "ablation.json")
 
 
-def test_a_recorded_run_is_raced_from_its_default_to_its_incumbent(
-    tmp_path: Path, make_run: Callable[..., Path], spaces: Callable[[str], Space]
-) -> None:
-    folder = make_run(tmp_path, "set", "smac", 1, trials=60)
-    lines = [json.loads(line) for line in (folder / "trajectory.jsonl").read_text().splitlines()]
+def test_a_recorded_run_is_raced_from_its_default_to_its_incumbent(tmp_path: Path) -> None:
+    make_run(tmp_path, "alpha", "model", 1, trials=60)
+    frames = records.read(tmp_path)
+    space, configs = frames.folders[0].space, frames.trajectories["config"]
     used: set[int] = set()
 
     def evaluate(trials: list[tuple[Config, str, int]]) -> list[float]:
         used.update(seed for _, _, seed in trials)
         return [int(config_id(c), 16) % 99 / 99 for c, _, _ in trials]
 
-    path = ablation.run_ablation(folder, evaluate, pairs=PAIRS, max_pairs=6, space=spaces("set"))
-    assert (path.source, path.target) == (lines[0]["config"], lines[-1]["config"])
+    path = ablation.race(space, configs.iloc[0], configs.iloc[-1], evaluate, PAIRS[:6])
+    assert (path.source, path.target) == (configs.iloc[0], configs.iloc[-1])
     assert used == set(range(6))
     telescopes(path)
 
 
-def test_runs_without_a_way_to_go_are_bad_input(
-    tmp_path: Path, make_run: Callable[..., Path], spaces: Callable[[str], Space]
-) -> None:
-    default = make_run(tmp_path, "set", "default", 1, trials=10)
-    running = make_run(tmp_path, "set", "smac", 1, trials=30, state="running")
+def test_runs_without_a_way_to_go_are_bad_input(tmp_path: Path) -> None:
+    default = make_run(tmp_path, "alpha", PLAIN_DEFAULT, 1, trials=10)
+    running = make_run(tmp_path, "alpha", "model", 1, trials=30, state="running")
     for folder, reason in ((default, "incumbent is the default"), (running, "is running")):
         with pytest.raises(BadInput, match=reason):
-            ablation.run_ablation(folder, lambda _: [], pairs=PAIRS, space=spaces("set"))
+            ablate_run(folder, workers=1)
 
 
 def test_no_race_asks_for_more_trials_than_announced() -> None:

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +8,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import anytime, configurability
-from analysis.records import RUN
+from analysis.frames import RUN, RunKey
+from analysis.records import Frames
+from target_algorithms import Role
 
 GOLDEN = Path(__file__).parent / "golden"
 
-Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]
+KEY = RunKey("digits", "beta", "model", 1)
+
+ROLES = {"both": Role.COMBINATION, "either": Role.COMBINATION, "full": Role.REFERENCE}
+"""Of the variants in these tests that are no competitors."""
 
 
 def frames(runs: list[dict[str, Any]]) -> Frames:
     """Frames of runs given as costs of configurations: training, trajectory, validation."""
     about, trials, paths, validated = [], [], [], []
     for run in runs:
+        variant = run.get("variant", "beta")
         key = {
             "set": "digits",
-            "variant": run.get("variant", "rigl"),
-            "configurator": run.get("configurator", "smac"),
+            "variant": variant,
+            "configurator": run.get("configurator", "model"),
             "run_seed": run.get("seed", 1),
         }
         about.append(
             key
             | {"state": run.get("state", "finished"), "trials": 50}
-            | {"trials_used": run.get("used", 50)}
+            | {"trials_used": run.get("used", 50), "configures": run.get("configures", True)}
+            | {"role": str(ROLES.get(variant, Role.COMPETITOR))}
         )
         for config, costs in run.get("training", {}).items():
             trials += [
@@ -50,15 +56,28 @@ def frames(runs: list[dict[str, Any]]) -> Frames:
             ]
     columns = [*RUN, "config_id", "instance", "seed", "cost"]
     weights = ["active_weights", "weights", "density", "training_flops"]
-    return (
-        pd.DataFrame(about),
-        pd.DataFrame(trials, columns=columns),
-        pd.DataFrame(paths),
-        pd.DataFrame(validated, columns=columns + weights),
+    return Frames(
+        folders=(),
+        runs=pd.DataFrame(about),
+        trials=pd.DataFrame(trials, columns=columns),
+        trajectories=pd.DataFrame(paths),
+        validations=pd.DataFrame(validated, columns=columns + weights),
     )
 
 
-TWO_RUNS = [
+def with_trajectory(rows: list[dict[str, Any]]) -> Frames:
+    """Frames that hold nothing but a trajectory."""
+    nothing = pd.DataFrame()
+    return Frames((), nothing, nothing, pd.DataFrame(rows), nothing)
+
+
+def with_trials(rows: list[dict[str, Any]]) -> Frames:
+    """Frames that hold nothing but trials."""
+    nothing = pd.DataFrame()
+    return Frames((), nothing, pd.DataFrame(rows), nothing, nothing)
+
+
+TWO_RUNS: list[dict[str, Any]] = [
     {
         "seed": 1,
         "path": [(1, "d"), (10, "a"), (30, "b")],
@@ -75,15 +94,13 @@ TWO_RUNS = [
 
 
 def test_the_table_of_a_small_record_is_the_golden_one() -> None:
-    runs, trials, paths, validated = frames(TWO_RUNS)
-    table = configurability.per_run(runs, trials, paths, validated)
-    found = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
-    assert found == (GOLDEN / "runs.csv").read_text()
+    table = configurability.per_run(frames(TWO_RUNS))
+    text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+    assert text == (GOLDEN / "runs.csv").read_text()
 
 
 def test_improvement_is_the_mean_paired_difference() -> None:
-    runs, _, paths, validated = frames(TWO_RUNS)
-    row = configurability.configurability(runs, paths, validated).iloc[0]
+    row = configurability.configurability(frames(TWO_RUNS)).iloc[0]
     assert (row["runs"], row["pairs"], row["runs_better"]) == (2, 2, 2)
     assert row["default_error"] == pytest.approx(0.32)
     assert row["configured_error"] == pytest.approx(0.25)
@@ -93,64 +110,79 @@ def test_improvement_is_the_mean_paired_difference() -> None:
 
 def test_only_pairs_that_all_runs_have_are_compared() -> None:
     uneven = [TWO_RUNS[0], TWO_RUNS[1] | {"validation": {"d": [0.3, 0.34], "c": [None, 0.28]}}]
-    runs, _, paths, validated = frames(uneven)
-    row = configurability.configurability(runs, paths, validated).iloc[0]
+    row = configurability.configurability(frames(uneven)).iloc[0]
     assert row["pairs"] == 1
     assert row["improvement"] == pytest.approx(((0.34 - 0.26) + (0.34 - 0.28)) / 2)
 
 
 def test_runs_under_way_and_runs_not_validated_are_left_out() -> None:
     half = [TWO_RUNS[0] | {"state": "running"}, TWO_RUNS[1] | {"validation": {"d": [0.3, 0.3]}}]
-    runs, trials, paths, validated = frames(half)
-    assert configurability.configurability(runs, paths, validated).empty
-    table = configurability.per_run(runs, trials, paths, validated)
-    assert table["configured_error"].isna().all()
-    assert anytime.steps(runs, paths, validated).empty
+    record = frames(half)
+    assert configurability.configurability(record).empty
+    assert configurability.per_run(record)["configured_error"].isna().all()
+    assert anytime.steps(record).empty
+    assert anytime.summary(record).empty
+
+
+def rated(variant: str, training: float, test: list[float], **more: Any) -> dict[str, Any]:
+    """A run whose incumbent has these errors."""
+    run = {"variant": variant, "path": [(1, "d"), (9, "b")]}
+    return run | {"training": {"b": [training]}, "validation": {"b": test}} | more
 
 
 def test_the_rival_is_chosen_by_training_and_never_by_test() -> None:
-    common = {"path": [(1, "d"), (9, "b")]}
-    runs, trials, paths, validated = frames(
+    record = frames(
         [
-            common
-            | {"variant": "meta", "training": {"b": [0.2]}, "validation": {"b": [0.21, 0.21]}},
+            rated("both", 0.2, [0.21, 0.21]),
             # Better in training, worse in the test.
-            common
-            | {"variant": "rigl", "training": {"b": [0.1]}, "validation": {"b": [0.30, 0.32]}},
-            common
-            | {"variant": "set", "training": {"b": [0.3]}, "validation": {"b": [0.01, 0.01]}},
-            common
-            | {"variant": "dense", "training": {"b": [0.0]}, "validation": {"b": [0.0, 0.0]}},
+            rated("beta", 0.1, [0.30, 0.32]),
+            rated("alpha", 0.3, [0.01, 0.01]),
+            rated("full", 0.0, [0.0, 0.0]),
         ]
     )
-    per_run = configurability.per_run(runs, trials, paths, validated)
-    row = configurability.against_single(per_run, runs, paths, validated).iloc[0]
-    assert row["single"] == "rigl (1)"
+    row = configurability.against_single(record).iloc[0]
+    assert row["single"] == "beta (1)"
     assert row["variants_tried"] == 2
     assert row["improvement"] == pytest.approx(0.10)
 
 
+def test_several_combinations_are_each_compared_with_the_single_variants_only() -> None:
+    record = frames(
+        [
+            rated("alpha", 0.2, [0.30, 0.30]),
+            # Better than every single variant in training: it is nobody's rival all the same.
+            rated("both", 0.1, [0.20, 0.22]),
+            rated("either", 0.3, [0.34, 0.36]),
+        ]
+    )
+    table = configurability.against_single(record).set_index("combined")
+    assert table["single"].to_dict() == {"both": "alpha (1)", "either": "alpha (1)"}
+    assert table["variants_tried"].to_list() == [1, 1]
+    assert table["improvement"].to_dict() == pytest.approx({"both": 0.09, "either": -0.05})
+
+
+def test_a_configurator_that_configures_nothing_is_in_no_comparison() -> None:
+    plain = {"configurator": "plain-default", "configures": False}
+    record = frames([rated(name, 0.2, [0.2, 0.3], **plain) for name in ("alpha", "both")])
+    assert configurability.configurability(record).empty
+    assert configurability.against_single(record).empty
+    assert anytime.steps(record).empty
+
+
 def test_without_a_combination_there_is_no_row() -> None:
-    runs, trials, paths, validated = frames(TWO_RUNS)
-    per_run = configurability.per_run(runs, trials, paths, validated)
-    assert configurability.against_single(per_run, runs, paths, validated).empty
+    assert configurability.against_single(frames(TWO_RUNS)).empty
 
 
 def test_defaults_of_all_runs_count_once() -> None:
-    _, _, paths, validated = frames(TWO_RUNS)
-    row = configurability.defaults(paths, validated).iloc[0]
+    row = configurability.defaults(frames(TWO_RUNS)).iloc[0]
     assert row["pairs"] == 2
     assert row["test_error"] == pytest.approx(0.32)
 
 
 def test_changed_parameters_name_what_became_inactive() -> None:
-    path = pd.DataFrame(
-        [
-            dict(zip(RUN, ("digits", "rigl", "smac", 1), strict=True)) | {"config": config}
-            for config in ({"a": 1, "b": "x", "c": 2}, {"a": 1, "b": "y", "d": 0.5})
-        ]
-    )
-    table = configurability.changed_parameters(path)
+    configs: list[dict[str, Any]] = [{"a": 1, "b": "x", "c": 2}, {"a": 1, "b": "y", "d": 0.5}]
+    record = with_trajectory([KEY._asdict() | {"config": config} for config in configs])
+    table = configurability.changed_parameters(record)
     assert table[["parameter", "default", "configured"]].to_numpy().tolist() == [
         ["b", "x", "y"],
         ["c", "2", ""],
@@ -163,11 +195,11 @@ def test_an_interval_holds_its_mean_and_moves_with_the_values(
     runs: int, pairs: int, shift: float, seed: int
 ) -> None:
     values = np.random.default_rng(seed).normal(size=(runs, pairs))
-    found = configurability.interval(values)
+    bounds = configurability.interval(values)
     moved = configurability.interval(values + shift)
-    assert found.low <= found.mean + 1e-12 and found.mean - 1e-12 <= found.high
-    assert moved.low == pytest.approx(found.low + shift)
-    assert moved.high == pytest.approx(found.high + shift)
+    assert bounds.low <= bounds.mean + 1e-12 and bounds.mean - 1e-12 <= bounds.high
+    assert moved.low == pytest.approx(bounds.low + shift)
+    assert moved.high == pytest.approx(bounds.high + shift)
 
 
 def test_differences_between_runs_widen_the_interval_as_those_between_pairs_do() -> None:
@@ -180,16 +212,14 @@ def test_differences_between_runs_widen_the_interval_as_those_between_pairs_do()
 
 def test_anytime_curves_begin_at_trial_one_and_end_at_the_budget() -> None:
     late = [TWO_RUNS[0] | {"path": [(10, "d"), (12, "a"), (30, "b")]}, TWO_RUNS[1]]
-    runs, _, paths, validated = frames(late)
-    curves = anytime.steps(runs, paths, validated)
+    curves = anytime.steps(frames(late))
     first = curves[curves["run_seed"] == 1]
     assert first["trial"].tolist() == [1, 12, 30, 50]
     assert first["test_error"].to_numpy() == pytest.approx([0.32, 0.29, 0.23, 0.23])
 
 
 def test_the_summary_is_a_step_function_of_the_runs() -> None:
-    runs, _, paths, validated = frames(TWO_RUNS)
-    table = anytime.summary(anytime.steps(runs, paths, validated)).set_index("trial")
+    table = anytime.summary(frames(TWO_RUNS)).set_index("trial")
     assert table.index.tolist() == [1, 10, 20, 30, 50]
     assert table.loc[10, "mean"] == pytest.approx((0.29 + 0.32) / 2)
     assert table.loc[20, "median"] == pytest.approx((0.29 + 0.27) / 2)
@@ -198,12 +228,18 @@ def test_the_summary_is_a_step_function_of_the_runs() -> None:
 
 
 def test_effort_counts_failed_and_diverged_trials_apart() -> None:
-    key = dict(zip(RUN, ("digits", "rigl", "smac", 1), strict=True))
-    rows = [("SUCCESS", {}), ("SUCCESS", {"diverged": True}), ("TIMEOUT", {})]
-    trials = pd.DataFrame(
-        key | {"status": status, "misc": misc, "config_id": "a", "cost": 1.0, "runtime": 1200.0}
-        for status, misc in rows
+    ends: list[tuple[str, dict[str, bool]]] = [
+        ("SUCCESS", {}),
+        ("SUCCESS", {"diverged": True}),
+        ("TIMEOUT", {}),
+    ]
+    record = with_trials(
+        [
+            KEY._asdict()
+            | {"status": status, "misc": misc, "config_id": "a", "cost": 1.0, "runtime": 1200.0}
+            for status, misc in ends
+        ]
     )
-    row = configurability.effort(trials).iloc[0]
+    row = configurability.effort(record).iloc[0]
     assert (row["trials"], row["failed"], row["diverged"], row["hours"]) == (3, 1, 1, 1.0)
-    assert json.loads(row.to_json())["configurations"] == 1
+    assert row["configurations"] == 1

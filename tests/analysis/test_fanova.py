@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import chain, combinations
 
 import numpy as np
@@ -5,19 +6,25 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.tree import DecisionTreeRegressor
 
 from analysis import fanova, surrogate
 from analysis.fanova import Partition, boxes, explained, jointly_explained, partition, shares
+from analysis.frames import rows
 from analysis.surrogate import Refusal, Surrogate
-from wrappers.space import read_pcs
+from wrappers.space import Space, read_pcs
 
 INF = np.inf
 
 
+def real_space(n: int) -> Space:
+    return read_pcs("".join(f"x{i} [0, 1] [0]\n" for i in range(n)), "t.pcs")
+
+
 def real_axes(n: int) -> tuple[surrogate.Axis, ...]:
-    return surrogate.axes(read_pcs("".join(f"x{i} [0, 1] [0]\n" for i in range(n)), "t.pcs"))
+    return surrogate.axes(real_space(n))
 
 
 def category_axes(*sizes: int) -> tuple[surrogate.Axis, ...]:
@@ -37,12 +44,13 @@ def own_parts(leaves: Partition, n: int) -> dict[tuple[int, ...], float]:
     return parts
 
 
-def forest_of(x: np.ndarray, y: np.ndarray, axes: tuple[surrogate.Axis, ...]) -> Surrogate:
+def forest_of(x: NDArray[np.float64], y: NDArray[np.float64], space: Space) -> Surrogate:
     forest = RandomForestRegressor(
         32, max_features=0.7, min_samples_leaf=2, oob_score=True, random_state=0
     ).fit(x, y)
+    axes = surrogate.axes(space)
     together = np.ones((len(axes), len(axes)), dtype=bool)
-    return Surrogate(axes, forest, float(forest.oob_score_), len(x), len(x), together)
+    return Surrogate(space, axes, forest, float(forest.oob_score_), len(x), len(x), together)
 
 
 def step_function() -> Partition:
@@ -61,14 +69,14 @@ def test_a_step_function_has_its_analytic_shares_to_twelve_digits() -> None:
     second = q * (high - mean) ** 2 + (1 - q) * (low - mean) ** 2
     table = shares([step_function()], ["x0", "x1"])
     assert isinstance(table, pd.DataFrame)
-    found = {(r.parameter, r.other): r.importance for r in table.itertuples()}
+    importances = {(r["parameter"], r["other"]): r["importance"] for r in rows(table)}
     expected = {
         ("x0", ""): first / total,
         ("x1", ""): second / total,
         ("x0", "x1"): (total - first - second) / total,
     }
     for term, share in expected.items():
-        assert abs(found[term] - share) < 1e-12
+        assert abs(importances[term] - share) < 1e-12
 
 
 @given(st.integers(0, 10_000), st.integers(2, 4))
@@ -119,7 +127,7 @@ def test_the_inactive_point_has_the_probability_of_being_inactive() -> None:
 def test_an_additive_function_has_its_known_shares() -> None:
     x = np.random.default_rng(0).random((1500, 4))
     y = 3 * x[:, 0] + 2 * x[:, 1] + x[:, 2]
-    table = fanova.importance(forest_of(x, y, real_axes(4)))
+    table = fanova.importance(forest_of(x, y, real_space(4)))
     assert isinstance(table, pd.DataFrame)
     single = table[table["kind"] == "single"].set_index("parameter")["importance"]
     assert single[["x0", "x1", "x2", "x3"]].to_numpy() == pytest.approx(
@@ -154,9 +162,9 @@ def test_shares_do_not_change_with_the_unit_of_the_cost(
     leaves = step_function()
     factor = -scale if turned else scale
     moved = Partition(leaves.values * factor + shift, leaves.first, leaves.last, leaves.cells)
-    found, expected = shares([moved], ["x0", "x1"]), shares([leaves], ["x0", "x1"])
-    assert isinstance(found, pd.DataFrame) and isinstance(expected, pd.DataFrame)
-    assert found["importance"].to_numpy() == pytest.approx(
+    scaled, expected = shares([moved], ["x0", "x1"]), shares([leaves], ["x0", "x1"])
+    assert isinstance(scaled, pd.DataFrame) and isinstance(expected, pd.DataFrame)
+    assert scaled["importance"].to_numpy() == pytest.approx(
         expected["importance"].to_numpy(), abs=1e-6
     )
 
@@ -177,7 +185,7 @@ def test_constant_trees_are_left_out_and_a_constant_forest_is_refused() -> None:
 def test_a_poor_surrogate_is_refused_with_its_quality() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.random((100, 3)), rng.normal(size=100)
-    refused = fanova.importance(forest_of(x, y, real_axes(3)))
+    refused = fanova.importance(forest_of(x, y, real_space(3)))
     assert isinstance(refused, Refusal)
     assert "R²" in refused.reason and "0.3" in refused.reason
 
@@ -186,21 +194,21 @@ def test_a_family_explains_what_its_members_explain_alone_and_together() -> None
     rng = np.random.default_rng(3)
     x = rng.random((400, 3))
     y = x[:, 0] * x[:, 1] + 0.3 * x[:, 2]
-    axes = real_axes(3)
-    trees = [partition(tree.tree_, axes) for tree in forest_of(x, y, axes).forest.estimators_]
+    fitted = forest_of(x, y, real_space(3))
+    trees = [partition(tree.tree_, fitted.axes) for tree in fitted.forest.estimators_]
     table = shares(trees, ["x0", "x1", "x2"], families=[("x0", "x1"), ("x2",)])
     assert isinstance(table, pd.DataFrame)
-    found = {(r.kind, r.parameter, r.other): r.importance for r in table.itertuples()}
+    shown = {(r["kind"], r["parameter"], r["other"]): r["importance"] for r in rows(table)}
     parts = [("single", "x0", ""), ("single", "x1", ""), ("pair", "x0", "x1")]
-    assert found["family", "x0", "x1"] == pytest.approx(sum(found[p] for p in parts), rel=1e-9)
-    assert found["family", "x2", ""] == pytest.approx(found["single", "x2", ""], rel=1e-9)
+    assert shown["family", "x0", "x1"] == pytest.approx(sum(shown[p] for p in parts), rel=1e-9)
+    assert shown["family", "x2", ""] == pytest.approx(shown["single", "x2", ""], rel=1e-9)
 
 
 def test_pairs_that_are_never_active_together_are_left_out() -> None:
     rng = np.random.default_rng(3)
     x = rng.random((200, 2))
-    found = forest_of(x, x.sum(axis=1), real_axes(2))
-    apart = Surrogate(found.axes, found.forest, found.r2, 200, 200, np.eye(2, dtype=bool))
+    fitted = forest_of(x, x.sum(axis=1), real_space(2))
+    apart = replace(fitted, together=np.eye(2, dtype=bool))
     table = fanova.importance(apart)
     assert isinstance(table, pd.DataFrame)
     assert set(table["kind"]) == {"single"}

@@ -1,37 +1,54 @@
-import json
 import re
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from analysis import ablation, records
+from analysis import ablation, figures, records, report, sections
+from analysis.frames import by_text
+from analysis.records import Frames
 from analysis.report import write_report
-from target_algorithms.errors import BadInput
-from wrappers.space import Space
+from sparse_training.errors import BadInput
+from target_algorithms import Role
+from tests.analysis.benchmark import PLAIN_DEFAULT, change_lines, make_run, space_of
+from tests.examples import CONFIGURING
+from wrappers.records import (
+    ABLATION,
+    RUNHISTORY,
+    TRAJECTORY,
+    VALIDATION,
+    Incumbent,
+    read_lines,
+    to_json,
+)
 
-Spaces = Callable[[str], Space]
-MakeRun = Callable[..., Path]
+
+def page_text(html: str) -> str:
+    """The page without tags and figures."""
+    return re.sub(r"<[^>]+>", "", re.sub(r"base64,[^\"]+", "", html))
 
 
 @pytest.fixture(scope="module")
-def whole(
-    benchmark_folder: Path, spaces: Spaces, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, str]:
+def whole(benchmark_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The report of a whole benchmark, with a measured ablation of one run."""
     results = tmp_path_factory.mktemp("whole") / "results"
     shutil.copytree(benchmark_folder, results)
-    run = results / "digits" / "meta" / "smac" / "seed-1"
-    path = ablation.run_ablation(
-        run,
+    run = results / "digits" / "both" / "model" / "seed-1"
+    incumbents = read_lines(run / TRAJECTORY, Incumbent)
+    path = ablation.race(
+        space_of("both"),
+        incumbents[0].config,
+        incumbents[-1].config,
         lambda trials: [0.5 - 0.01 * len(str(c.get("grow"))) for c, _, _ in trials],
-        pairs=[("i", k) for k in range(4)],
-        space=spaces("meta"),
+        [("i", k) for k in range(4)],
     )
-    (run / "ablation.json").write_text(json.dumps(ablation.to_record(path)))
-    page = write_report(results, missing={"irace2": "R is <not> here"}, spaces=spaces)
+    (run / ABLATION).write_text(to_json(path))
+    page = write_report(results, missing={"racing2": "R is <not> here"})
     return page, page.read_text(encoding="utf-8")
 
 
@@ -47,25 +64,26 @@ def test_the_report_lies_beside_its_tables_and_figures(whole: tuple[Path, str]) 
     assert {
         "digits-test-error.png",
         "digits-anytime.png",
-        "digits-meta-smac-1-ablation.png",
+        "digits-both-model-1-ablation.png",
     } <= drawn
     assert not [path for path in page.parent.rglob(".*") if path.is_file()]
 
 
 def test_the_page_says_what_it_must(whole: tuple[Path, str]) -> None:
     _, html = whole
-    text = re.sub(r"<[^>]+>", "", re.sub(r"base64,[^\"]+", "", html))
+    text = page_text(html)
     for needed in (
-        "random_search lowers the test error",
+        "drawing lowers the test error",
         "3 runs each, 5 paired evaluations a run",
-        "meta against the best single variant",
-        "dense, which the budget of active weights does not bind",
+        "both against the best single variant",
+        "full, which the budget of active weights does not bind",
         "out-of-bag R² of",
         "measured with trials on 4 training pairs",
         "n_min 2",
         "torch 2.13.0",
         "a processor",
-        "sparse-aclib run scenarios/digits/rigl --configurator smac",
+        "sparse-aclib run scenarios/digits/beta --configurator model",
+        "sparse-aclib eval beta --active-weights 1000",
         "40 trials",
         "10,000 resamples",
         "no rank test",
@@ -73,14 +91,22 @@ def test_the_page_says_what_it_must(whole: tuple[Path, str]) -> None:
         assert needed in text, needed
 
 
-def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_is_given(
+def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows(
     whole: tuple[Path, str],
 ) -> None:
-    _, html = whole
+    page, html = whole
     assert "R is &lt;not&gt; here" in html
     assert not re.search(r"(?:src|href)=\"(?!data:image/png;base64,|#)", html)
     assert "@import" not in html and "<script" not in html
-    assert html.count("<img ") == html.count("data:image/png;base64,") >= 3
+    drawn = list((page.parent / "figures").iterdir())
+    assert html.count("<img ") == html.count("data:image/png;base64,") == len(drawn) >= 3
+
+
+def test_links_at_the_top_of_the_page_lead_to_its_sections(whole: tuple[Path, str]) -> None:
+    _, html = whole
+    anchors = re.findall(r'href="#([^"]+)"', html)
+    assert anchors == ["gain", "combination", "anytime", "importance", "ablation", "record"]
+    assert re.findall(r'id="([^"]+)"', html) == anchors
 
 
 def test_tables_of_the_report_can_be_read_back(whole: tuple[Path, str]) -> None:
@@ -92,87 +118,107 @@ def test_tables_of_the_report_can_be_read_back(whole: tuple[Path, str]) -> None:
     assert table["improvement"].to_numpy() == pytest.approx(errors.to_numpy())
 
 
-def test_the_same_record_gives_the_same_report(
-    tmp_path: Path, make_run: MakeRun, spaces: Spaces
-) -> None:
-    make_run(tmp_path, "set", "smac", 1, trials=50)
-    page = write_report(tmp_path, spaces=spaces)
+def test_the_report_imports_neither_torch_nor_a_configurators_library(tmp_path: Path) -> None:
+    make_run(tmp_path, "alpha", "model", 1, trials=8)
+    code = (
+        "import sys; from pathlib import Path; from analysis.report import write_report\n"
+        f"write_report(Path({str(tmp_path)!r}))\n"
+        "print(*{'torch', 'smac', 'rpy2'} & sys.modules.keys())"
+    )
+    root = Path(report.__file__).resolve().parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
+
+
+def test_the_same_record_gives_the_same_report(tmp_path: Path) -> None:
+    make_run(tmp_path, "alpha", "model", 1, trials=50)
+    page = write_report(tmp_path)
     first = page.read_bytes()
-    assert write_report(tmp_path, spaces=spaces).read_bytes() == first
+    assert write_report(tmp_path).read_bytes() == first
 
 
-def test_a_benchmark_half_way_has_a_report_that_says_so(
-    tmp_path: Path, make_run: MakeRun, spaces: Spaces
-) -> None:
-    make_run(tmp_path, "set", "smac", 1, trials=40)
-    make_run(tmp_path, "set", "smac", 2, trials=40, validated=False)
-    begun = make_run(tmp_path, "rigl", "smac", 1, trials=40, state="running")
-    with open(begun / "runhistory.jsonl", "a") as file:
+def test_a_benchmark_half_way_has_a_report_that_says_so(tmp_path: Path) -> None:
+    make_run(tmp_path, "alpha", "model", 1, trials=40)
+    make_run(tmp_path, "alpha", "model", 2, trials=40, validated=False)
+    begun = make_run(tmp_path, "beta", "model", 1, trials=40, state="running")
+    with open(begun / RUNHISTORY, "a") as file:
         file.write('{"trial": 41, "conf')
-    bare = make_run(tmp_path, "meta", "irace", 1, trials=40, state="running")
+    bare = make_run(tmp_path, "both", "racing", 1, trials=40, state="running")
     for file_ in bare.glob("*.jsonl"):
         file_.unlink()
-    page = write_report(tmp_path, tmp_path / "there" / "page.html", spaces=spaces)
+    page = write_report(tmp_path, tmp_path / "there" / "page.html")
     html = page.read_text()
     assert page == tmp_path / "there" / "page.html"
     assert (tmp_path / "there" / "tables" / "runs.csv").exists()
     assert "2 runs of 4 not finished" in html
-    assert "digits/meta/irace/1" in html
+    assert "digits/both/racing/1" in html
     assert "1 finished run without validation" in html
-    assert "torn last line ignored" in html
+    assert "120, and " in html
     assert "there are none yet" in html
 
 
-def test_a_record_where_nothing_is_finished_still_has_a_report(
-    tmp_path: Path, make_run: MakeRun, spaces: Spaces
-) -> None:
-    folder = make_run(tmp_path, "rigl", "smac", 1, trials=40, state="running")
+def test_a_record_where_nothing_is_finished_still_has_a_report(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "beta", "model", 1, trials=40, state="running")
     for file in folder.glob("*.jsonl"):
         file.unlink()
-    html = write_report(tmp_path, spaces=spaces).read_text()
+    html = write_report(tmp_path).read_text()
     assert "there is nothing to compare" in html
+    assert "No trial of a configurator is recorded yet." in html
+    assert "No finished run of a configurator is recorded yet." in html
 
 
-def test_a_budget_that_was_not_used_up_is_told(
-    tmp_path: Path, make_run: MakeRun, spaces: Spaces
-) -> None:
-    for seed, used in ((1, 25), (2, 31)):
-        file = make_run(tmp_path, "set", "irace", seed, trials=40) / "run.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"trials_used": used}))
-    html = write_report(tmp_path, spaces=spaces).read_text()
-    assert "irace left a part of its budget unused in 2 runs: it used 25 to 31 of 40" in html
+def test_baselines_alone_have_a_report(tmp_path: Path) -> None:
+    for variant in ("still", "full"):
+        make_run(tmp_path, variant, PLAIN_DEFAULT, 1, trials=10)
+    text = page_text(write_report(tmp_path).read_text())
+    assert "there is nothing to compare" in text
+    assert "the combination against the best single variant" in text
+    assert "For reference: full, which the budget" in text
 
 
-def test_only_contradicting_versions_are_told_apart(
-    tmp_path: Path, make_run: MakeRun, spaces: Spaces
-) -> None:
-    files = [make_run(tmp_path, "set", "smac", n, trials=20) / "run.json" for n in (1, 2)]
-    about = json.loads(files[1].read_text())
-    files[1].write_text(json.dumps(about | {"versions": about["versions"] | {"R": "4.2.2"}}))
-    html = write_report(tmp_path, spaces=spaces).read_text()
-    assert "differ in library versions" not in html and "R 4.2.2" in html
-    files[1].write_text(json.dumps(about | {"versions": {"torch": "2.9"}}))
-    assert "differ in library versions" in write_report(tmp_path, spaces=spaces).read_text()
+def test_notes_stand_before_the_results(tmp_path: Path) -> None:
+    make_run(tmp_path, "alpha", "model", 1, trials=8)
+    make_run(tmp_path, "alpha", "model", 2, trials=8, code="0123456789ab")
+    html = write_report(tmp_path).read_text()
+    note = "Trials of alpha on the masked engine were made with different code"
+    assert html.index("Before you read on") < html.index(note) < html.index("<h2")
 
 
-def test_a_configurator_that_ends_with_the_default_is_told_so(
-    tmp_path: Path, make_run: MakeRun, spaces: Spaces
-) -> None:
-    file = make_run(tmp_path, "rigl", "smac", 1, trials=40) / "trajectory.jsonl"
+def test_two_combinations_are_both_compared(tmp_path: Path) -> None:
+    make_run(tmp_path, "alpha", "model", 1, trials=25)
+    for variant in ("both", "either"):
+        make_run(tmp_path, variant, "model", 1, trials=25, role=Role.COMBINATION)
+    page = write_report(tmp_path)
+    text = page_text(page.read_text())
+    assert "both and either against the best single variant" in text
+    assert "model: both reaches" in text and "model: either reaches" in text
+    table = pd.read_csv(page.parent / "tables" / "combination.csv")
+    assert table["combined"].to_list() == ["both", "either"]
+    assert table["single"].to_list() == ["alpha (1)", "alpha (1)"]
+
+
+def test_a_role_and_not_a_name_makes_a_combination_and_a_reference(tmp_path: Path) -> None:
+    make_run(tmp_path, "both", "model", 1, trials=25, role=Role.COMPETITOR)
+    make_run(tmp_path, "full", PLAIN_DEFAULT, 1, trials=5, role=Role.COMPETITOR)
+    make_run(tmp_path, "alpha", PLAIN_DEFAULT, 1, trials=5, role=Role.REFERENCE)
+    text = page_text(write_report(tmp_path).read_text())
+    assert "the combination against the best single variant" in text
+    assert "alpha, which the budget of active weights does not bind" in text
+    assert "full, which the budget" not in text
+
+
+def test_a_configurator_that_ends_with_the_default_is_told_so(tmp_path: Path) -> None:
+    file = make_run(tmp_path, "beta", "model", 1, trials=40) / TRAJECTORY
     file.write_text(file.read_text().splitlines(keepends=True)[0])
-    html = write_report(tmp_path, spaces=spaces).read_text()
-    assert "smac ends with the default itself" in html
+    html = write_report(tmp_path).read_text()
+    assert "model ends with the default itself" in html
 
 
-def test_a_variant_that_this_checkout_does_not_have_is_named_not_fatal(
-    tmp_path: Path, make_run: MakeRun
-) -> None:
-    make_run(tmp_path, "rigl", "smac", 1, trials=40)
-
-    def unknown(variant: str) -> Space:
-        raise BadInput(f"unknown variant {variant!r}")
-
-    html = write_report(tmp_path, spaces=unknown).read_text()
+def test_a_variant_that_this_checkout_does_not_have_is_named_not_fatal(tmp_path: Path) -> None:
+    make_run(tmp_path, "beta", "model", 1, trials=40, copies={})
+    html = write_report(tmp_path).read_text()
     assert "no surrogate: unknown variant" in html
     assert "no path, its surrogate is not good enough" in html
 
@@ -184,15 +230,43 @@ def test_empty_results_are_one_line_that_names_the_command(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-def test_no_difference_is_said_where_the_interval_covers_zero(
-    tmp_path: Path, make_run: MakeRun, spaces: Spaces
-) -> None:
+def test_no_difference_is_said_where_the_interval_covers_zero(tmp_path: Path) -> None:
     for seed in (1, 2):
-        folder = make_run(tmp_path, "rigl", "smac", seed, trials=40)
-        file = folder / "validation.jsonl"
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
-        for k, line in enumerate(lines):
-            line["cost"] = 0.2 + 0.01 * (k * k % 7)
-        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    html = write_report(tmp_path, spaces=spaces).read_text()
+        file = make_run(tmp_path, "beta", "model", seed, trials=40) / VALIDATION
+        change_lines(file, lambda k, line: line.update(cost=0.2 + 0.01 * (k * k % 7)))
+    html = write_report(tmp_path).read_text()
     assert "no difference to the default is shown" in html
+
+
+def test_a_new_analysis_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(tmp_path, "alpha", "model", 1, trials=8)
+
+    def table(frames: Frames) -> pd.DataFrame:
+        hours = {key: own["runtime"].sum() for key, own in by_text(frames.trials, "variant")}
+        return pd.DataFrame({"set": "digits", "variant": hours.keys(), "hours": hours.values()})
+
+    def figure(table: pd.DataFrame) -> Figure:
+        with figures.style():
+            drawn, panel = plt.subplots(figsize=(figures.WIDTH, 2.0))
+            panel.barh(table["variant"], table["hours"])
+        return drawn
+
+    line = sections.plain("mine", "time & trials", table, figure, "What it <shows>.")
+    monkeypatch.setattr(report, "ANALYSES", (*report.ANALYSES, line))
+    page = write_report(tmp_path)
+    html = page.read_text()
+    assert (page.parent / "tables" / "mine.csv").read_text() == "set,variant,hours\n" + (
+        "digits,alpha,10\n"
+    )
+    assert (page.parent / "figures" / "digits-mine.png").exists()
+    assert '<h2 id="mine">digits: time &amp; trials</h2>' in html
+    assert '<a href="#mine">Time &amp; trials</a>' in html
+    assert "<p>What it &lt;shows&gt;.</p>" in html
+
+
+def test_a_configurator_has_one_colour_whichever_others_are_shown() -> None:
+    names = [configurator.name for configurator in CONFIGURING]
+    colours = figures.colours([*names, "private"])
+    assert len({colours[name] for name in (*names, "private")}) == len(names) + 1
+    for name in names:
+        assert figures.colours([name])[name] == colours[name]

@@ -8,7 +8,8 @@ import pytest
 
 from analysis import surrogate
 from analysis.surrogate import INACTIVE, Refusal, Surrogate
-from wrappers.space import Config, Space, config_id, read_pcs, variant_space, variants
+from target_algorithms import Variant, variants
+from wrappers.space import Config, Space, config_id, read_pcs, variant_space
 
 PCS = """
 mode {a, b, c} [a]
@@ -37,11 +38,11 @@ def test_probabilities_of_an_axis_are_the_shares_of_sampled_configurations(space
         assert axis.below(cuts) == pytest.approx(shares, abs=0.015), axis.parameter.name
 
 
-@pytest.mark.parametrize("variant", variants())
+@pytest.mark.parametrize("variant", variants().values(), ids=lambda variant: variant.name)
 def test_probabilities_of_a_variants_axes_are_the_shares_of_sampled_configurations(
-    variant: str,
+    variant: Variant,
 ) -> None:
-    """Of meta's too, whose parameters have more combinations than can be counted."""
+    """A combination's too, whose parameters have more combinations than can be counted."""
     space, rng = variant_space(variant), random.Random(1)
     axes = surrogate.axes(space)
     drawn = surrogate.encode([space.sample(rng) for _ in range(1500)], axes)
@@ -135,12 +136,12 @@ def trials_of(space: Space, cost: Callable[[Config], float], n: int) -> pd.DataF
 
 def test_a_fitted_surrogate_predicts_and_is_the_same_again(space: Space) -> None:
     trials = trials_of(space, lambda c: float(str(c["share"])) ** 2, 200)
-    found, again = surrogate.fit(trials, space), surrogate.fit(trials, space)
-    assert isinstance(found, Surrogate) and isinstance(again, Surrogate)
-    assert found.r2 > 0.9
-    assert found.r2 == again.r2
+    fitted, again = surrogate.fit(trials, space), surrogate.fit(trials, space)
+    assert isinstance(fitted, Surrogate) and isinstance(again, Surrogate)
+    assert fitted.r2 > 0.9 and fitted.conclusive
+    assert fitted.r2 == again.r2
     config = space.default
-    assert found.predict([config | {"share": 1.8}])[0] > found.predict([config])[0]
+    assert fitted.predict([config | {"share": 1.8}])[0] > fitted.predict([config])[0]
 
 
 @pytest.mark.parametrize(
@@ -155,26 +156,26 @@ def test_a_surrogate_is_refused_with_its_reason(
     space: Space, n: int, cost: float, reason: str
 ) -> None:
     trials = trials_of(space, lambda _: cost, n)
-    found = surrogate.fit(trials, space)
-    assert isinstance(found, Refusal)
-    assert reason in found.reason
+    refused = surrogate.fit(trials, space)
+    assert isinstance(refused, Refusal)
+    assert reason in refused.reason
 
 
 def test_a_record_of_another_space_is_refused(space: Space) -> None:
     trials = trials_of(space, lambda c: float(str(c["share"])), 60)
-    found = surrogate.fit(trials, read_pcs("mode {a, b} [a]\n", "other.pcs"))
-    assert isinstance(found, Refusal)
-    assert "another parameter space" in found.reason
+    refused = surrogate.fit(trials, read_pcs("mode {a, b} [a]\n", "other.pcs"))
+    assert isinstance(refused, Refusal)
+    assert "another parameter space" in refused.reason
 
 
 def test_a_surrogate_that_is_wrong_at_the_ends_of_a_path_is_refused(space: Space) -> None:
     trials = trials_of(space, lambda c: float(str(c["share"])) ** 2, 200)
-    found = surrogate.fit(trials, space)
-    assert isinstance(found, Surrogate)
+    fitted = surrogate.fit(trials, space)
+    assert isinstance(fitted, Surrogate)
     costs = surrogate.configuration_costs(trials).sort_values("cost")
     ends = costs["config"].iloc[-1], costs["config"].iloc[0]
-    assert surrogate.far_off(found, costs, *ends) is None
+    assert surrogate.far_off(fitted, costs, *ends) is None
     costs.loc[costs.index[-1], "adjusted"] = 0.5
-    refused = surrogate.far_off(found, costs, *ends)
+    refused = surrogate.far_off(fitted, costs, *ends)
     assert refused is not None
     assert "and 50.0 %" not in refused.reason and "where 50.0 % and 0.0 %" in refused.reason
