@@ -300,7 +300,7 @@ def _replace(path: Path, text: str) -> Path:
 
 
 def _shown(path: Path) -> str:
-    return os.path.relpath(path)
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _prefix(place: Path) -> str:
