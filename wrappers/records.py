@@ -316,7 +316,7 @@ def from_json(content: str | bytes, kind: type[T], where: str) -> T:
     """The record in a text. Raises BadInput that says where and what is wrong with it."""
     try:
         return msgspec.json.decode(content, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         problem = " ".join(str(error).split()).removesuffix(" - at `$`")
         raise BadInput(f"{where}: {problem}; expected a record as results/README.md says") from None
 
@@ -437,9 +437,7 @@ def page(text: str) -> str:
         place = f"<!-- {kind.__name__} -->\n"
         before, comment, after = text.partition(place)
         if not comment:
-            raise BadInput(
-                f"results/README.md: no comment {place.strip()}, expected a table's place"
-            )
+            raise BadInput(f"results/README.md: no {place.strip()}, expected it above a table")
         text = before + place + documented(kind) + re.sub(r"\A(\|.*\n)*", "", after)
     return text
 

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse_training.errors import BadInput
-from target_algorithms.contract import Details, Trained
+from target_algorithms.contract import Details, Result, Trained, failure
 from wrappers.aclib import Call, answer, parse
-from wrappers.records import Result, failure
 
 
 def trained(misc: Details) -> Trained:
