@@ -2,6 +2,7 @@
 watch, and configurations drawn from the space of the combination."""
 
 import enum
+import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -361,6 +362,12 @@ def same(first: Outcome, second: Outcome) -> bool:
     return len(pairs) > 0 and all(np.array_equal(one, other) for one, other in pairs)
 
 
+def digest(outcome: Outcome) -> str:
+    """Of masks, weights and biases."""
+    arrays: list[NDArray[Any]] = [*outcome.active, *outcome.weights, *outcome.biases]
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+
+
 # Configurations drawn from the space of the combination ------------------------------------------
 
 
@@ -389,13 +396,17 @@ def drawn(seed: int, wanted: Wanted = lambda topology, recipe: True) -> tuple[To
 
 @cache
 def _first_draws() -> list[tuple[Topology, Recipe]]:
-    return [drawn(seed) for seed in range(4000)]
+    return [drawn(seed) for seed in range(3000)]
 
 
 def composable(wanted: Wanted) -> set[str]:
-    """All `parts` of the wanted algorithms among some thousands."""
+    """All `parts` of the wanted ones among some thousands."""
     return set().union(
-        *(parts(topology) for topology, recipe in _first_draws() if wanted(topology, recipe))
+        *(
+            parts(topology) | parts(recipe)
+            for topology, recipe in _first_draws()
+            if wanted(topology, recipe)
+        )
     )
 
 

