@@ -26,10 +26,10 @@ PACKAGES = ("sparse_training", "target_algorithms", "wrappers")
 """What is followed; libraries have their versions."""
 
 _ENGINES = {
-    "masked": "sparse_training.engines.masked",
-    "sparse": "sparse_training.engines.sparse",
+    "masked": ("sparse_training.engines.masked",),
+    "sparse": ("sparse_training.engines.sparse", "sparse_training.engines.kernels"),
 }
-"""The modules of the engines, by what results call them."""
+"""The modules of the engines, the one with the engine first, by what results call them."""
 
 Definition = tuple[Path, str]
 """A file and a name at its top level; "" for all of it."""
@@ -44,8 +44,8 @@ def trial_code(variant: Variant, engine: str) -> str:
 def _trial_code(folder: Path, engine: str) -> str:
     if engine not in _ENGINES:
         raise BadInput(f"unknown engine {engine!r}: expected one of {', '.join(_ENGINES)}")
-    others = [_file_of(module) for name, module in _ENGINES.items() if name != engine]
-    used = _file_of(_ENGINES[engine])
+    others = [_file_of(m) for name, modules in _ENGINES.items() if name != engine for m in modules]
+    used = _file_of(_ENGINES[engine][0])
     roots = [
         (_file_of("target_algorithms.trial"), "run"),
         (folder / "algorithm.py", "compose"),
@@ -56,14 +56,16 @@ def _trial_code(folder: Path, engine: str) -> str:
 
 @functools.cache
 def configurator_code(file: Path) -> str:
-    """The fingerprint of what a configurator's choices depend on: its file, spaces, pairs."""
+    """The fingerprint of what a configurator's choices depend on: its files, spaces, pairs."""
     stop = [
         _file_of(f"wrappers.{name}")
         for name in ("evaluator", "worker", "records", "scenario", "provenance")
     ]
+    space, pairs = _file_of("wrappers.space"), _file_of("wrappers.pairs")
     parts = sorted(file.parent.glob(f"_{file.stem}*.py"))
     roots = [(part, "") for part in (file, *parts)]
-    return fingerprint([*roots, (_file_of("wrappers.pairs"), "training_pairs")], stop=stop)
+    roots += [(space, "Space"), (space, "Parameter"), (pairs, "training_pairs")]
+    return fingerprint(roots, stop=stop)
 
 
 def fingerprint(roots: Sequence[Definition], stop: Sequence[Path] = ()) -> str:
@@ -112,7 +114,7 @@ class _Module:
 def _text(file: Path, name: str) -> str:
     """A definition without comments, docstrings and layout; C files that it names, likewise."""
     statements = _statements(file, name)
-    texts = [repr(_plain(statement)) for statement in statements]
+    texts = [repr(_plain(statement)) for statement in statements if not _is_docstring(statement)]
     for statement in statements:
         for node in ast.walk(statement):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -171,7 +173,7 @@ def _module(file: Path) -> _Module:
 
 
 def _bound(statement: ast.stmt) -> list[str]:
-    """The names that a statement at the top level binds."""
+    """The names that a statement at the top level binds, inside of `if` and `try` too."""
     if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
         return [statement.name]
     targets: Sequence[ast.expr] = ()
@@ -182,6 +184,9 @@ def _bound(statement: ast.stmt) -> list[str]:
     names = [
         node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)
     ]
+    for field in ("body", "handlers", "orelse", "finalbody"):
+        for inner in getattr(statement, field, ()):
+            names += [name for name in _bound(inner) if name]
     return names or [""]
 
 
