@@ -1,5 +1,4 @@
-"""What several tests share: layers by hand, algorithms put together, a small split, engines that
-watch, and configurations drawn from the space of the combination."""
+"""What several tests share: layers by hand, algorithms put together, runs, drawn configurations."""
 
 import enum
 import hashlib

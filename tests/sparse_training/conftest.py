@@ -1,3 +1,5 @@
+"""What the tests of the library share: data of their own."""
+
 import os
 from collections.abc import Iterator
 from pathlib import Path

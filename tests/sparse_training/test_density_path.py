@@ -1,5 +1,7 @@
 """More weights on the way: as gradual pruning, GraNet and MEST have it."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from sparse_training.rules.density_path import (
@@ -48,6 +50,19 @@ def test_a_path_is_over_at_its_end_and_never_outside_its_two_numbers(path: Densi
     counts = [weights_at(path, 50, 10, 100, step / 100) for step in range(101)]
     assert counts[0] == 50 and set(counts[40:]) == {10}
     assert min(counts) == 10 and max(counts) == 50
+
+
+@dataclass(frozen=True)
+class Wild(Cubic):
+    """Begins with more than everything and goes on with less than nothing."""
+
+    def density(self, initial: float, final: float, progress: float) -> float:
+        return 2.0 if progress < 0.5 else -1.0
+
+
+def test_a_path_that_asks_for_what_there_is_not_is_held_between_its_two_numbers() -> None:
+    counts = [weights_at(Wild(end=0.4), 50, 10, 100, step / 10) for step in range(5)]
+    assert counts == [50, 50, 10, 10, 10]
 
 
 def test_a_path_starts_at_a_density_or_at_a_multiple_of_the_budget() -> None:

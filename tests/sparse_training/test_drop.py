@@ -89,11 +89,11 @@ def test_a_moving_average_of_magnitudes_can_save_a_weight_that_is_small_now() ->
 
 
 def test_a_new_weight_begins_its_average_at_its_first_magnitude() -> None:
-    """Position 3 has just been grown; position 1, which had an average, is gone."""
-    layer = layer_of({0: 2.0, 2: -4.0, 3: 0.5}, (1, 6), new=[3])
-    past = np.arange(3), np.array([4.0, 8.0, 0.0], dtype=np.float32)
+    """3 has just been grown, and 4 dropped and grown again; 1, which had an average, is gone."""
+    layer = layer_of({0: 2.0, 2: -4.0, 3: 0.5, 4: 0.25}, (1, 6), new=[3, 4])
+    past = np.array([0, 1, 2, 4]), np.array([4.0, 8.0, 0.0, 9.0], dtype=np.float32)
     averages, _ = MagnitudeAverage(0.5).of(layer, past, RNG)
-    assert averages.tolist() == [3.0, 2.0, 0.5]
+    assert averages.tolist() == [3.0, 2.0, 0.5, 0.25]
 
 
 # Rules over scores -------------------------------------------------------------------------------

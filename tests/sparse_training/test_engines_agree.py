@@ -196,7 +196,7 @@ def test_the_sweep_reaches_every_rule_that_both_engines_have() -> None:
 @pytest.mark.parametrize(
     "topology",
     [with_updates(RIGL, when=replace(EVERY_TEN, interval=5)), STATIC],
-    ids=["rigl", "static"],
+    ids=["updated", "fixed"],
 )
 def test_engines_agree_with_batch_normalisation(topology: Topology, optimizer: Optimizer) -> None:
     """Denser than in the sweep, which leaves it out (`both_can`)."""

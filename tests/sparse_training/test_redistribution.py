@@ -1,6 +1,7 @@
 """In which layers an update grows: as SNFS, DSR and GSE share out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,13 +9,18 @@ from hypothesis import strategies as st
 
 from sparse_training.rules.redistribution import (
     ActiveWeights,
+    InProportion,
     MeanGradient,
     MeanMagnitude,
     MeanMomentum,
     Merit,
+    Redistribution,
+    ToItsLayer,
+    ToLargestScores,
     allocate,
 )
-from tests.sparse_training.cases import layer_of, scores_of
+from sparse_training.rules.update import LayerUpdate
+from tests.sparse_training.cases import BY_GRADIENT, layer_of, scores_of, updated, view_of
 
 
 def test_redistribution_is_that_of_snfs() -> None:
@@ -66,3 +72,48 @@ def test_a_merit_is_a_mean_over_the_active_weights_or_their_number(
 def test_a_layer_without_weights_has_no_merit(merit: Merit) -> None:
     empty = layer_of({}, (1, 4), gradients=scores_of([[9.0] * 4]), momenta=[])
     assert merit.of(empty) == 0.0
+
+
+# Updates -----------------------------------------------------------------------------------------
+
+
+def counts_of(changes: Sequence[LayerUpdate]) -> list[int]:
+    return [len(change.active) for change in changes]
+
+
+def test_what_a_path_adds_goes_where_there_is_room() -> None:
+    """Nothing is dropped, six come: in proportion to 4 and 8 free positions."""
+    view = view_of([{0: 1.0}, {0: 1.0, 1: 1.0}], [(1, 5), (1, 10)], gradients=[[1] * 5, [1] * 10])
+    assert counts_of(updated(BY_GRADIENT, view, 0.0, target=9)) == [3, 6]
+
+
+def test_no_layer_is_filled_to_the_last_position_while_others_have_room() -> None:
+    """Of 15 weights nearly all are due to the first layer: it takes 99 % of its 10 free ones."""
+    view = view_of(
+        [{0: 1000.0}, dict.fromkeys(range(30), 1.0)],
+        [(1, 11), (1, 60)],
+        gradients=[[1] * 11, [1] * 60],
+    )
+    rules = replace(BY_GRADIENT, redistribution=InProportion(MeanMagnitude()))
+    assert counts_of(updated(rules, view)) == [1 + 9, 15 + 6]
+
+
+@pytest.mark.parametrize(
+    "redistribution", [ToItsLayer(), InProportion(ActiveWeights()), ToLargestScores()], ids=repr
+)
+def test_an_output_layer_that_is_left_alone_gets_only_what_the_others_have_no_room_for(
+    redistribution: Redistribution,
+) -> None:
+    """Though its gradients are the largest, and it has most of the weights."""
+    rules = replace(BY_GRADIENT, last_layer=False, redistribution=redistribution)
+    view = view_of(
+        [{0: 1.0, 1: 2.0}, dict.fromkeys(range(8), 1.0)],
+        [(1, 4), (1, 30)],
+        gradients=[[1] * 4, [9] * 30],
+        last_layer=False,
+    )
+    # One of the first layer's is dropped: three positions are free there.
+    assert counts_of(updated(rules, view)) == [2, 8]
+    assert counts_of(updated(rules, view, target=12)) == [4, 8]
+    after = counts_of(updated(rules, view, target=20))
+    assert sum(after) == 20 and after[1] >= 16
