@@ -96,6 +96,25 @@ def test_what_a_configurator_says_of_itself_is_asked_when_it_is_wanted(
         configurators.configurator("needy")
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("import nosuch", "ModuleNotFoundError: No module named 'nosuch'"),
+        ("def (", "SyntaxError: "),
+    ],
+)
+def test_a_configurator_that_cannot_be_imported_is_one_line_with_its_place(
+    text: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "wrappers" / "configurators" / "broken.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    monkeypatch.setenv("SPARSE_ACLIB_PATH", str(tmp_path))
+    with pytest.raises(BadInput, match=f"{file} cannot be imported: {problem}") as refusal:
+        configurators.missing()
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_configurator_that_two_roots_have_is_refused_with_both_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,7 +86,11 @@ def _module(name: str, file: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise BadInput(f"{file} cannot be imported: expected a configurator")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise BadInput(f"{file} cannot be imported: {type(error).__name__}: {said}") from error
     return module
 
 
