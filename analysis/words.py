@@ -182,7 +182,8 @@ def path(taken: AblationPath) -> str:
         else "predicted by the surrogate, not measured"
     )
     ends = f"from {percent(taken.source_cost)} to {percent(taken.target_cost)}"
-    told = f"{counted(len(taken.steps), 'change')} lead {ends} ({how}). "
+    lead = "leads" if len(taken.steps) == 1 else "lead"
+    told = f"{counted(len(taken.steps), 'change')} {lead} {ends} ({how}). "
     best = max(taken.steps, key=lambda step: step.gain)
     if best.gain <= 0:
         return told + "None of them lowers the error."

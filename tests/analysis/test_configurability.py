@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import anytime, configurability
@@ -126,8 +126,8 @@ def test_runs_under_way_and_runs_not_validated_are_left_out() -> None:
 
 def rated(variant: str, training: float, test: list[float], **more: Any) -> dict[str, Any]:
     """A run whose incumbent has these errors."""
-    run = {"variant": variant, "path": [(1, "d"), (9, "b")]}
-    return run | {"training": {"b": [training]}, "validation": {"b": test}} | more
+    run = {"variant": variant, "path": [(1, "d"), (9, "b")], "training": {"b": [training]}}
+    return run | {"validation": {"d": [0.5] * len(test), "b": test}} | more
 
 
 def test_the_rival_is_chosen_by_training_and_never_by_test() -> None:
@@ -167,6 +167,9 @@ def test_a_configurator_that_configures_nothing_is_in_no_comparison() -> None:
     assert configurability.configurability(record).empty
     assert configurability.against_single(record).empty
     assert anytime.steps(record).empty
+    tried = frames([rated("alpha", 0.2, [0.2, 0.3])])
+    assert len(configurability.configurability(tried)) == 1
+    assert len(anytime.steps(tried)) == 3
 
 
 def test_without_a_combination_there_is_no_row() -> None:
@@ -191,6 +194,7 @@ def test_changed_parameters_name_what_became_inactive() -> None:
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.floats(-0.5, 0.5), st.integers(0, 99))
+@settings(deadline=None)
 def test_an_interval_holds_its_mean_and_moves_with_the_values(
     runs: int, pairs: int, shift: float, seed: int
 ) -> None:

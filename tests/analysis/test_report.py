@@ -140,12 +140,12 @@ def test_the_same_record_gives_the_same_report(tmp_path: Path) -> None:
 
 
 def test_a_benchmark_half_way_has_a_report_that_says_so(tmp_path: Path) -> None:
-    make_run(tmp_path, "alpha", "model", 1, trials=40)
-    make_run(tmp_path, "alpha", "model", 2, trials=40, validated=False)
-    begun = make_run(tmp_path, "beta", "model", 1, trials=40, state="running")
+    make_run(tmp_path, "alpha", "model", 1, trials=12)
+    make_run(tmp_path, "alpha", "model", 2, trials=12, validated=False)
+    begun = make_run(tmp_path, "beta", "model", 1, trials=12, state="running")
     with open(begun / RUNHISTORY, "a") as file:
         file.write('{"trial": 41, "conf')
-    bare = make_run(tmp_path, "both", "racing", 1, trials=40, state="running")
+    bare = make_run(tmp_path, "both", "racing", 1, trials=12, state="running")
     for file_ in bare.glob("*.jsonl"):
         file_.unlink()
     page = write_report(tmp_path, tmp_path / "there" / "page.html")
@@ -155,12 +155,12 @@ def test_a_benchmark_half_way_has_a_report_that_says_so(tmp_path: Path) -> None:
     assert "2 runs of 4 not finished" in html
     assert "digits/both/racing/1" in html
     assert "1 finished run without validation" in html
-    assert "120, and " in html
+    assert "36, and " in html
     assert "there are none yet" in html
 
 
 def test_a_record_where_nothing_is_finished_still_has_a_report(tmp_path: Path) -> None:
-    folder = make_run(tmp_path, "beta", "model", 1, trials=40, state="running")
+    folder = make_run(tmp_path, "beta", "model", 1, trials=1, state="running")
     for file in folder.glob("*.jsonl"):
         file.unlink()
     html = write_report(tmp_path).read_text()
@@ -187,9 +187,9 @@ def test_notes_stand_before_the_results(tmp_path: Path) -> None:
 
 
 def test_two_combinations_are_both_compared(tmp_path: Path) -> None:
-    make_run(tmp_path, "alpha", "model", 1, trials=25)
+    make_run(tmp_path, "alpha", "model", 1, trials=16)
     for variant in ("both", "either"):
-        make_run(tmp_path, variant, "model", 1, trials=25, role=Role.COMBINATION)
+        make_run(tmp_path, variant, "model", 1, trials=16, role=Role.COMBINATION)
     page = write_report(tmp_path)
     text = page_text(page.read_text())
     assert "both and either against the best single variant" in text
@@ -200,7 +200,7 @@ def test_two_combinations_are_both_compared(tmp_path: Path) -> None:
 
 
 def test_a_role_and_not_a_name_makes_a_combination_and_a_reference(tmp_path: Path) -> None:
-    make_run(tmp_path, "both", "model", 1, trials=25, role=Role.COMPETITOR)
+    make_run(tmp_path, "both", "model", 1, trials=12, role=Role.COMPETITOR)
     make_run(tmp_path, "full", PLAIN_DEFAULT, 1, trials=5, role=Role.COMPETITOR)
     make_run(tmp_path, "alpha", PLAIN_DEFAULT, 1, trials=5, role=Role.REFERENCE)
     text = page_text(write_report(tmp_path).read_text())
@@ -210,14 +210,14 @@ def test_a_role_and_not_a_name_makes_a_combination_and_a_reference(tmp_path: Pat
 
 
 def test_a_configurator_that_ends_with_the_default_is_told_so(tmp_path: Path) -> None:
-    file = make_run(tmp_path, "beta", "model", 1, trials=40) / TRAJECTORY
+    file = make_run(tmp_path, "beta", "model", 1, trials=12) / TRAJECTORY
     file.write_text(file.read_text().splitlines(keepends=True)[0])
     html = write_report(tmp_path).read_text()
     assert "model ends with the default itself" in html
 
 
 def test_a_variant_that_this_checkout_does_not_have_is_named_not_fatal(tmp_path: Path) -> None:
-    make_run(tmp_path, "beta", "model", 1, trials=40, copies={})
+    make_run(tmp_path, "beta", "model", 1, trials=12, copies={})
     html = write_report(tmp_path).read_text()
     assert "no surrogate: unknown variant" in html
     assert "no path, its surrogate is not good enough" in html
@@ -232,7 +232,7 @@ def test_empty_results_are_one_line_that_names_the_command(tmp_path: Path) -> No
 
 def test_no_difference_is_said_where_the_interval_covers_zero(tmp_path: Path) -> None:
     for seed in (1, 2):
-        file = make_run(tmp_path, "beta", "model", seed, trials=40) / VALIDATION
+        file = make_run(tmp_path, "beta", "model", seed, trials=20) / VALIDATION
         change_lines(file, lambda k, line: line.update(cost=0.2 + 0.01 * (k * k % 7)))
     html = write_report(tmp_path).read_text()
     assert "no difference to the default is shown" in html
