@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import anytime, configurability, facts, page, records, sections, study, words
-from analysis.sections import Analysis, Results
-from analysis.study import Study
+from analysis import anytime, configurability, facts, page, records, sections, words
+from analysis.sections import Analysis, SetResults
+from analysis.study import Study, ablation_table, conduct, importance_table, surrogate_table
 from sparse_training.files import write_whole
 
 ANALYSES = (
@@ -21,9 +21,9 @@ ANALYSES = (
     Analysis("combination", configurability.against_single, sections.combination),
     Analysis("anytime", anytime.steps),
     Analysis("anytime_summary", anytime.summary, sections.over_time),
-    Analysis("surrogates", study.surrogate_table),
-    Analysis("importance", study.importance_table, sections.importance),
-    Analysis("ablation", study.ablation_table, sections.ablations),
+    Analysis("surrogates", surrogate_table),
+    Analysis("importance", importance_table, sections.importance),
+    Analysis("ablation", ablation_table, sections.ablations),
     Analysis("changed_parameters", configurability.changed_parameters),
     Analysis("effort", configurability.effort),
 )
@@ -40,21 +40,21 @@ def write_report(
     beside it. `missing` names the configurators that could not run, with the reason. Each file is
     replaced as a whole. Raises BadInput where there is no run, or a record that cannot be read.
     """
-    of = study.study(records.read(results))
-    tables = {analysis.name: analysis.table(of) for analysis in ANALYSES}
-    parts = [_part(of, tables, name) for name in sorted(set(of.runs["set"]))]
+    study = conduct(records.read(results))
+    tables = {analysis.name: analysis.table(study) for analysis in ANALYSES}
+    parts = [_part(study, tables, name) for name in sorted(set(study.runs["set"]))]
     html = page.render(
         parts=parts,
-        notes=facts.notes(of, tables, missing or {}),
+        notes=facts.notes(study, tables, missing or {}),
         level=f"{configurability.LEVEL:.0%}".replace("%", " %"),
         resamples=f"{configurability.RESAMPLES:,}",
-        facts=facts.facts(of),
+        facts=facts.facts(study),
         effort=page.table(tables["effort"], "effort"),
         runs=_runs(tables["runs"]),
-        settings=facts.settings(of),
-        scenarios=facts.scenarios(of),
-        commands=list(dict.fromkeys(of.runs["command"])),
-        few=facts.fewest_seeds(of),
+        settings=facts.settings(study),
+        scenarios=facts.scenarios(study),
+        commands=list(dict.fromkeys(study.runs["command"])),
+        few=facts.fewest_seeds(study),
     )
     path = out or results / "report.html"
     for name, frame in tables.items():
@@ -66,14 +66,14 @@ def write_report(
     return path
 
 
-def _part(of: Study, tables: Mapping[str, pd.DataFrame], name: str) -> page.Part:
+def _part(study: Study, tables: Mapping[str, pd.DataFrame], name: str) -> page.Part:
     """The page's part on one instance set."""
     own = {key: frame[frame["set"] == name] for key, frame in tables.items()}
     shown = [analysis.section for analysis in ANALYSES if analysis.section is not None]
     return page.Part(
         name=name,
         short=words.in_short(own["configurability"], own["combination"]),
-        sections=[section(Results(name, of, own)) for section in shown],
+        sections=[section(SetResults(name, study, own)) for section in shown],
     )
 
 

@@ -1,6 +1,6 @@
 """The sections of the page, and what a section is made from.
 
-A section is a function from the `Results` of one instance set to headings, sentences, tables and
+A section is a function from the `SetResults` of one instance set to headings, sentences, tables and
 figures; `plain` makes one of a table and a figure. Which there are says `analysis/report.py`.
 """
 
@@ -20,7 +20,7 @@ from target_algorithms import Role
 
 
 @dataclass(frozen=True)
-class Results:
+class SetResults:
     """What there is of one instance set."""
 
     name: str
@@ -53,7 +53,7 @@ class Analysis:
     """Of `tables/<name>.csv`."""
     table: Callable[[Study], pd.DataFrame]
     """Of all sets, which a column `set` names."""
-    section: Callable[[Results], Section] | None = None
+    section: Callable[[SetResults], Section] | None = None
 
 
 def plain(
@@ -66,35 +66,36 @@ def plain(
     """An analysis whose section shows the set's rows of the table that `make` makes, the figure
     that `draw` draws of them, and a text that explains them."""
 
-    def section(of: Results) -> Section:
-        own = of.tables[name]
+    def section(results: SetResults) -> Section:
+        own = results.tables[name]
         blocks: list[Block] = [Text(text)] if text else []
         if own.empty:
             blocks.append(Text("There is nothing to show yet."))
         else:
             if draw is not None:
                 shown = f"{title}; all numbers are in the table below."
-                blocks.append(picture(f"{of.name}-{name}.png", draw(own), shown))
+                blocks.append(picture(f"{results.name}-{name}.png", draw(own), shown))
             blocks.append(table(own.drop(columns="set"), name))
-        return Section(title, blocks, name, title.capitalize())
+        return Section(title, blocks, anchor=name, link=title[:1].upper() + title[1:])
 
     return Analysis(name, make, section)
 
 
-def gain(of: Results) -> Section:
+def gain(results: SetResults) -> Section:
     """Default against configured, with the baselines and references."""
-    compared, defaults = of.tables["configurability"], of.tables["defaults"]
-    baselines = set(of.runs["variant"]) - set(of.runs.loc[of.runs["configures"], "variant"])
+    compared, defaults = results.tables["configurability"], results.tables["defaults"]
+    runs = results.runs
+    baselines = set(runs["variant"]) - set(runs.loc[runs["configures"], "variant"])
     shown = defaults[defaults["variant"].isin(set(compared["variant"]) | baselines)]
     beside = words.references(
-        defaults[defaults["variant"].isin(baselines)], of.variants(Role.REFERENCE)
+        defaults[defaults["variant"].isin(baselines)], results.variants(Role.REFERENCE)
     )
     blocks: list[Block] = [Text(f"For reference: {' '.join(beside)}")] if beside else []
     if compared.empty:
         nothing = "No finished run of a configurator is validated yet; there is nothing to compare."
         blocks = [Text(nothing), *blocks]
     else:
-        figure = figures.test_error(compared, of.tables["runs"], shown)
+        figure = figures.test_error(compared, results.tables["runs"], shown)
         blocks = [
             Items(
                 [
@@ -104,7 +105,7 @@ def gain(of: Results) -> Section:
             ),
             *blocks,
             picture(
-                f"{of.name}-test-error.png",
+                f"{results.name}-test-error.png",
                 figure,
                 "Test error of default and configured, per variant and configurator; all numbers"
                 " are in the table below.",
@@ -122,12 +123,12 @@ def gain(of: Results) -> Section:
                 )
             ),
         ]
-    return Section("default against configured", blocks, "gain", "Configurability")
+    return Section("default against configured", blocks, anchor="gain", link="Configurability")
 
 
-def combination(of: Results) -> Section:
+def combination(results: SetResults) -> Section:
     """The combinations against the best single variant."""
-    compared, name = of.tables["combination"], of.combination
+    compared, name = results.tables["combination"], results.combination
     blocks: list[Block]
     if compared.empty:
         blocks = [
@@ -146,12 +147,14 @@ def combination(of: Results) -> Section:
                 f" single variants took one budget for each of them, {name} took one."
             ),
         ]
-    return Section(f"{name} against the best single variant", blocks, "combination", "Combination")
+    return Section(
+        f"{name} against the best single variant", blocks, anchor="combination", link="Combination"
+    )
 
 
-def over_time(of: Results) -> Section:
+def over_time(results: SetResults) -> Section:
     """Validated anytime curves."""
-    curves = of.tables["anytime_summary"]
+    curves = results.tables["anytime_summary"]
     blocks: list[Block]
     if curves.empty:
         blocks = [Text("No finished run has all of its incumbents validated yet.")]
@@ -159,7 +162,7 @@ def over_time(of: Results) -> Section:
         blocks = [
             Items([words.curves(variant, own) for variant, own in by_text(curves, "variant")]),
             picture(
-                f"{of.name}-anytime.png",
+                f"{results.name}-anytime.png",
                 figures.anytime(curves),
                 "Validated test error of the incumbent over trials consumed, per variant.",
             ),
@@ -173,10 +176,10 @@ def over_time(of: Results) -> Section:
                 )
             ),
         ]
-    return Section("validated test error over trials", blocks, "anytime", "Over time")
+    return Section("validated test error over trials", blocks, anchor="anytime", link="Over time")
 
 
-def importance(of: Results) -> Section:
+def importance(results: SetResults) -> Section:
     """Importances of the parameters of every variant that was configured."""
     blocks: list[Block] = [
         Text(
@@ -192,17 +195,17 @@ def importance(of: Results) -> Section:
             ).format(LEAST_R2)
         )
     ]
-    variants = [variant for set_, variant in of.study.surrogates if set_ == of.name]
+    variants = [variant for set_, variant in results.study.surrogates if set_ == results.name]
     for variant in variants:
-        blocks += _importance(of, variant)
+        blocks += _importance(results, variant)
     if not variants:
         blocks.append(Text("No trial of a configurator is recorded yet."))
-    return Section("which parameters matter", blocks, "importance", "Importance")
+    return Section("which parameters matter", blocks, anchor="importance", link="Importance")
 
 
-def _importance(of: Results, variant: str) -> list[Block]:
-    quality = words.surrogate_quality(variant, of.study.surrogates[of.name, variant])
-    explained = of.study.importances[of.name, variant]
+def _importance(results: SetResults, variant: str) -> list[Block]:
+    quality = words.surrogate_quality(variant, results.study.surrogates[results.name, variant])
+    explained = results.study.importances[results.name, variant]
     if isinstance(explained, Refusal):
         return [Heading(variant), Text(quality)]
     shown = explained[explained["importance"] >= figures.LEAST_SHOWN]
@@ -213,7 +216,7 @@ def _importance(of: Results, variant: str) -> list[Block]:
         Heading(variant),
         Text(f"{quality} {words.important(explained)}"),
         picture(
-            f"{of.name}-{variant}-importance.png",
+            f"{results.name}-{variant}-importance.png",
             figures.importance(explained),
             f"Importances of the parameters of {variant}; all numbers are in the table below.",
         ),
@@ -221,7 +224,7 @@ def _importance(of: Results, variant: str) -> list[Block]:
     ]
 
 
-def ablations(of: Results) -> Section:
+def ablations(results: SetResults) -> Section:
     """Paths from the default to an incumbent, and all that the incumbents changed."""
     blocks: list[Block] = [
         Text(
@@ -236,7 +239,7 @@ def ablations(of: Results) -> Section:
             )
         )
     ]
-    paths = {run: path for run, path in of.study.paths.items() if run.set == of.name}
+    paths = {run: path for run, path in results.study.paths.items() if run.set == results.name}
     for run, path in paths.items():
         name = f"{run.variant}, {run.configurator}, seed {run.run_seed}"
         measured = path.evaluation == "trials"
@@ -252,13 +255,13 @@ def ablations(of: Results) -> Section:
             ),
             Folded("Numbers", table(steps.drop(columns="parameters"), "ablation")),
         ]
-    reasons = [each.reason for each in of.study.pathless if each.set == of.name]
+    reasons = [each.reason for each in results.study.pathless if each.set == results.name]
     if reasons:
         blocks.append(Items(reasons))
     if not paths and not reasons:
         blocks.append(Text("No finished run of a configurator is recorded yet."))
-    changed = of.tables["changed_parameters"]
+    changed = results.tables["changed_parameters"]
     if len(changed):
-        summary = f"All changes of the final incumbents of {of.name}"
+        summary = f"All changes of the final incumbents of {results.name}"
         blocks.append(Folded(summary, table(changed.drop(columns="set"), "changed_parameters")))
-    return Section("from the default to the incumbent", blocks, "ablation", "Ablation")
+    return Section("from the default to the incumbent", blocks, anchor="ablation", link="Ablation")

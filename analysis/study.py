@@ -32,7 +32,7 @@ class NoPath:
 
 @dataclass(frozen=True, eq=False)
 class Study(Frames):
-    """The record and what was made of it; `study` makes one."""
+    """The record and what was made of it; `conduct` makes one."""
 
     surrogates: Mapping[VariantKey, Surrogate | Refusal]
     """Of every variant with trials of a configurator."""
@@ -42,7 +42,7 @@ class Study(Frames):
     pathless: tuple[NoPath, ...]
 
 
-def study(frames: Frames) -> Study:
+def conduct(frames: Frames) -> Study:
     """Fits the surrogates of a record and follows its ablation paths."""
     surrogates = _surrogates(frames)
     importances = {key: _importance(fitted) for key, fitted in surrogates.items()}
@@ -61,11 +61,11 @@ def study(frames: Frames) -> Study:
     )
 
 
-def surrogate_table(of: Study) -> pd.DataFrame:
+def surrogate_table(study: Study) -> pd.DataFrame:
     """One row a variant: how well its surrogate predicts, or why nothing is concluded from it."""
     table = []
-    for (set_, variant), own in by_texts(of.configured(of.trials), ["set", "variant"]):
-        fitted, importance = of.surrogates[set_, variant], of.importances[set_, variant]
+    for (set_, variant), own in by_texts(study.configured(study.trials), ["set", "variant"]):
+        fitted, importance = study.surrogates[set_, variant], study.importances[set_, variant]
         table.append(
             {
                 "set": set_,
@@ -80,21 +80,21 @@ def surrogate_table(of: Study) -> pd.DataFrame:
     return pd.DataFrame(table, columns=columns)
 
 
-def importance_table(of: Study) -> pd.DataFrame:
+def importance_table(study: Study) -> pd.DataFrame:
     """The importances of all variants that have any."""
     tables = [
         table.assign(set=set_, variant=variant)
-        for (set_, variant), table in of.importances.items()
+        for (set_, variant), table in study.importances.items()
         if not isinstance(table, Refusal)
     ]
     return joined(tables, ["set", "variant", *fanova.COLUMNS])
 
 
-def ablation_table(of: Study) -> pd.DataFrame:
+def ablation_table(study: Study) -> pd.DataFrame:
     """The steps of all paths."""
     tables = [
         ablation.table(path).assign(**key._asdict(), evaluation=path.evaluation, pairs=path.pairs)
-        for key, path in of.paths.items()
+        for key, path in study.paths.items()
     ]
     return joined(tables, [*RUN, "evaluation", "pairs", *ablation.COLUMNS])
 

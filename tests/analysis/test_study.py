@@ -31,7 +31,7 @@ def three_runs(tmp_path: Path) -> Path:
 
 
 def of(results: Path) -> study.Study:
-    return study.study(records.read(results))
+    return study.conduct(records.read(results))
 
 
 def folder(results: Path, seed: int) -> Path:
