@@ -82,9 +82,9 @@ def tree(folder: Path) -> dict[str, str]:
 
 def asked(openml: Server) -> list[str]:
     """The paths that were asked for since the last look."""
-    found = [line.split("?")[0].removeprefix("GET ") for line in openml.asked]
+    paths = [line.split("?")[0].removeprefix("GET ") for line in openml.asked]
     openml.asked.clear()
-    return [path.removeprefix("/api/v1/xml") for path in found]
+    return [path.removeprefix("/api/v1/xml") for path in paths]
 
 
 # Tasks -------------------------------------------------------------------------------------------
@@ -137,14 +137,14 @@ def test_rows_train_validate_or_test_in_every_split_of_a_task(openml: Server) ->
 def test_features_are_openml_s_own_qualities(openml: Server) -> None:
     """Those that OpenML publishes of anneal; it counts a sixth class, which no row has."""
     get(openml, ANNEAL)
-    found = features(f"{ANNEAL}/0")
-    assert found["NumberOfInstances"] == 898 and found["NumberOfFeatures"] == 39
-    assert found["NumberOfNumericFeatures"] == 6 and found["NumberOfBinaryFeatures"] == 7
-    assert found["NumberOfMissingValues"] == 22175
-    assert found["NumberOfInstancesWithMissingValues"] == 898
-    assert found["Dimensionality"] == round(0.043429844097995544, 6)
-    assert found["MajorityClassPercentage"] == round(100 * 684 / 898, 6)
-    assert all(np.isfinite(value) for value in found.values())
+    values = features(f"{ANNEAL}/0")
+    assert values["NumberOfInstances"] == 898 and values["NumberOfFeatures"] == 39
+    assert values["NumberOfNumericFeatures"] == 6 and values["NumberOfBinaryFeatures"] == 7
+    assert values["NumberOfMissingValues"] == 22175
+    assert values["NumberOfInstancesWithMissingValues"] == 898
+    assert values["Dimensionality"] == round(0.043429844097995544, 6)
+    assert values["MajorityClassPercentage"] == round(100 * 684 / 898, 6)
+    assert all(np.isfinite(value) for value in values.values())
 
 
 def test_the_features_of_cc18_are_those_of_the_data(openml: Server) -> None:

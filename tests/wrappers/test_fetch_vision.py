@@ -147,10 +147,10 @@ def check(name: str, parts: Parts) -> None:
     assert split.train_rows.tolist() == list(range(len(train)))
     planes = train.reshape(len(train), train.shape[1], -1).astype(np.float64)
     mean, deviation = planes.mean(axis=(0, 2)), planes.std(axis=(0, 2))
-    for found, pixels in ((split.train_x, train), (split.eval_x, test)):
+    for stored_x, pixels in ((split.train_x, train), (split.eval_x, test)):
         raw = pixels.reshape(len(pixels), pixels.shape[1], -1)
         expected = (raw - mean[:, None]) / deviation[:, None]
-        np.testing.assert_allclose(found, expected.reshape(found.shape), atol=1e-5)
+        np.testing.assert_allclose(stored_x, expected.reshape(stored_x.shape), atol=1e-5)
 
 
 # Files -------------------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ def test_the_features_of_the_vision_sets_follow_from_the_published_numbers(name:
     lines = (ROOT / "scenarios" / name / "features.csv").read_text().splitlines()
     header, *rows = (line.split(",") for line in lines)
     for instance, *cells in rows:
-        found = dict(zip(header[1:], map(float, cells), strict=True))
+        values = dict(zip(header[1:], map(float, cells), strict=True))
         base, size = vision._subset(instance.split("/")[1])
         facts = vision.DATA_SETS[base]
         most = size // 10 if size else 10**9
@@ -400,9 +400,9 @@ def test_the_features_of_the_vision_sets_follow_from_the_published_numbers(name:
             "MinorityClassPercentage": 100 * classes.min() / classes.sum(),
             "Dimensionality": (np.prod(facts.shape) + 1) / classes.sum(),
         }
-        for feature in found.keys() & expected.keys():
-            assert found[feature] == round(float(expected[feature]), 6), (instance, feature)
-        assert 0 < found["MeanMeansOfNumericAtts"] < 255
+        for feature in values.keys() & expected.keys():
+            assert values[feature] == round(float(expected[feature]), 6), (instance, feature)
+        assert 0 < values["MeanMeansOfNumericAtts"] < 255
 
 
 @pytest.mark.skipif(not PACKAGE.is_dir(), reason="needs Debian's dataset-fashion-mnist")
@@ -416,14 +416,14 @@ def test_what_is_stored_of_fashion_mnist_has_the_committed_sum_and_features(
     header, *rows = (line.split(",") for line in lines)
     for instance, *cells in rows:
         if instance.startswith("vision/fashion_mnist_2000"):
-            found = features(instance)
-            assert [found[feature] for feature in header[1:]] == list(map(float, cells))
+            values = features(instance)
+            assert [values[feature] for feature in header[1:]] == list(map(float, cells))
 
 
 def test_an_image_set_has_features() -> None:
     with Server(published("colour")) as openml:
         prepare("vision", "colour", Access(server=openml.address, retries=1))
-    found = features("vision/colour/0/3")
-    assert found["NumberOfFeatures"] == 193 and found["NumberOfInstances"] == 90
-    assert found["NumberOfSymbolicFeatures"] == 1 and found["MinorityClassPercentage"] < 30
-    assert all(np.isfinite(value) for value in found.values())
+    values = features("vision/colour/0/3")
+    assert values["NumberOfFeatures"] == 193 and values["NumberOfInstances"] == 90
+    assert values["NumberOfSymbolicFeatures"] == 1 and values["MinorityClassPercentage"] < 30
+    assert all(np.isfinite(value) for value in values.values())

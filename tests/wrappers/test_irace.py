@@ -30,18 +30,18 @@ class FakeRun:
         self.space, self.budget, self.limit = space, budget, limit or budget
         self.pairs = [(f"a/digits/0/{k % 10}", 100 + k // 10) for k in range(budget + 9)]
         self.trials: list[tuple[Config, int]] = []
-        self.known: dict[tuple[str, int], float] = {}
+        self.evaluated: dict[tuple[str, int], float] = {}
         self.incumbents: list[tuple[Config, float | None]] = []
         self.changed: dict[str, object] = {}
 
     def evaluate_many(self, asked: Sequence[tuple[Config, int]]) -> list[float]:
         for config, pair in asked:
-            if (canonical(config), pair) not in self.known:
+            if (canonical(config), pair) not in self.evaluated:
                 if len(self.trials) == self.limit:
                     raise BudgetExhausted
                 self.trials.append((config, pair))
-                self.known[canonical(config), pair] = self.cost(config, pair)
-        return [self.known[canonical(config), pair] for config, pair in asked]
+                self.evaluated[canonical(config), pair] = self.cost(config, pair)
+        return [self.evaluated[canonical(config), pair] for config, pair in asked]
 
     def cost(self, config: Config, pair: int) -> float:
         return min(1.0, abs(float(config.get("momentum", 1.0)) - 0.5) + 0.001 * (pair % 7))
@@ -98,7 +98,7 @@ def test_irace_stays_in_its_budget_and_begins_with_the_default(budget: int) -> N
     run = configure(FakeRun(budget))
     assert 0.7 * budget <= len(run.trials) <= budget
     assert run.trials[0] == (SPACE.default, 0)
-    assert run.incumbents[0] == (SPACE.default, run.known[canonical(SPACE.default), 0])
+    assert run.incumbents[0] == (SPACE.default, run.evaluated[canonical(SPACE.default), 0])
     for config, pair in run.trials:
         assert SPACE.check(config) == config
         assert 0 <= pair < len(run.pairs)
@@ -111,7 +111,7 @@ def test_irace_stays_in_its_budget_and_begins_with_the_default(budget: int) -> N
 def test_incumbents_were_evaluated_and_their_estimates_are_their_means() -> None:
     run = configure(FakeRun(520))
     for config, estimate in run.incumbents[1:]:
-        costs = [cost for (text, _), cost in run.known.items() if text == canonical(config)]
+        costs = [cost for (text, _), cost in run.evaluated.items() if text == canonical(config)]
         assert costs and estimate is not None
         assert min(costs) <= estimate <= max(costs)
     last, estimate = run.incumbents[-1]
@@ -148,7 +148,7 @@ def test_a_run_that_was_cut_off_is_replayed_from_its_record() -> None:
         configure(cut)
     assert cut.trials == whole.trials[:25]
     resumed = FakeRun(60)
-    resumed.known = dict(cut.known)
+    resumed.evaluated = dict(cut.evaluated)
     configure(resumed)
     assert cut.trials + resumed.trials == whole.trials
     assert resumed.incumbents == whole.incumbents

@@ -196,15 +196,17 @@ CASES: dict[str, tuple[Edit, frozenset[str]]] = {
     "a comment behind every statement": (everywhere(commented), NOTHING),
     "another layout of every file": (everywhere(laid_out_anew), NOTHING),
     "other docstrings everywhere": (everywhere(explained_otherwise), NOTHING),
-    "a variant more": (copied(OWN, "target_algorithms/mine"), NOTHING),
-    "a source of data more": (copied(f"{SOURCES}/{FIRST_SOURCE}", f"{SOURCES}/mine.py"), NOTHING),
-    "a configurator more": (
-        copied(f"wrappers/configurators/{TEMPLATE.name}", "wrappers/configurators/mine.py"),
+    "more of everything": (
+        both(
+            copied(OWN, "target_algorithms/mine"),
+            copied(f"{SOURCES}/{FIRST_SOURCE}", f"{SOURCES}/mine.py"),
+            copied(f"wrappers/configurators/{TEMPLATE.name}", "wrappers/configurators/mine.py"),
+            copied("wrappers/formats/pcs.py", "wrappers/formats/mine.py"),
+            copied("commands/list.py", "commands/mine.py"),
+            copied("analysis/ablation.py", "analysis/mine.py"),
+        ),
         NOTHING,
     ),
-    "a format more": (copied("wrappers/formats/pcs.py", "wrappers/formats/mine.py"), NOTHING),
-    "a command more": (copied("commands/list.py", "commands/mine.py"), NOTHING),
-    "an analysis more": (copied("analysis/ablation.py", "analysis/mine.py"), NOTHING),
     "another command": (with_more("commands/validate.py", "command"), NOTHING),
     "another source of data": (
         replaced(f"{SOURCES}/{FIRST_SOURCE}", "def read(", "x = 7\n\n\ndef read("),

@@ -316,13 +316,13 @@ FIXABLE = read_pcs(
 start {density, factor} [density]
 density [0.1, 1.0] [0.5]
 fraction [0.1, 0.9] [0.3]
-mask {random, snip} [random]
+mask {random, scored} [random]
 depth [-1, 1] [0]i
 start | path in {cubic}
 density | start in {density}
 fraction | path in {constant}
-{mask=snip, path=cubic}
-{mask=snip, start=factor}
+{mask=scored, path=cubic}
+{mask=scored, start=factor}
 """,
     "t",
 )
@@ -332,14 +332,14 @@ def test_a_fixed_parameter_is_gone_with_what_is_never_active_then() -> None:
     constant = FIXABLE.fixed({"path": "constant", "unknown": "x"})
     assert list(constant.by_name) == ["fraction", "mask", "depth"]
     assert constant.conditions == () == constant.forbidden
-    assert constant.check({"fraction": 0.5, "mask": "snip", "depth": 1})
+    assert constant.check({"fraction": 0.5, "mask": "scored", "depth": 1})
 
 
 def test_what_a_fixed_parameter_makes_active_stays_and_so_do_its_clauses() -> None:
     cubic = FIXABLE.fixed({"path": "cubic", "depth": 0})
     assert list(cubic.by_name) == ["start", "density", "mask"]
     assert [str(condition) for condition in cubic.conditions] == ["start in {density}"]
-    assert cubic.forbidden == ((("mask", "snip"),), (("mask", "snip"), ("start", "factor")))
+    assert cubic.forbidden == ((("mask", "scored"),), (("mask", "scored"), ("start", "factor")))
 
 
 def test_fixing_nothing_changes_nothing() -> None:
@@ -347,8 +347,8 @@ def test_fixing_nothing_changes_nothing() -> None:
 
 
 def test_a_scenario_may_have_other_defaults_but_only_ones_in_range() -> None:
-    other = FIXABLE.with_defaults({"depth": 1, "mask": "snip", "unknown": "x"})
-    assert other.default == FIXABLE.default | {"depth": 1, "mask": "snip"}
+    other = FIXABLE.with_defaults({"depth": 1, "mask": "scored", "unknown": "x"})
+    assert other.default == FIXABLE.default | {"depth": 1, "mask": "scored"}
     assert other.conditions == FIXABLE.conditions and other.forbidden == FIXABLE.forbidden
     with pytest.raises(BadInput, match=r"depth is 2, expected an integer in \[-1, 1\]"):
         FIXABLE.with_defaults({"depth": 2})
