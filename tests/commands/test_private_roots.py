@@ -123,8 +123,8 @@ def test_the_root_above_a_scenario_needs_no_variable(root: Path, tmp_path: Path)
     assert unknown.returncode == 2 and f"no scenario at digits/{NAME}" in unknown.stderr
 
 
-@pytest.mark.parametrize("name", formats.names())
-def test_its_scenario_is_written_for_other_programs(name: str, root: Path, tmp_path: Path) -> None:
+def test_its_scenario_is_written_for_other_programs(root: Path, tmp_path: Path) -> None:
+    name = formats.names()[0]
     well(sparse_aclib("export", f"digits/{NAME}", "--to", name, "--out", str(tmp_path), path=root))
     assert list(tmp_path.iterdir())
 
