@@ -179,6 +179,40 @@ def test_irace_reads_every_scenario_with_the_one_file_for_all() -> None:
 
 
 @pytest.mark.irace
+def test_irace_reads_the_same_space_there_as_in_the_tables_that_are_written_for_a_scenario(
+    tmp_path: Path,
+) -> None:
+    """Names, types, ranges, conditions, what is forbidden, the default: of each distinct space."""
+    of_space = {read(folder).paramfile: read(folder) for folder in scenarios()}
+    for scenario in of_space.values():
+        formats.write(formats.files("irace-3.5", scenario, tmp_path / scenario.name))
+    listed = ", ".join(f'"{scenario.name}"' for scenario in of_space.values())
+    told = rscript(
+        f"""
+        described <- function(file) {{
+          s <- checkScenario(readScenario(file))
+          p <- readParameters(s$parameterFile, digits = s$digits)
+          sentences <- function(expressions) unname(sapply(expressions, function(one)
+            paste(deparse(if (is.expression(one)) one[[1]] else one), collapse = "")))
+          list(p$names, p$types, p$switches, p$domain, p$transform, sentences(p$conditions),
+               if (s$forbiddenFile != "") as.character(parse(s$forbiddenFile)),
+               readConfigurationsFile(s$configurationsFile, p))
+        }}
+        same <- sapply(c({listed}), function(name) {{
+          Sys.setenv(SCENARIO = name)
+          identical(described("{ALL_SCENARIOS}"),
+                    described(file.path("{tmp_path}", name, "irace-scenario.txt")))
+        }})
+        cat("\\ntold", length(same), "spaces, not the same:", names(same)[!same])
+        """
+    )
+    assert told.rpartition("told ")[2].split() == [
+        str(len(of_space)),
+        *"spaces, not the same:".split(),
+    ]
+
+
+@pytest.mark.irace
 @pytest.mark.parametrize("word", ["{}", "scenarios/{}", "./scenarios/{}/", "/some/scenarios/{}"])
 def test_a_scenario_with_forbidden_combinations_is_read_however_it_is_named(word: str) -> None:
     name = scenario_name(COMBINATION)
