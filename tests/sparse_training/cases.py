@@ -236,6 +236,8 @@ class Watched:
         """Of every segment and gradient."""
         self.asked: list[str] = []
         """What each of them was for: 1 or g."""
+        self.taken: list[Gradients] = []
+        """The gradients."""
         self.changes: list[
             tuple[Sequence[LayerChange], list[NDArray[np.float32]], list[NDArray[np.float32]]]
         ] = []
@@ -251,7 +253,8 @@ class Watched:
         self.calls.append("g")
         self.asked.append("g")
         self.rows.append(rows)
-        return self.engine.gradients(rows)
+        self.taken.append(self.engine.gradients(rows))
+        return self.taken[-1]
 
     def apply(self, changes: Sequence[LayerChange]) -> None:
         self.calls.append("u")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sparse_training.engines.interface import SGD, AdamW, Optimizer
+from sparse_training.engines.interface import (
+    SGD,
+    AdamW,
+    DenseGradients,
+    Gradients,
+    Optimizer,
+)
 from sparse_training.errors import BadInput
 from sparse_training.loop.recipe import LearningRate, Recipe
 from sparse_training.loop.streams import batches
@@ -23,6 +30,7 @@ from sparse_training.networks.activations import GELU, AllReLU
 from sparse_training.networks.network import Norm
 from sparse_training.rules.amount import Fraction
 from sparse_training.rules.density_path import (
+    AtDensity,
     AtMultiple,
     Cubic,
     Cyclic,
@@ -33,11 +41,12 @@ from sparse_training.rules.drop import MagnitudeAverage, Smallest
 from sparse_training.rules.first_mask import MostSalient
 from sparse_training.rules.grow import Gradient, GradientAverage, Largest
 from sparse_training.rules.neurons import ImportancePruning
-from sparse_training.rules.new_weights import NewWeights, State, Zero
+from sparse_training.rules.new_weights import GradientStep, NewWeights, State, Zero
 from sparse_training.rules.redistribution import ToItsLayer
 from sparse_training.rules.saliency import Grasp, Saliency, Snip, SynFlow
 from sparse_training.rules.topology import Topology
 from sparse_training.rules.when import Every, Place
+from sparse_training.schedules import Linear
 from target_algorithms import Variant, variants
 from tests.examples import topology_at
 from tests.sparse_training.cases import (
@@ -172,6 +181,22 @@ def test_an_accumulated_gradient_is_the_mean_over_its_batches() -> None:
     assert not all(np.array_equal(a, b) for a, b in zip(seen[1], others[1], strict=True))
 
 
+def test_every_update_averages_its_own_batches_and_none_of_those_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    averaged_with: list[int] = []
+    average = DenseGradients.averaged
+
+    def noted(self: DenseGradients, earlier: Sequence[Gradients]) -> DenseGradients:
+        averaged_with.append(len(earlier))
+        return average(self, earlier)
+
+    monkeypatch.setattr(DenseGradients, "averaged", noted)
+    outcome, _, _ = toy_run(accumulating(4), training_samples=945)
+    # The first one is made before any batch.
+    assert averaged_with == [3] * (outcome.updates - 1) and len(averaged_with) > 2
+
+
 def test_the_batch_of_the_step_before_an_update_is_one_of_those_accumulated() -> None:
     topology = accumulating(3, at_start=False, place=Place.AFTER_A_STEP)
     _, _, watched = toy_run(topology, training_samples=945)
@@ -285,6 +310,17 @@ def test_a_network_is_pruned_to_the_budget_even_if_no_update_is_due() -> None:
     assert outcome.updates == 0 and outcome.final_weights == 60 and len(seen) == 2
 
 
+def test_the_soft_bound_drops_down_to_the_budget_and_grows_up_again() -> None:
+    """Of 102 weights 42 go at every update of the path but for what layers round down."""
+    path = SoftBound(AtDensity(0.5), end=0.6)
+    anew = NewWeights(regrown_keep=False)
+    topology = with_updates(RIGL, amount=Fraction(0.1), new_weights=anew, path=path)
+    _, seen, watched = toy_run(topology, training_samples=2000, peak_weights=10**6)
+    assert [sum(map(len, active)) for active in seen[:4]] == [102] * 4
+    for changes, _, _ in watched.changes[:3]:
+        assert 42 - 3 < sum(len(change.new) for change in changes) <= 42
+
+
 def test_importance_pruning_loses_weights_for_good() -> None:
     pruning = ImportancePruning(fraction=0.3, start=0.3, interval=1)
     outcome, seen, _ = toy_run(with_updates(RIGL, neurons=pruning))
@@ -358,6 +394,34 @@ def test_the_mask_never_changes_without_rules_of_updates() -> None:
     assert outcome.updates == 0 and len(seen) == 1
     assert "u" not in watched.pattern
     assert all((a == b).all() for a, b in zip(seen[0], outcome.active, strict=True))
+
+
+def test_the_output_layer_can_be_left_alone() -> None:
+    outcome, seen, _ = toy_run(with_updates(RIGL, last_layer=False))
+    assert outcome.updates > 3
+    for layer, stays in enumerate((False, False, True)):
+        masks = [active[layer] for active in seen]
+        assert all(np.array_equal(masks[0], mask) for mask in masks) is stays
+
+
+def test_grown_weights_can_begin_with_the_gradient_as_state_and_a_step_down_it() -> None:
+    """The step is of the learning rate when the batch of the update has been spent."""
+    begin = NewWeights(value=GradientStep(0.5), state=State.GRADIENT)
+    recipe = with_rate(0.05, density_power=0.3, schedule=Linear())
+    topology = with_updates(RIGL, new_weights=begin)
+    outcome, _, watched = toy_run(topology, recipe, training_samples=945)
+    spent, gradients, updates = 0, iter(watched.taken), iter(watched.changes)
+    for call, rows in zip(watched.asked, watched.rows, strict=True):
+        spent += len(rows)
+        if call == "1":
+            continue
+        gradient, (changes, _, _) = next(gradients), next(updates)
+        rate = 0.05 * (60 / outcome.total_weights) ** -0.3 * (1 - spent / 945)
+        for layer, change in enumerate(changes):
+            slope = gradient.at(layer, change.new)
+            assert change.state is not None and (change.state == slope).all()
+            np.testing.assert_allclose(change.values, -0.5 * rate * slope, rtol=1e-5)
+    assert sum(len(change.new) for changes, _, _ in watched.changes for change in changes) > 20
 
 
 def is_dynamic(topology: Topology, recipe: Recipe) -> bool:
