@@ -207,15 +207,10 @@ def _offline(folder: Path) -> bool:
 
 
 def _space_beside(paramfile: str, source: Path, place: Path) -> list[Path]:
-    """The files of a space, copied into another root."""
-    if place == ROOT:
+    """A space's file, copied into another root."""
+    if (place / paramfile).exists():
         return []
-    folder, copied = (source / paramfile).parent, (place / paramfile).parent
-    return [
-        _write(copied / file.name, file.read_text(encoding="utf-8"))
-        for file in sorted(folder.iterdir())
-        if not (copied / file.name).exists()
-    ]
+    return [_write(place / paramfile, (source / paramfile).read_text(encoding="utf-8"))]
 
 
 def _own_test(like: str, name: str) -> list[Path]:

@@ -98,7 +98,11 @@ def _algorithm(name: str, folder: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise BadInput(f"{file} cannot be imported: expected the algorithm of variant {name}")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # somebody else's code: whatever it raises
+        cause = f"{type(error).__name__}: {error}"
+        raise BadInput(f"{file} cannot be imported ({cause})") from error
     return module
 
 

@@ -57,7 +57,8 @@ class Options:
                 raise BadInput(f"option {option(name)} is {value!r}, expected a positive integer")
         if self.hidden is not None and not (self.hidden and all(map(_is_count, self.hidden))):
             raise BadInput(
-                f"option --hidden is {self.hidden!r}, expected positive integers such as 256-256"
+                f"option --hidden is {_dashed(self.hidden)!r}, expected positive integers such as "
+                "256-256"
             )
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
@@ -87,8 +88,7 @@ class Options:
         for each in fields(self):
             value = getattr(self, each.name)
             if value != each.default:
-                text = "-".join(map(str, value)) if each.name == "hidden" else str(value)
-                words += [option(each.name), text]
+                words += [option(each.name), _dashed(value)]
         return tuple(words)
 
     @property
@@ -113,6 +113,11 @@ class Options:
         without it the suite's learning rate, made for perceptrons, ends in a guess.
         """
         return {} if self.network is None else {"norm": "batch"}
+
+
+def _dashed(value: object) -> str:
+    """A value as a command line says it: widths with dashes between them."""
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _is_count(value: object) -> bool:

@@ -181,6 +181,8 @@ def _bound(statement: ast.stmt) -> list[str]:
         targets = statement.targets
     elif isinstance(statement, (ast.AnnAssign, ast.AugAssign)):
         targets = [statement.target]
+    elif isinstance(statement, ast.Expr) and not _is_docstring(statement):
+        targets = [statement.value]  # TABLE.update(...) changes TABLE
     names = [
         node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)
     ]

@@ -55,7 +55,7 @@ def build(root: Path) -> Path:
         shutil.copy(ROOT / "scenarios" / "digits" / name, folder)
     text = (ROOT / "scenarios" / scenario_name() / "scenario.txt").read_text()
     text = text.replace(f"target {PLAIN.name} ", f"target {NAME} ")
-    text = text.replace(f"spaces/{PLAIN.name}/", f"spaces/{NAME}/")
+    text = text.replace(f"spaces/{PLAIN.name}.pcs", f"spaces/{NAME}.pcs")
     text = re.sub("--training-samples [0-9]+", "--training-samples 600", text)
     (folder / NAME / "scenario.txt").write_text(text)
     file = root / "wrappers" / "configurators" / f"{NAME}.py"
@@ -70,8 +70,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = build(tmp_path_factory.mktemp("private") / "root")
     told = well(sparse_aclib("export", f"digits/{NAME}", path=made))
     written = {Path(ROOT, line).resolve() for line in told.splitlines()}
-    space = made / "scenarios" / "spaces" / NAME
-    assert written == {space / file.name for file in space.iterdir()}
+    assert written == {made / "scenarios" / "spaces" / f"{NAME}.pcs"}
     return made
 
 

@@ -42,11 +42,8 @@ def test_a_scenario_keeps_to_the_form_that_all_readers_take(folder: Path) -> Non
 @every_scenario
 def test_the_generated_files_are_what_the_generator_makes(folder: Path) -> None:
     """Scenarios that name the same paramfile have the same space."""
-    made = formats.committed(read(folder))
-    for path, text in made.items():
+    for path, text in formats.committed(read(folder)).items():
         assert path.read_text() == text, f"write it anew with 'sparse-aclib export {folder}'"
-    present = {path for path in next(iter(made)).parent.iterdir() if path.is_file()}
-    assert present == set(made)
     assert [path.name for path in folder.iterdir()] == ["scenario.txt"]
 
 
@@ -58,7 +55,7 @@ def test_each_distinct_space_is_there_once() -> None:
         named.setdefault(paramfile.read_text(), set()).add(paramfile)
     assert all(len(paths) == 1 for paths in named.values())
     of_checkout = {path for paths in named.values() for path in paths if path.is_relative_to(ROOT)}
-    spaces = (ROOT / "scenarios" / "spaces").glob("*/params.pcs")
+    spaces = (ROOT / "scenarios" / "spaces").glob("*.pcs")
     assert {path.resolve() for path in spaces} == of_checkout
 
 
@@ -74,16 +71,6 @@ def test_a_scenario_grants_what_its_variant_requires(folder: Path) -> None:
     scenario = read(folder)
     for name in scenario.variant.requires:
         assert getattr(scenario.options, name) is not None, name
-
-
-@every_scenario
-def test_the_default_configuration_is_in_irace_s_table(folder: Path) -> None:
-    scenario = read(folder)
-    table = (scenario.root / scenario.paramfile).with_name("irace-default.txt")
-    names, values = table.read_text().splitlines()
-    pairs = zip(names.split(), values.split(), strict=True)
-    active = {name: value for name, value in pairs if value != "NA"}
-    assert scenario.space.check(active) == scenario.space.default
 
 
 @every_set

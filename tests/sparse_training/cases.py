@@ -398,11 +398,11 @@ def drawn(seed: int, wanted: Wanted = lambda topology, recipe: True) -> tuple[To
 
 @cache
 def _first_draws() -> list[tuple[Topology, Recipe]]:
-    return [drawn(seed) for seed in range(3000)]
+    return [drawn(seed) for seed in range(2000)]
 
 
 def composable(wanted: Wanted) -> set[str]:
-    """All `parts` of the wanted ones among some thousands."""
+    """All `parts` of the wanted ones among two thousand."""
     return set().union(
         *(
             parts(topology) | parts(recipe)

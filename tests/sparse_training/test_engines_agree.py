@@ -156,7 +156,7 @@ def swept() -> Counter[str]:
             active_weights=150,
             peak_weights=500,
             training_samples=None if by_flops else 400,
-            training_flops=5e5 + saliency if by_flops else None,
+            training_flops=4e5 + saliency if by_flops else None,
         )
         case = Case(recipe, topology, budget, seed % 100)
         try:

@@ -435,6 +435,7 @@ def test_what_it_lacks_is_named_with_the_engine_that_has_it(
 def test_the_engine_is_chosen_by_the_density_measured_on_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert kernels.available() is None  # they are there, and need not be built beside the file
     monkeypatch.setattr(kernels, "cached_file", lambda: tmp_path / "kernels.so")
     assert choice.crossover() == choice.DEFAULT_CROSSOVER
     choice.remember_crossover(0.2)

@@ -25,7 +25,7 @@ def toys(tmp_path: Path) -> Path:
         "scenarios/toys/features.csv": (
             "instance,rows,entropy\na/digits/0/0,100,3.3\na/digits/0/1,101,3.2\na/digits/0,120,3.1\n"
         ),
-        "scenarios/spaces/toy/params.pcs": old_pcs(space),
+        "scenarios/spaces/toy.pcs": old_pcs(space),
     }
     for name, text in texts.items():
         path = tmp_path / "toys" / name

@@ -121,15 +121,6 @@ def test_what_is_written_for_each_version(toys: Path, tmp_path: Path) -> None:
     assert "[forbidden]" in (tmp_path / "irace-4" / "irace-parameters.txt").read_text()
 
 
-def test_the_tables_are_committed_beside_each_space(toys: Path) -> None:
-    names = {path.name for path in formats.committed(read(toys / "scenarios/toys/toy"))}
-    tables = {"params.pcs", "irace-parameters.txt", "irace-default.txt"}
-    assert names == {*tables, "irace-forbidden.txt"}
-    (toys / "target_algorithms/toy/params.pcs").write_text("a [0, 1] [1]\n")
-    scenario = read(toys / "scenarios/toys/toy", check_paramfile=False)
-    assert {path.name for path in formats.committed(scenario)} == tables, "nothing is forbidden"
-
-
 # scenarios/irace.txt -----------------------------------------------------------------------------
 
 ALL_SCENARIOS = ROOT / "scenarios" / "irace.txt"

@@ -15,7 +15,7 @@ from wrappers.scenario import KEYS, read, read_features, read_instances, scenari
 
 Edit = Callable[[Path], object]
 
-SPACE = "../spaces/toy/params.pcs"
+SPACE = "../spaces/toy.pcs"
 
 
 def test_a_scenario_is_read_whole(toys: Path) -> None:
@@ -142,10 +142,10 @@ def line(old: str, new: str) -> Edit:
         (line("1000", "many"), "line 1: option --active-weights is 'many', expected a positive"),
         (
             line("256-256", "256-"),
-            "line 1: option --hidden is (256, ''), expected positive integer",
+            "line 1: option --hidden is '256-', expected positive integer",
         ),
         (line("256-256", "256 --memory-limit"), "line 1: option --memory-limit has no value"),
-        (line("toy/params.pcs", "toy/none.pcs"), "line 9: no file ./scenarios/spaces/toy/none.pcs"),
+        (line("spaces/toy.pcs", "spaces/none.pcs"), "line 9: no file ./scenarios/spaces/none.pcs"),
         (line("/training.txt", "/none.txt"), "line 10: no file ./scenarios/toys/none.txt"),
         (line("/test.txt", "/none.txt"), "line 11: no file ./scenarios/toys/none.txt"),
         (line("/features.csv", "/none.csv"), "line 12: no file ./scenarios/toys/none.csv"),
@@ -197,9 +197,9 @@ def line(old: str, new: str) -> Edit:
         (edit("features.csv", "rows", "entropy"), "features.csv, line 1: expected a header"),
         (
             edit(SPACE, "momentum [0, 0.99] [0.9]", "momentum [0, 0.99] [0.8]"),
-            "line 9: ./scenarios/spaces/toy/params.pcs differs from the space of toy",
+            "line 9: ./scenarios/spaces/toy.pcs differs from the space of toy",
         ),
-        (edit(SPACE, "[0.9]", "[9]"), "toy/params.pcs, line "),
+        (edit(SPACE, "[0.9]", "[9]"), "toy.pcs, line "),
     ],
 )
 def test_a_malformed_scenario_is_refused_in_one_line(

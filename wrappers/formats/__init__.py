@@ -4,13 +4,14 @@ A format is a module here with `files(scenario, folder) -> dict[str, str]`: text
 be written into the folder.
 
     pcs.py              old PCS (SMAC 2.08, SMAC 2.10, SMAC3 up to 1.4, GPS): committed
-    irace_3_5.py        irace 3.5: the tables of the space are committed, and scenarios/irace.txt
+    irace_3_5.py        irace 3.5
     irace_4.py          irace 4
     pcs_new.py          new PCS (SMAC 2.10, ConfigSpace's `pcs_new`)
     configspace.py      ConfigSpace 1.x, JSON
 
-Each distinct space is committed once, in the folder of the `paramfile` that its scenarios name;
-`sparse-aclib export` keeps it equal to its source, and writes the other forms where it is told to.
+Each distinct space is committed once, as the `paramfile` that its scenarios name; `sparse-aclib
+export` keeps it equal to its source, and writes the other forms where it is told to. irace itself
+runs any scenario through scenarios/irace.txt, which reads scenario.txt and the old PCS.
 """
 
 import pkgutil
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from sparse_training.errors import BadInput
 from sparse_training.files import write_whole
-from wrappers.formats import irace_3_5, pcs
+from wrappers.formats import pcs
 from wrappers.scenario import Scenario
 
 
@@ -42,12 +43,8 @@ def files(name: str, scenario: Scenario, folder: Path) -> dict[Path, str]:
 
 
 def committed(scenario: Scenario) -> dict[Path, str]:
-    """The files of a scenario's space, by their paths; scenarios with the same space share them."""
-    folder = (scenario.root / scenario.paramfile).parent
-    return {
-        folder / name: text
-        for name, text in (pcs.space_files(scenario) | irace_3_5.space_files(scenario)).items()
-    }
+    """The file of a scenario's space, by its path; one for all scenarios that have it."""
+    return {scenario.root / scenario.paramfile: pcs.old_pcs(scenario.space)}
 
 
 def write(texts: Mapping[Path, str]) -> tuple[Path, ...]:

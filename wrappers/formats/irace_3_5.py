@@ -1,7 +1,6 @@
-"""irace 3.5: tables of a space, and a scenario of its own.
+"""irace 3.5: a space's tables, and a scenario that names them.
 
-Committed are the tables of each space; scenarios/irace.txt reads scenario.txt itself, so that irace
-runs any scenario with nothing written for it:
+For irace without this suite. With it scenarios/irace.txt does the same, with nothing written:
 
     SCENARIO=digits/rigl irace --scenario scenarios/irace.txt
 """
@@ -15,16 +14,12 @@ from wrappers.space import number_text
 
 
 def files(scenario: Scenario, folder: Path) -> dict[str, str]:
-    """Tables, and a scenario file that names them."""
-    return space_files(scenario) | {"irace-scenario.txt": _scenario(scenario, folder)}
-
-
-def space_files(scenario: Scenario) -> dict[str, str]:
-    """The tables of parameters, of forbidden combinations, and of the default configuration."""
+    """Tables of parameters, forbidden combinations and the default, and a scenario file."""
     space = scenario.space
     tables = {
         "irace-parameters.txt": _irace.parameters(space),
         "irace-default.txt": _irace.configurations(space, [space.default]),
+        "irace-scenario.txt": _scenario(scenario, folder),
     }
     if space.forbidden:
         tables["irace-forbidden.txt"] = _irace.forbidden(space)

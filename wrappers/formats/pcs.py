@@ -12,12 +12,7 @@ from wrappers.space import Space
 
 def files(scenario: Scenario, folder: Path) -> dict[str, str]:
     """The parameter file, and the scenario that names it."""
-    return space_files(scenario) | {"scenario.txt": scenario.text}
-
-
-def space_files(scenario: Scenario) -> dict[str, str]:
-    """The parameter file."""
-    return {"params.pcs": old_pcs(scenario.space)}
+    return {"params.pcs": old_pcs(scenario.space), "scenario.txt": scenario.text}
 
 
 def old_pcs(space: Space) -> str:
