@@ -86,8 +86,8 @@ def results(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_space_of_a_copied_variant_is_that_of_its_model(root: Path) -> None:
     private, committed = (place / "scenarios" / "spaces" for place in (root, ROOT))
-    for file in (committed / PLAIN.name).iterdir():
-        assert (private / NAME / file.name).read_text() == file.read_text()
+    text = (committed / f"{PLAIN.name}.pcs").read_text()
+    assert (private / f"{NAME}.pcs").read_text() == text
 
 
 def test_they_are_listed_with_the_others(root: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,15 @@ from wrappers.records import (
 from wrappers.space import Config, config_id
 from wrappers.validation import runs_below, validate
 
-OLD = Path(__file__).with_name("records-0.2")
-"""What version 0.2 recorded: two runs of one variant, one under way, two of the default only."""
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What 0.2 recorded: two runs of one variant, one under way, two of the default only."""
+    folder = tmp_path_factory.mktemp("records-0.2")
+    with zipfile.ZipFile(Path(__file__).with_name("records-0.2.zip")) as archive:
+        archive.extractall(folder)
+    return folder
+
 
 CONFIG: Config = {"momentum": 0.9, "batch_size": 64, "optimizer": "sgd"}
 
@@ -82,8 +90,8 @@ LINE = Numbered(
 # Records of version 0.2 --------------------------------------------------------------------------
 
 
-def test_every_file_that_version_0_2_recorded_reads() -> None:
-    runs = runs_below([OLD])
+def test_every_file_that_version_0_2_recorded_reads(old: Path) -> None:
+    runs = runs_below([old])
     states = [read_run(run).state for run in runs]
     assert sorted(states) == ["finished"] * 4 + ["running"]
     for run in runs:
@@ -102,30 +110,30 @@ def test_every_file_that_version_0_2_recorded_reads() -> None:
         assert incumbents[0].config == trials[0].config
         pairs = {record.key[1:] for record in read_lines(run / VALIDATION, Record)}
         assert len(pairs) == (2 if info.state == "finished" else 0)
-    (ablated,) = OLD.rglob(ABLATION)
+    (ablated,) = old.rglob(ABLATION)
     path = read_whole(ablated, AblationPath)
     assert path.source_cost - path.target_cost == pytest.approx(sum(s.gain for s in path.steps))
     trials_of_it = read_lines(ablated.with_name(ABLATION_TRIALS), Record)
     assert {trial.config_id for trial in trials_of_it} == {config_id(path.source)}
 
 
-def test_a_line_of_version_0_2_is_written_as_it_was_but_for_the_code() -> None:
-    for file in OLD.rglob(RUNHISTORY):
+def test_a_line_of_version_0_2_is_written_as_it_was_but_for_the_code(old: Path) -> None:
+    for file in old.rglob(RUNHISTORY):
         for line, trial in zip(file.open(), read_lines(file, Numbered), strict=True):
             written = json.loads(to_json(trial))
             assert written.pop("code", None) is None
             assert written == json.loads(line)
 
 
-def test_records_of_version_0_2_are_reported(tmp_path: Path) -> None:
+def test_records_of_version_0_2_are_reported(old: Path, tmp_path: Path) -> None:
     from analysis.report import write_report
 
-    shutil.copytree(OLD, tmp_path / "results")
+    shutil.copytree(old, tmp_path / "results")
     page = write_report(tmp_path / "results", missing={})
     assert page == tmp_path / "results" / "report.html"
     rows = (tmp_path / "results" / "tables" / "runs.csv").read_text().splitlines()
-    assert len(rows) == 1 + len(runs_below([OLD]))
-    for run in runs_below([OLD]):
+    assert len(rows) == 1 + len(runs_below([old]))
+    for run in runs_below([old]):
         info = read_run(run)
         (row,) = [
             r for r in rows if r.startswith(f"{info.set},{info.variant},{info.configurator},")
@@ -133,8 +141,8 @@ def test_records_of_version_0_2_are_reported(tmp_path: Path) -> None:
         assert f",{info.seed},{info.state},{info.trials},{info.trials_used}," in row
 
 
-def test_new_trials_do_not_belong_to_records_of_version_0_2(tmp_path: Path) -> None:
-    shutil.copytree(OLD, tmp_path / "results")
+def test_new_trials_do_not_belong_to_records_of_version_0_2(old: Path, tmp_path: Path) -> None:
+    shutil.copytree(old, tmp_path / "results")
     for run in runs_below([tmp_path]):
         with pytest.raises(BadInput) as refusal:
             validate([run], seeds=3, workers=1)
@@ -215,8 +223,8 @@ def test_a_bad_line_is_refused_in_one_line_with_its_place(case: str, tmp_path: P
         assert file.read_bytes() == content
 
 
-def test_a_bad_whole_file_is_refused_in_one_line_with_its_place(tmp_path: Path) -> None:
-    run = next(iter(runs_below([OLD])))
+def test_a_bad_whole_file_is_refused_in_one_line_with_its_place(old: Path, tmp_path: Path) -> None:
+    run = next(iter(runs_below([old])))
     plain = json.loads((run / "run.json").read_text())
     for changes, message in (
         ({"hashes": {}}, r"missing required field `scenario` - at `\$\.hashes`"),
@@ -409,8 +417,8 @@ def test_paths_read_back(path: AblationPath) -> None:
 
 
 @given(st.data())
-def test_what_a_run_says_of_itself_reads_back(data: st.DataObject) -> None:
-    info = read_run(next(iter(runs_below([OLD]))))
+def test_what_a_run_says_of_itself_reads_back(old: Path, data: st.DataObject) -> None:
+    info = read_run(next(iter(runs_below([old]))))
     info = replace(
         info,
         format=2,
@@ -426,8 +434,8 @@ def test_what_a_run_says_of_itself_reads_back(data: st.DataObject) -> None:
     assert from_json(to_json(info, indent=1), RunInfo, "here") == info
 
 
-def test_run_json_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    info = read_run(next(iter(runs_below([OLD]))))
+def test_run_json_is_replaced_as_a_whole(old: Path, tmp_path: Path) -> None:
+    info = read_run(next(iter(runs_below([old]))))
     write_run(tmp_path, info)
     assert read_run(tmp_path) == info
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
