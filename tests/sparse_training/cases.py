@@ -397,16 +397,17 @@ def drawn(seed: int, wanted: Wanted = lambda topology, recipe: True) -> tuple[To
 
 
 @cache
-def _first_draws() -> list[tuple[Topology, Recipe]]:
+def first_draws() -> list[tuple[Topology, Recipe]]:
+    """Those of two thousand seeds, whatever they are."""
     return [drawn(seed) for seed in range(2000)]
 
 
 def composable(wanted: Wanted) -> set[str]:
-    """All `parts` of the wanted ones among two thousand."""
+    """All `parts` of the wanted ones among the `first_draws`."""
     return set().union(
         *(
             parts(topology) | parts(recipe)
-            for topology, recipe in _first_draws()
+            for topology, recipe in first_draws()
             if wanted(topology, recipe)
         )
     )

@@ -34,7 +34,7 @@ from sparse_training.rules.topology import Updates
 from sparse_training.rules.update import Memory, prune
 from sparse_training.rules.view import LayerView, View
 from sparse_training.rules.when import Every
-from tests.sparse_training.cases import BY_GRADIENT, active_of, drawn, updated, view_of
+from tests.sparse_training.cases import BY_GRADIENT, active_of, first_draws, updated, view_of
 
 NEW = NewWeights(regrown_keep=False)
 
@@ -224,10 +224,9 @@ SEEDS = st.integers(0, 2**32)
 
 
 def rules_of(seed: int) -> Updates:
-    """Rules drawn at random from all that can be put together."""
-    topology, _ = drawn(seed, lambda topology, recipe: topology.updates is not None)
-    assert topology.updates is not None
-    return topology.updates
+    """Some of hundreds drawn at random from all that can be put together."""
+    rules = [topology.updates for topology, _ in first_draws() if topology.updates is not None]
+    return rules[seed % len(rules)]
 
 
 def random_view(seed: int, sizes: list[int], last_layer: bool) -> View:
