@@ -4,6 +4,7 @@ The cost is 1 - balanced accuracy of the last iterate on the evaluation rows, th
 of the fraction that is wrong; training that diverges costs 1.
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -69,15 +70,20 @@ def configured(variant: Variant, config: Mapping[str, Value]) -> tuple[Topology,
 
     Raises BadInput for parameters that do not fit the variant, or contradict each other.
     """
-    shared = inspect.signature(recipe.compose).parameters
+    shared = _signature(recipe.compose).parameters
     own = {name: value for name, value in config.items() if name not in shared}
     of_recipe = {name: value for name, value in config.items() if name in shared}
     try:
-        inspect.signature(variant.compose).bind(**own)
-        inspect.signature(recipe.compose).bind(**of_recipe)
+        _signature(variant.compose).bind(**own)
+        _signature(recipe.compose).bind(**of_recipe)
     except TypeError as error:
         raise BadInput(f"configuration of {variant.name}: {error}") from error
     return variant.compose(**own), recipe.compose(**of_recipe)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _signature(function: Callable[..., object]) -> inspect.Signature:
+    return inspect.signature(function)
 
 
 def balanced_error(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:

@@ -4,7 +4,7 @@ import enum
 import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from sparse_training.data.instances import Split
 from sparse_training.engines.interface import (
     AdamW,
     DenseGradients,
+    EngineFactory,
     Gradients,
     LayerChange,
     Segment,
@@ -368,6 +369,72 @@ def digest(outcome: Outcome) -> str:
     """Of masks, weights and biases."""
     arrays: list[NDArray[Any]] = [*outcome.active, *outcome.weights, *outcome.biases]
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+
+
+# Agreement of the engines -------------------------------------------------------------------------
+
+SPLIT = toy_split(rows=120, inputs=20, classes=4)
+TOLERANCE = 2e-3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run that both engines can make."""
+
+    recipe: Recipe
+    topology: Topology
+    budget: Budget
+    seed: int
+    split: Split = SPLIT
+    hidden: Sequence[int] = (16, 12)
+
+    def trained(self, engine: EngineFactory) -> tuple[Outcome, list[list[Positions]]]:
+        """What comes of it, and the mask at the start and after every change."""
+        masks: list[list[Positions]] = []
+        outcome = train(
+            engine,
+            self.recipe,
+            self.topology,
+            self.recipe.perceptron(self.split.train_x.shape[1], self.hidden, self.split.n_classes),
+            self.split,
+            budget=self.budget,
+            seed=self.seed,
+            on_change=lambda active: masks.append([positions.copy() for positions in active]),
+        )
+        return outcome, masks
+
+
+def assert_same(
+    first: tuple[Outcome, list[list[Positions]]],
+    second: tuple[Outcome, list[list[Positions]]],
+    tolerance: float = TOLERANCE,
+) -> None:
+    """The same masks, numbers and predictions, and the same weights to rounding."""
+    (one, masks), (other, again) = first, second
+    assert (one.predicted is None) == (other.predicted is None)
+    if one.predicted is None or other.predicted is None:
+        return
+    assert len(masks) == len(again)
+    for change, (before, after) in enumerate(zip(masks, again, strict=True)):
+        for layer, (a, b) in enumerate(zip(before, after, strict=True)):
+            assert np.array_equal(a, b), f"change {change}, layer {layer}"
+    ours, theirs = (*one.weights, *one.biases), (*other.weights, *other.biases)
+    for values, same_values in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(values, same_values, rtol=tolerance, atol=tolerance)
+    for name in (
+        *("active_weights", "final_weights", "training_flops", "samples", "steps", "updates"),
+        *("explored", "dead_neurons", "disconnected", "inference_flops"),
+    ):
+        assert getattr(one, name) == getattr(other, name)
+    assert (one.predicted != other.predicted).mean() <= 0.04  # a row or none, on the boundary
+
+
+def assert_agreement(case: Case, tolerance: float = TOLERANCE) -> Outcome:
+    """Both engines agree; returns what comes of it."""
+    masked, sparse = case.trained(MaskedEngine), case.trained(SparseEngine)
+    assert (masked[0].engine, sparse[0].engine) == ("masked", "sparse")
+    assert_same(masked, sparse, tolerance)
+    return masked[0]
 
 
 # Configurations drawn from the space of the combination ------------------------------------------

@@ -7,103 +7,33 @@ places.
 
 import functools
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from sparse_training.data.instances import Split, load
-from sparse_training.engines.interface import AdamW, EngineFactory, Optimizer
+from sparse_training.data.instances import load
+from sparse_training.engines.interface import AdamW, Optimizer
 from sparse_training.engines.masked import MaskedEngine
 from sparse_training.engines.sparse import SparseEngine
 from sparse_training.loop.budget import Budget
 from sparse_training.loop.recipe import LearningRate, Recipe
-from sparse_training.loop.training import Outcome, train
 from sparse_training.networks.network import Norm
-from sparse_training.positions import Positions
-from sparse_training.rules.grow import Largest
-from sparse_training.rules.new_weights import State
 from sparse_training.rules.topology import Topology
-from target_algorithms import Role, Variant, variants
-from tests.examples import topology_at
 from tests.sparse_training.cases import (
     EVERY_TEN,
-    PLAIN,
     RIGL,
     STATIC,
+    Case,
+    assert_agreement,
+    assert_same,
     composable,
     drawn,
     parts,
-    toy_split,
     with_updates,
 )
-
-SPLIT = toy_split(rows=120, inputs=20, classes=4)
-TOLERANCE = 2e-3
-
-
-@dataclass(frozen=True)
-class Case:
-    """A run that both engines can make."""
-
-    recipe: Recipe
-    topology: Topology
-    budget: Budget
-    seed: int
-    split: Split = SPLIT
-    hidden: Sequence[int] = (16, 12)
-
-    def trained(self, engine: EngineFactory) -> tuple[Outcome, list[list[Positions]]]:
-        """What comes of it, and the mask at the start and after every change."""
-        masks: list[list[Positions]] = []
-        outcome = train(
-            engine,
-            self.recipe,
-            self.topology,
-            self.recipe.perceptron(self.split.train_x.shape[1], self.hidden, self.split.n_classes),
-            self.split,
-            budget=self.budget,
-            seed=self.seed,
-            on_change=lambda active: masks.append([positions.copy() for positions in active]),
-        )
-        return outcome, masks
-
-
-def assert_same(
-    first: tuple[Outcome, list[list[Positions]]],
-    second: tuple[Outcome, list[list[Positions]]],
-    tolerance: float = TOLERANCE,
-) -> None:
-    """The same masks, numbers and predictions, and the same weights to rounding."""
-    (one, masks), (other, again) = first, second
-    assert (one.predicted is None) == (other.predicted is None)
-    if one.predicted is None or other.predicted is None:
-        return
-    assert len(masks) == len(again)
-    for change, (before, after) in enumerate(zip(masks, again, strict=True)):
-        for layer, (a, b) in enumerate(zip(before, after, strict=True)):
-            assert np.array_equal(a, b), f"change {change}, layer {layer}"
-    ours, theirs = (*one.weights, *one.biases), (*other.weights, *other.biases)
-    for values, same_values in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(values, same_values, rtol=tolerance, atol=tolerance)
-    for name in (
-        *("active_weights", "final_weights", "training_flops", "samples", "steps", "updates"),
-        *("explored", "dead_neurons", "disconnected", "inference_flops"),
-    ):
-        assert getattr(one, name) == getattr(other, name)
-    assert (one.predicted != other.predicted).mean() <= 0.04  # a row or none, on the boundary
-
-
-def assert_agreement(case: Case, tolerance: float = TOLERANCE) -> Outcome:
-    """Both engines agree; returns what comes of it."""
-    masked, sparse = case.trained(MaskedEngine), case.trained(SparseEngine)
-    assert (masked[0].engine, sparse[0].engine) == ("masked", "sparse")
-    assert_same(masked, sparse, tolerance)
-    return masked[0]
-
 
 # The sweep ---------------------------------------------------------------------------------------
 
@@ -212,30 +142,6 @@ def test_engines_agree_with_batch_normalisation(topology: Topology, optimizer: O
     budget = Budget(active_weights=350, training_samples=900)
     for seed in range(5):
         assert_agreement(Case(recipe, topology, budget, seed))
-
-
-IN_BUDGET = [variant for variant in variants().values() if variant.role is not Role.REFERENCE]
-
-
-@pytest.mark.parametrize("variant", IN_BUDGET, ids=lambda variant: variant.name)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_engines_agree_on_every_variant_at_its_default(variant: Variant, seed: int) -> None:
-    topology = topology_at(variant)
-    if topology.dense_state and topology.updates is not None:  # as far as one without goes
-        topology = with_updates(
-            topology,
-            dense_state=False,
-            grow=Largest(),
-            new_weights=replace(topology.updates.new_weights, state=State.ZERO),
-        )
-    if topology.needs.of_every_position is not None:
-        pytest.skip(f"only the masked engine has {topology.needs.of_every_position}")
-    if topology.updates is not None:
-        when = topology.updates.when
-        often = max(topology.updates.batches, min(when.interval, 10))
-        topology = with_updates(topology, when=replace(when, interval=often))
-    budget = Budget(active_weights=150, peak_weights=500, training_samples=3000)
-    assert_agreement(Case(PLAIN, topology, budget, seed), 2e-2)
 
 
 def test_engines_agree_on_digits_whose_constant_pixels_make_ties() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparse_training.engines.interface import DenseGradients, Needs
+from sparse_training.loop.mask import Mask
 from sparse_training.networks.network import Layer
 from sparse_training.positions import among, no_positions, random_positions
 from sparse_training.ranking import keep_largest, largest_free
@@ -31,10 +32,17 @@ from sparse_training.rules.redistribution import (
     ToLargestScores,
 )
 from sparse_training.rules.topology import Updates
-from sparse_training.rules.update import Memory, prune
+from sparse_training.rules.update import LayerUpdate, Memory, prune
 from sparse_training.rules.view import LayerView, View
 from sparse_training.rules.when import Every
-from tests.sparse_training.cases import BY_GRADIENT, active_of, first_draws, updated, view_of
+from tests.sparse_training.cases import (
+    BY_GRADIENT,
+    active_of,
+    first_draws,
+    positions_of,
+    updated,
+    view_of,
+)
 
 NEW = NewWeights(regrown_keep=False)
 
@@ -322,3 +330,26 @@ def test_an_update_does_not_depend_on_how_positions_and_layers_are_numbered(seed
         return after[::-1] if flip else after
 
     assert active(False) == active(True)
+
+
+# The mask: what is active, what ever was, what the last update grew -------------------------------
+
+
+def change(active: list[int], new: list[int]) -> list[LayerUpdate]:
+    return [LayerUpdate(positions_of(active), positions_of([]), positions_of(new))]
+
+
+def test_a_mask_remembers_all_that_was_active_and_the_most_at_a_time() -> None:
+    mask = Mask([positions_of([0, 4])])
+    mask.change(change([0, 2, 7], new=[2, 7]), by_an_update=True)
+    mask.change(change([4], new=[4]), by_an_update=True)
+    assert mask.active[0].tolist() == [4] and mask.fired[0].tolist() == [0, 2, 4, 7]
+    assert (mask.count, mask.counts, mask.peak) == (1, [1], 3)
+
+
+def test_what_the_last_update_grew_is_new_until_the_next_one_whatever_is_pruned() -> None:
+    mask = Mask([positions_of([0, 4])])
+    assert mask.new[0].tolist() == []
+    mask.change(change([0, 2, 7], new=[2, 7]), by_an_update=True)
+    mask.change(change([0, 2], new=[]), by_an_update=False)
+    assert mask.new[0].tolist() == [2, 7] and mask.active[0].tolist() == [0, 2]

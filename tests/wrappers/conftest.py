@@ -6,7 +6,7 @@ import pytest
 
 from target_algorithms import SHARED_PCS
 from tests.examples import scenario_name
-from tests.wrappers.toy import ALGORITHM, OWN_PCS, SCENARIO
+from tests.wrappers.cases import ALGORITHM, OWN_PCS, SCENARIO
 from wrappers.formats.pcs import old_pcs
 from wrappers.scenario import Scenario, read
 from wrappers.space import read_pcs

@@ -25,7 +25,7 @@ from tests.examples import (
     space_of,
     topology_at,
 )
-from tests.wrappers.spaces import forbidden_configuration
+from tests.wrappers.cases import forbidden_configuration
 from wrappers.space import clause_text, variant_space
 
 FIXED = ["--active-weights", "500", "--training-samples", "600", "--hidden", "32-32"]

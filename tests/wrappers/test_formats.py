@@ -10,7 +10,7 @@ import pytest
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT
 from tests.examples import scenario_name
-from tests.wrappers.spaces import SAMPLES, every_space, forbidden_configuration, sample
+from tests.wrappers.cases import SAMPLES, every_space, forbidden_configuration, sample
 from wrappers import formats
 from wrappers.formats.configspace import configspace_json, from_configspace, to_configspace
 from wrappers.formats.pcs import old_pcs

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.wrappers.runs import FIRST, execute
+from tests.wrappers.cases import FIRST, execute
 from wrappers.records import RUNHISTORY, Numbered, read_lines
 from wrappers.scenario import Scenario
 

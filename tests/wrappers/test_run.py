@@ -16,7 +16,7 @@ import pytest
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT
 from tests.examples import CONFIGURING, DEFAULT_ONLY, each_of, scenario_name
-from tests.wrappers.runs import FIRST, execute
+from tests.wrappers.cases import FIRST, execute
 from wrappers.configurators import TEMPLATE, Configurator
 from wrappers.evaluator import environment
 from wrappers.pairs import ablation_pairs, training_pairs, validation_pairs

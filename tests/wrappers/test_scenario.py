@@ -10,7 +10,7 @@ from sparse_training.errors import BadInput
 from target_algorithms import Variant
 from target_algorithms.contract import Options
 from tests.examples import scenario_name
-from tests.wrappers.toy import SCENARIO
+from tests.wrappers.cases import SCENARIO
 from wrappers.scenario import KEYS, read, read_features, read_instances, scenarios, sets
 
 Edit = Callable[[Path], object]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, SHARED_PCS, Variant, roots, variant, variants
-from tests.wrappers.toy import OWN_PCS, RECIPE_PCS
+from tests.wrappers.cases import OWN_PCS, RECIPE_PCS
 from wrappers.space import (
     Space,
     canonical,

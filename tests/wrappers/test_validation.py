@@ -7,7 +7,7 @@ import pytest
 
 from sparse_training.errors import BadInput
 from tests.examples import DEFAULT_ONLY
-from tests.wrappers.runs import execute
+from tests.wrappers.cases import execute
 from wrappers.pairs import validation_pairs
 from wrappers.records import (
     RUNHISTORY,

@@ -30,7 +30,7 @@ from typing import Any
 
 from sparse_training.errors import BadInput
 from wrappers.evaluator import environment
-from wrappers.formats import _irace as tables
+from wrappers.formats import irace_3_5 as tables
 from wrappers.origin import versions_of
 from wrappers.run import Run
 from wrappers.scenario import Scenario

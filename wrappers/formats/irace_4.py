@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from wrappers.formats import _irace
+from wrappers.formats import irace_3_5
 from wrappers.formats._text import text
 from wrappers.scenario import Scenario
 from wrappers.space import number_text
@@ -21,17 +21,17 @@ exec {command} --cutoff {cutoff} "$@"
 def files(scenario: Scenario, folder: Path) -> dict[str, str]:
     """The space with its sections, the default configuration, the scenario, the target runner."""
     space = scenario.space
-    forbidden = _irace.forbidden(space)
+    forbidden = irace_3_5.forbidden(space)
     sections = f"\n[forbidden]\n{forbidden}" if forbidden else ""
     return {
         "irace-parameters.txt": (
-            f"{_irace.parameters(space)}{sections}\n[global]\ndigits = {_irace.DIGITS}\n"
+            f"{irace_3_5.parameters(space)}{sections}\n[global]\ndigits = {irace_3_5.DIGITS}\n"
         ),
-        "irace-default.txt": _irace.configurations(space, [space.default]),
+        "irace-default.txt": irace_3_5.configurations(space, [space.default]),
         "irace-scenario.txt": text(
             [
                 f"## {scenario.name} for irace 4, to be run from the root of the scenario.",
-                *_irace.common(scenario, folder),
+                *irace_3_5.common(scenario, folder),
                 "## In its aclib mode irace 4 does not look at targetCmdline.",
                 'targetRunner = "./target-runner"',
             ]

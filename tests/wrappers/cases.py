@@ -1,0 +1,125 @@
+"""What the tests of this folder share: a toy variant and its scenario, spaces, short runs."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from target_algorithms import variants
+from wrappers import configurators
+from wrappers.configurators import TEMPLATE, Configurator
+from wrappers.scenario import Scenario
+from wrappers.space import Config, Space, read_pcs, variant_space
+
+# A toy: one variant with everything the formats have, one scenario --------------------------------
+
+RECIPE_PCS = """\
+optimizer {sgd, adamw} [sgd]
+learning_rate_sgd [0.001, 1.0] [0.1]l
+momentum [0.0, 0.99] [0.9]
+momentum_kind {heavy_ball, nesterov} [nesterov]
+learning_rate_adamw [0.0001, 0.1] [0.003]l
+weight_decay [0.000001, 0.1] [0.0005]l
+batch_size [16, 256] [64]il
+width_factor [0.25, 4.0] [1.0]l
+
+learning_rate_sgd | optimizer in {sgd}
+momentum | optimizer in {sgd}
+momentum_kind | optimizer in {sgd}
+learning_rate_adamw | optimizer in {adamw}
+"""
+"""Stands for recipe.pcs where a test reads texts; a variant has the checkout's own."""
+
+OWN_PCS = """\
+# A variant with everything the format has.
+layer_density_power [0, 1] [1]
+grow {random, score, mixed} [score]
+grow_random_share [0.05, 0.95] [0.5]
+grow_score {gradient, unfired_gradient} [gradient]
+update_interval_epochs [1, 10] [1]il
+rounds [1, 5] [2]i
+update_mode {replace_step, after_step} [replace_step]
+both [0, 1] [0.5]
+Conditionals:
+grow_random_share | grow in {mixed}
+grow_score | grow in {score, mixed}
+both | grow in {mixed}
+both | grow_score in {gradient}
+Forbidden:
+{grow=random, update_mode=replace_step}
+"""
+
+ALGORITHM = '''\
+"""A variant whose parameters are all ignored: a random mask that stays."""
+
+from sparse_training.rules.first_mask import RandomMask
+from sparse_training.rules.topology import Topology
+
+
+def compose(**parameters: object) -> Topology:
+    """The same for every configuration."""
+    return Topology(first_mask=RandomMask())
+'''
+
+SCENARIO = """\
+algo = python3 ./wrappers/target toy --active-weights 1000 --training-samples 20000 --hidden 256-256
+execdir = .
+deterministic = 0
+run_obj = quality
+overall_obj = mean
+cutoff_time = 60
+wallclock_limit = 3600
+runcount_limit = 600
+paramfile = ./scenarios/spaces/toy.pcs
+instance_file = ./scenarios/toys/training.txt
+test_instance_file = ./scenarios/toys/test.txt
+feature_file = ./scenarios/toys/features.csv
+"""
+
+# Spaces to test forms of them on: the toy's and every variant's -----------------------------------
+
+SAMPLES = 200
+
+SPACES = {
+    "toy": read_pcs(OWN_PCS + RECIPE_PCS, "toy.pcs"),
+    **{name: variant_space(variant) for name, variant in variants().items()},
+}
+every_space = pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
+
+
+def sample(space: Space) -> list[Config]:
+    """The default and some at random."""
+    rng = random.Random(1)
+    return [space.default, *(space.sample(rng) for _ in range(SAMPLES))]
+
+
+def forbidden_configuration(space: Space, clause: tuple[tuple[str, str], ...]) -> Config:
+    """A configuration that is legal but for one clause."""
+    free = Space(space.parameters, space.conditions)
+    rng = random.Random(2)
+    return next(
+        config
+        for config in iter(lambda: free.sample(rng), None)
+        if all(config.get(name) == value for name, value in clause)
+    )
+
+
+# Runs: short, of the configurator that a new one begins with --------------------------------------
+
+FIRST = configurators.configurators()[TEMPLATE.stem]
+"""The configurator that a new one begins with."""
+
+
+def execute(
+    scenario: Scenario,
+    results: Path,
+    trials: int,
+    *,
+    by: Configurator = FIRST,
+    seed: int = 1,
+    workers: int = 1,
+) -> Path:
+    """Does a run; returns its folder."""
+    return configurators.execute(
+        scenario, by, seed=seed, trials=trials, workers=workers, results=results
+    )
