@@ -12,8 +12,8 @@ from commands._console import RESULTS, ResultsOption, WorkersOption, bar, say
 def command(
     scenario: Annotated[str, typer.Argument(help="Scenario folder, e.g. scenarios/digits/rigl.")],
     configurator: Annotated[
-        str, typer.Option(help="One of 'sparse-aclib list'.")
-    ] = "random_search",
+        str | None, typer.Option(help="One of 'sparse-aclib list'; random search if left out.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 2, help="Seed of the configurator.")] = 1,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Budget; the scenario's runcount_limit if left out.")
@@ -35,7 +35,8 @@ def command(
 
     if parent is not None:  # started by a benchmark: end with it
         die_with(parent)
-    chosen, by = read(scenario), configurators.configurator(configurator)
+    chosen = read(scenario)
+    by = configurators.configurator(configurator or configurators.TEMPLATE.stem)
     budget = trials or chosen.runcount_limit
 
     def execute(progress: Callable[[int], None]) -> Path:

@@ -4,7 +4,7 @@
               params.pcs        its own parameters, their ranges and defaults
               README.md         source, exact rule, defaults, differences
     recipe.pcs, recipe.py       the parameters that all variants share, and what they mean
-    options.py                  what a scenario fixes: budgets and network
+    contract.py                 what a trial is asked and answers: options, Trial, Result
     trial.py                    one trial: a configuration trained on an instance and evaluated
 
 A variant outside this checkout lies in a folder laid out like it,

@@ -4,11 +4,15 @@ import re
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from target_algorithms import ROOT
 from tests.examples import required
 from wrappers import configurators
+
+hypothesis.settings.register_profile("suite", deadline=None)  # machines differ, and have a bad day
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

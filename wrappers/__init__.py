@@ -1,0 +1,17 @@
+"""Between target algorithms and configurators: calls, spaces, scenarios, evaluation, records.
+
+    space.py            parameter spaces: reading old PCS, checking and drawing configurations
+    scenario.py         scenarios and instance sets: reading and checking them
+    aclib.py, call.py   one call of AClib: its words and its answer; what `./wrappers/target` does
+    worker.py           trials one after the other in processes of their own, within their limits
+    evaluator.py        many trials at once, on several workers
+    trials.py, pairs.py trials of a scenario; the (instance, seed) pairs that all compare on
+    run.py              a configurator's run: budget, resuming
+    validation.py, ablation.py      trials after a run: on test instances; on the way to an incumbent
+    records.py          what is written down, as types; one writer, one reader
+    origin.py           what a run was made with, and whether it still holds
+    provenance.py       the code that a trial runs, as a fingerprint
+    fetch.py, features.py           data sets of instance sets; features.csv
+    formats/            spaces and scenarios in other programs' forms, a file each
+    configurators/      a file each; what they share is nothing but a run
+"""
