@@ -10,6 +10,7 @@ Knows no variant, no scenario and no configurator: a variant is a value of
     networks/   layers, initial weights and dropout as data, for any engine
     positions.py, ranking.py    sets of positions; the largest scores, and how ties are settled
     schedules.py, errors.py, files.py, machine.py       what all of them use
+    crossover.py        from which density on the truly sparse engine pays, measured
 
 Imports point downwards in this list; `data` stands beside the others.
 """

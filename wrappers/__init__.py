@@ -7,11 +7,13 @@
     evaluator.py        many trials at once, on several workers
     trials.py, pairs.py trials of a scenario; the (instance, seed) pairs that all compare on
     run.py              a configurator's run: budget, resuming
-    validation.py, ablation.py      trials after a run: on test instances; on the way to an incumbent
+    validation.py, ablation.py      trials after a run: on test instances; between two configurations
     records.py          what is written down, as types; one writer, one reader
     origin.py           what a run was made with, and whether it still holds
     provenance.py       the code that a trial runs, as a fingerprint
     fetch.py, features.py           data sets of instance sets; features.csv
     formats/            spaces and scenarios in other programs' forms, a file each
     configurators/      a file each; what they share is nothing but a run
+
+README.md has the way of one trial, from a command line to its record.
 """
