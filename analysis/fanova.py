@@ -122,7 +122,7 @@ def importance(
 ) -> pd.DataFrame | Refusal:
     """One row a parameter ("single"), a pair ("pair"), a family: shares of the cost's variance.
 
-    `importance` is the mean over trees of a share in [0, 1], `std` its standard deviation over
+    `importance` is the mean over trees of a fraction in [0, 1], `std` its standard deviation over
     trees; trees that are constant are left out. A pair's share is what it adds to its two
     parameters, a family's is all that its members explain alone and among each other; the first
     member is in `parameter`, the rest in `other`. Most important first within each kind. Refused

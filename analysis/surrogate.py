@@ -55,7 +55,7 @@ class Axis:
     """Probability, where active, of an atom or one below it; as long as `atoms`, and a 0 first."""
 
     def place(self, value: object) -> float:
-        """Where a value lies: a category's code, or a share of the sampled range in [0, 1]."""
+        """Where a value lies: a category's code, or a fraction of the sampled range in [0, 1]."""
         if value is None:
             return INACTIVE
         if self.parameter.kind == "categorical":
@@ -275,15 +275,15 @@ def _axis(parameter: Parameter, inactive: float, counts: Mapping[str, float] | N
     bare = Axis(parameter, inactive, atoms, masses)
     if parameter.kind == "categorical":
         atoms = np.arange(len(parameter.choices), dtype=np.float64)
-        shares = counts or {}
-        masses = np.array([shares.get(c, 0.0 if shares else 1.0) for c in parameter.choices])
+        fractions = counts or {}
+        masses = np.array([fractions.get(c, 0.0 if fractions else 1.0) for c in parameter.choices])
     elif parameter.kind == "integer" and parameter.high - parameter.low < _MOST_ATOMS:
         values = range(int(parameter.low), int(parameter.high) + 1)
         atoms = np.array([bare.place(value) for value in values])
         edges = np.array([value - 0.5 for value in (*values, parameter.high + 1)])
         masses = np.diff(np.log(edges) if parameter.log else edges)
     total = masses.sum() if len(masses) and masses.sum() > 0 else 1.0
-    # A clean 1 at the end, so that the shares of a partition add up to 1.
+    # A clean 1 at the end, so that the fractions of a partition add up to 1.
     cumulative = np.concatenate([[0.0], np.cumsum(masses) / total])
     cumulative[-1] = 1.0 if len(masses) else 0.0
     return Axis(parameter, inactive, atoms, cumulative)

@@ -12,7 +12,7 @@ from wrappers.records import AblationPath
 
 
 def percent(value: float) -> str:
-    """An error or a share, in per cent with one decimal."""
+    """An error or a fraction, in per cent with one decimal."""
     return f"{100 * value:.1f} %"
 
 

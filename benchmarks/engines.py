@@ -417,7 +417,7 @@ def main() -> None:
     if "digits" in chosen:
         print(digits(arguments.rounds), flush=True)
     if "updates" in chosen:
-        print("\n| network | density | ms a RigL update | share of 100 steps | most / aim | n |")
+        print("\n| network | density | ms a RigL update | fraction of 100 steps | most / aim | n |")
         print("|---|---|---|---|---|---|")
         for density, most, aim in ((0.05, 12, 8), (0.01, 30, 20)):
             print(updates(density, most, aim, arguments.rounds), flush=True)

@@ -10,7 +10,7 @@ from sparse_training.positions import Shape
 
 NORM_EPSILON = 1e-5
 NORM_MOMENTUM = 0.1
-"""Share of a batch in batch normalisation's running mean and (unbiased) variance."""
+"""Fraction of a batch in batch normalisation's running mean and (unbiased) variance."""
 
 
 class Norm(enum.Enum):
