@@ -25,8 +25,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
-OF_NO_INTEREST = ("BitOr", "RemoveDecorator", "ExceptionReplacer")
-"""Operators whose places are nearly all in type hints and declarations."""
+OF_NO_INTEREST = ("Bit", "Shift", "RemoveDecorator", "ExceptionReplacer")
+"""Operators that no number here takes, or whose places are nearly all in declarations."""
 
 
 @dataclass(frozen=True)
