@@ -184,14 +184,14 @@ def importance(results: SetResults) -> Section:
     blocks: list[Block] = [
         Text(
             Markup(
-                "Functional ANOVA (fANOVA) of a random forest fitted to all recorded trials of a"
-                " variant: the fraction of the variance of the error, over the whole parameter"
-                " space as the scenario samples it, that a parameter explains. Much of that variance lies"
-                " between bad and very bad configurations; what leads from the default to the best"
-                " one is the ablation's matter. Being inactive counts as a value of its own and as"
-                " independent of the parent, which is an approximation; a parameter is therefore"
-                " shown jointly with those that depend on it. Below an out-of-bag R² of {}"
-                " nothing is concluded."
+                "Functional ANOVA (fANOVA) of a random forest fitted to all recorded trials of"
+                " a variant: the fraction of the variance of the error, over the whole parameter"
+                " space as the scenario samples it, that a parameter explains. Much of that"
+                " variance lies between bad and very bad configurations; what leads from the"
+                " default to the best one is the ablation's matter. Being inactive counts as a"
+                " value of its own and as independent of the parent, which is an approximation;"
+                " a parameter is therefore shown jointly with those that depend on it. Below an"
+                " out-of-bag R² of {} nothing is concluded."
             ).format(LEAST_R2)
         )
     ]
