@@ -1,5 +1,6 @@
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from wrappers.records import (
     RUNHISTORY,
     TRAJECTORY,
     VALIDATION,
+    AblationPath,
     Incumbent,
     read_lines,
     to_json,
@@ -114,6 +116,22 @@ def test_an_incumbent_that_is_the_default_has_no_path(three_runs: Path) -> None:
     assert [each.reason for each in done.pathless] == [
         "alpha: no path, the incumbent is the default."
     ]
+
+
+def test_any_other_incumbent_has_one_whatever_its_name(three_runs: Path) -> None:
+    """Identities are digests: some come before the default's, some after."""
+    frames, fitted = records.read(three_runs), of(three_runs).surrogates["digits", "alpha"]
+    trials = frames.trials[frames.trials["variant"] == "alpha"].drop_duplicates("config_id")
+    of_run = frames.trajectories[frames.trajectories["variant"] == "alpha"].iloc[:1]
+    default = of_run["config_id"].iloc[0]
+    for before in (True, False):
+        others = trials[(trials["config_id"] < default) == before]
+        other = others[others["config_id"] != default].iloc[0]
+        final = of_run.assign(config=[other["config"]], config_id=other["config_id"])
+        changed = replace(frames, trajectories=pd.concat([of_run, final]))
+        run = RunKey(*of_run.iloc[0][["set", "variant", "configurator", "run_seed"]])
+        path = study._predicted_path(changed, run, fitted)
+        assert isinstance(path, AblationPath) and path.target == other["config"]
 
 
 def test_runs_under_way_are_in_the_surrogate_and_have_no_path(tmp_path: Path) -> None:
