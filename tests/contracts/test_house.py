@@ -237,6 +237,17 @@ def test_every_rule_says_what_its_fields_mean() -> None:
                 assert thing.__doc__, f"{module.__name__}.{name}"
 
 
+def test_what_is_data_cannot_be_changed() -> None:
+    """Rules, recipes, trials, records: frozen, so that equal ones are equal and stay so."""
+    for file in python_files(*PACKAGES):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                for decorator in node.decorator_list:
+                    if "dataclass" in ast.unparse(decorator):
+                        where = f"{file.relative_to(ROOT)}:{node.lineno}: {node.name}"
+                        assert "frozen=True" in ast.unparse(decorator), where
+
+
 def project() -> dict[str, object]:
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert isinstance(table, dict)
