@@ -93,6 +93,10 @@ def test_a_path_is_told_with_its_largest_gain_and_its_losses() -> None:
         " largest single gain is 10.0 points, 125.0 % of the whole difference, from a. 1 change"
         " made the error worse where it came."
     )
+    more = (step("a", 0.2, 0.1, 1.0), step("b", 0.21, -0.01, -0.1), step("c", 0.22, -0.01, -0.1))
+    assert words.path(taken(0.22, *more)).endswith(
+        " 2 changes made the error worse where they came."
+    )
 
 
 def test_a_path_to_nothing_better_says_so() -> None:
