@@ -99,7 +99,7 @@ COLUMNS = ("method", "density", "seed", "accuracy", "training_flops", "updates",
 
 def topology_of(method: str) -> Topology:
     """The settings of a method."""
-    name, changes = METHODS[method]
+    name, changes = METHODS.get(method, (method, {}))
     chosen = variant(name)
     topology, _ = configured(chosen, {**variant_space(chosen).default, **changes})
     return topology

@@ -52,7 +52,11 @@ def bar(label: str, total: int | None) -> Iterator[Update]:
     def update(
         done: int | None = None, total: int | None = total, description: str | None = None
     ) -> None:
-        shown.start()  # not before: where there is nothing to do, or all is wrong, no bar
+        if not shown.live.is_started:
+            # Not before: where there is nothing to do, or all is wrong, no bar. What an earlier
+            # process has done says nothing about the speed of this one.
+            shown.start()
+            shown.reset(task, completed=done or 0, total=total)
         shown.update(task, completed=done, total=total, description=description)
 
     try:
@@ -60,4 +64,5 @@ def bar(label: str, total: int | None) -> Iterator[Update]:
         if total is None:  # it was a guess: a race that ends early needs less
             shown.update(task, total=shown.tasks[0].completed)
     finally:
-        shown.stop()
+        if shown.live.is_started:
+            shown.stop()

@@ -60,7 +60,11 @@ def new_variant(
     like: Annotated[str, typer.Option(help="The variant to begin with.")],
     root: RootOption = None,
 ) -> None:
-    """Make a target algorithm: a folder, its scenarios, its test."""
+    """Make a target algorithm: a folder and its scenarios.
+
+    In the checkout also its test, its row in README.md and its place in the combinations that can
+    be the model; with --root the scenarios of the sets that need no download.
+    """
     place = _place(root)
     _check_name(name, variants(), "variant")
     model = variant(like)
@@ -70,7 +74,8 @@ def new_variant(
     made += _scenarios(model, chosen, place)
     if place == ROOT:
         made += _own_test(like, name)
-        made += _rows(model, name)
+        own = f"| [`{name}`](target_algorithms/{name}/README.md) | as `{model.name}` |\n"
+        made += [*_row(model.name, own), *_presets(model, name)]
     else:
         made += _launcher(place)
     _said(made)
@@ -83,7 +88,8 @@ def new_variant(
     tries.sort(key=lambda scenario: not _offline(scenario.parent))  # data that are there come first
     if tries:
         say(f"Try: {_prefix(place)}sparse-aclib run {_shown(tries[0])}")
-    say(f"Test: {_prefix(place)}./run_all.sh test tests/contracts -k {name}")
+    tests = "tests/contracts" + " tests/target_algorithms" * (place == ROOT)
+    say(f"Test: {_prefix(place)}./run_all.sh test {tests} -k {name}")
 
 
 @app.command("configurator")
@@ -107,10 +113,13 @@ def new_configurator(
     )
     file = place / "wrappers" / "configurators" / f"{name}.py"
     made = [_write(file, text)]
+    if place == ROOT:
+        made += _row(TEMPLATE.stem, f"| `{name}` | as `{TEMPLATE.stem}` |\n")
     _said(made)
     say(f"Next: `configure` in {_shown(file)}; budget, limits, record, resuming are the run's.")
+    plain = next(each.name for each in variants().values() if each.role is Role.COMPETITOR)
     say(
-        f"Try: {_prefix(place)}sparse-aclib run scenarios/digits/{next(iter(variants()))}"
+        f"Try: {_prefix(place)}sparse-aclib run scenarios/digits/{plain}"
         f" --configurator {name} --trials 40"
     )
     say(f"Test: {_prefix(place)}./run_all.sh test tests/wrappers/test_configurators.py -k {name}")
@@ -149,8 +158,8 @@ def new_set(
     say(
         f"Next: the instances in {_shown(folder)}/training.txt and test.txt, the budgets on the"
         " algo lines, README.md; then"
-        f" '{_prefix(place)}sparse-aclib fetch {name}' and, with features.csv removed,"
-        f" '{_prefix(place)}sparse-aclib export'."
+        f" '{_prefix(place)}sparse-aclib fetch {name}', and '{_prefix(place)}sparse-aclib export'"
+        " computes features.csv (remove it first, and it gets what tells these instances apart)."
     )
     say(f"Test: {_prefix(place)}./run_all.sh test tests/contracts/test_scenarios.py -k {name}")
 
@@ -166,8 +175,8 @@ def _renamed(file: Path, like: str, name: str) -> str:
     """A variant's file for another one: its first line says what is to be said."""
     text = file.read_text(encoding="utf-8")
     if file.name == "algorithm.py":
-        first = f'"""{name}: as {like} until it is changed; say in one line what it does.\n'
-        return re.sub(r'\A""".*\n', first, text)
+        first = f'"""{name}: as {like} until it is changed; say in one line what it does.'
+        return re.sub(r'\A"""[^\n]*?(?="""|\n)', first, text)
     if file.name == "README.md":
         return re.sub(r"\A# .*\n", f"# {name}\n\nAs `{like}` until it is changed.\n", text)
     return re.sub(r"\A#.*\n", f"# {name}'s own parameters; recipe.pcs follows.\n", text)
@@ -218,19 +227,21 @@ def _own_test(like: str, name: str) -> list[Path]:
     model = folder / f"test_{like}.py"
     if not model.is_file():
         return []
-    text = model.read_text(encoding="utf-8").replace(f'"{like}"', f'"{name}"')
+    text = model.read_text(encoding="utf-8").replace(f'NAME = "{like}"', f'NAME = "{name}"')
     return [_write(folder / f"test_{name}.py", text)]
 
 
-def _rows(model: Variant, name: str) -> list[Path]:
-    """Its row in README.md, and its settings in the combinations that can be the model."""
+def _row(like: str, own: str) -> list[Path]:
+    """A row in README.md, below that of the model."""
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    row = re.search(rf"^\| \[`{model.name}`\].*\n", text, re.MULTILINE)
+    row = re.search(rf"^\| [^|]*`{like}`[^|]*\|.*\n", text, re.MULTILINE)
+    return [_replace(readme, text[: row.end()] + own + text[row.end() :])] if row else []
+
+
+def _presets(model: Variant, name: str) -> list[Path]:
+    """Its settings in the combinations that can be the model."""
     changed = []
-    if row:
-        own = f"| [`{name}`](target_algorithms/{name}/README.md) | as `{model.name}` |\n"
-        changed.append(_replace(readme, text[: row.end()] + own + text[row.end() :]))
     for combined in variants().values():
         if combined.role is Role.COMBINATION and model.name in combined.presets:
             changed.append(_add_preset(combined.folder / "algorithm.py", model.name, name))
@@ -279,7 +290,7 @@ def _check_name(name: str, taken: Iterable[str], what: str) -> None:
             f"name {name!r}, expected lower-case letters, digits and _, beginning with a letter"
         )
     if name in taken:
-        raise BadInput(f"there is a {what} {name} already; choose another name")
+        raise BadInput(f"{what} {name} is there already; choose another name")
 
 
 def _write(path: Path, text: str) -> Path:

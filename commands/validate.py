@@ -1,6 +1,5 @@
 """Evaluate incumbents on data that no configurator saw."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +20,7 @@ def command(
     folders = runs_below(runs)
     if not folders:
         raise BadInput(f"no run in {', '.join(map(str, runs))}; 'sparse-aclib run' makes one")
-    with bar(f"validating {len(folders)} runs", None) as update:
+    with bar(f"validating {len(folders)} run{'s' * (len(folders) > 1)}", None) as update:
         validate(folders, seeds=seeds, workers=workers, progress=update)
-    above = runs[0] if len(runs) == 1 else os.path.commonpath([run.resolve() for run in runs])
-    say(f"Next: sparse-aclib report {above}")
+    for results in dict.fromkeys(folder.parents[3] for folder in folders):
+        say(f"Next: sparse-aclib report {results}")

@@ -68,9 +68,9 @@ def validate(
         plans = [_plan(scenario, members, seeds) for scenario, members in by_scenario.values()]
         total = sum(len(plan) for _, plan in plans)
         done = 0
-        progress(done, total)
         if not total:
             return 0
+        progress(done, total)
         with Evaluator(workers) as evaluator:
             for scenario, plan in plans:
                 wanted = list(plan.values())

@@ -48,11 +48,11 @@ def test_the_generated_files_are_what_the_generator_makes(folder: Path) -> None:
 
 
 def test_each_distinct_space_is_there_once() -> None:
-    """Two scenarios with the same space name the same paramfile."""
-    named: dict[str, set[Path]] = {}
+    """Two scenarios of a variant with the same space name the same paramfile."""
+    named: dict[tuple[str, str], set[Path]] = {}
     for scenario in map(read, FOLDERS):
         paramfile = (scenario.root / scenario.paramfile).resolve()
-        named.setdefault(paramfile.read_text(), set()).add(paramfile)
+        named.setdefault((scenario.variant.name, paramfile.read_text()), set()).add(paramfile)
     assert all(len(paths) == 1 for paths in named.values())
     of_checkout = {path for paths in named.values() for path in paths if path.is_relative_to(ROOT)}
     spaces = (ROOT / "scenarios" / "spaces").glob("*.pcs")
@@ -176,7 +176,7 @@ def test_features_are_those_of_the_data_as_far_as_the_data_are_here(folder: Path
 @every_set
 def test_features_tell_instances_apart(folder: Path) -> None:
     header, *rows = (line.split(",") for line in (folder / "features.csv").read_text().splitlines())
-    assert 3 <= len(header) - 1 <= 10
+    assert len(header) > 1
     for column in list(zip(*rows, strict=True))[1:]:
         assert len(set(column)) > 1
 

@@ -2,7 +2,9 @@
 
 from tests.target_algorithms.by_hand import updated
 
+NAME = "granet"
+
 
 def test_pruning_comes_before_dropping_and_growing() -> None:
     """To three weights: .1 goes; ceil(.5 * 3) = 2 go, -.2 and 3; -6 and 5 come."""
-    assert updated("granet", target=3) == [3, 5, 7]
+    assert updated(NAME, target=3) == [3, 5, 7]

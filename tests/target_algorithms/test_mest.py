@@ -4,12 +4,14 @@ from target_algorithms import variant
 from tests.examples import topology_at
 from tests.target_algorithms.by_hand import GRADIENT, one_update
 
+NAME = "mest"
+
 
 def test_lambda_decides_between_weight_and_gradient() -> None:
     """Gradients 0 but at position 0: at a small lambda the smallest weight goes, at a large not."""
     gradient = (9.0, *GRADIENT[1:])
     for changes, gone in (({}, 0), ({"mest_lambda": 1000.0}, 1)):
-        topology = topology_at(variant("mest"), **changes)
+        topology = topology_at(variant(NAME), **changes)
         change = one_update(topology, 0.25, gradient=gradient, seed=3)
         assert gone in {*change.dropped.tolist(), *change.new.tolist()}
         assert len({0, 1, 2, 3} - set(change.active.tolist())) <= 1

@@ -54,6 +54,12 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Training], None]:
     return lambda function: monkeypatch.setattr(trials, "run", function)
 
 
+def resting(training: Callable[[Training], None]) -> int:
+    """Memory of a child that does nothing, MiB: less than its parent's, whose files it lacks."""
+    training(lambda asked: trained())
+    return int(run_limited(ASKED).peak_memory) + 1
+
+
 def test_a_result_comes_back_with_what_was_measured_outside(
     training: Callable[[Training], None],
 ) -> None:
@@ -86,8 +92,8 @@ def test_a_trial_past_its_memory_is_killed(training: Callable[[Training], None])
             kept.append(b"x" * (8 << 20))
             time.sleep(0.001)
 
+    before = resting(training)
     training(hoard)
-    before = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
     result = run_limited(within(before + 200))
     assert (result.status, result.cost) == ("TIMEOUT", 1.0)
     assert "memory limit" in str(result.error)
@@ -100,8 +106,8 @@ def test_a_trial_that_is_over_its_memory_between_two_looks_does_not_get_by(
         kept = b"x" * (300 << 20)
         return replace(trained(), weights=len(kept))
 
+    before = resting(training)
     training(spike)
-    before = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
     for limit, status in ((before + 100, "TIMEOUT"), (before + 2000, "SUCCESS")):
         assert run_limited(within(limit)).status == status
 
