@@ -330,7 +330,7 @@ def _bars(panel: Axes, names: list[str], table: pd.DataFrame, colour: Any) -> No
     panel.set_xlim(0, max(float((values + spread).max(initial=0.0)) * 1.18, 0.02))
     panel.xaxis.set_major_formatter(_PERCENT)
     panel.xaxis.set_major_locator(MaxNLocator(5))
-    panel.set_xlabel("fraction of the variance (line: ± std over trees)")
+    panel.set_xlabel("of the variance (line: ± std over trees)")
 
 
 def _labels(panel: Axes, ends: Mapping[str, float], palette: Mapping[str, Any], gap: float) -> None:
