@@ -27,7 +27,7 @@ def command(
 
     Writes runhistory, trajectory and run.json to RESULTS/<set>/<variant>/<configurator>/seed-<n>.
     The same command goes on with a run that was interrupted. The budget is the number of trials;
-    wallclock_limit of the scenario is for configurators that count seconds.
+    wallclock_limit of the scenario is for other configurators, which count seconds.
     """
     from wrappers import configurators
     from wrappers.scenario import read

@@ -43,7 +43,6 @@ Every active parameter of the variant's space must be given, inactive ones must 
 Try:
   ./wrappers/target {baseline} --active-weights 1000 --training-samples 20000 --hidden 256-256 \\
     --instance sklearn/digits/0 --cutoff 60 --seed 1 --config {example}
-Nicer to read: sparse-aclib eval (same words).
 """
 
 
@@ -116,6 +115,7 @@ def main(words: Sequence[str]) -> int:
     if not words or {"-h", "--help"} & set(words[:2]):
         try:
             sys.stdout.write(help_text(words))
+            print("Nicer to read: sparse-aclib eval (same words).")
         except BadInput as error:
             sys.exit(f"target: {error}")
         return 0

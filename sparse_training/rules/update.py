@@ -54,14 +54,16 @@ def update(
     view: of which `movable` holds for the layers that are updated; fraction: to drop now. If fewer
     than the present weights are wanted, the smallest |w| of all layers go first (GraNet).
     """
-    stays = [np.ones(len(layer.active), dtype=np.bool_) for layer in view.layers]
+    unpruned = [np.ones(len(layer.active), dtype=np.bool_) for layer in view.layers]
     if target < view.count:
-        stays = keep_largest_of_all([np.abs(layer.weights) for layer in view.layers], target)
-    movable = View([_movable(layer, left) for layer, left in zip(view.layers, stays, strict=True)])
+        unpruned = keep_largest_of_all([np.abs(layer.weights) for layer in view.layers], target)
+    movable = View(
+        [_movable(layer, left) for layer, left in zip(view.layers, unpruned, strict=True)]
+    )
     kept, remembered = rules.drop.keep(movable, fraction, memory.drop, rng)
     survives = [
         _survives(layer, left, keep)
-        for layer, left, keep in zip(movable.layers, stays, kept, strict=True)
+        for layer, left, keep in zip(movable.layers, unpruned, kept, strict=True)
     ]
     ranked = rules.grow.ranked
     scores, averages = (None, None) if ranked is None else ranked.score.of(sources, memory.grow)
@@ -105,16 +107,16 @@ def without_growth(
     ]
 
 
-def _movable(layer: LayerView, stays: NDArray[np.bool_]) -> LayerView:
+def _movable(layer: LayerView, unpruned: NDArray[np.bool_]) -> LayerView:
     """The layer without what a density path has just taken away."""
-    return replace(layer, movable=layer.movable & stays)
+    return replace(layer, movable=layer.movable & unpruned)
 
 
 def _survives(
-    layer: LayerView, stays: NDArray[np.bool_], keep: NDArray[np.bool_]
+    layer: LayerView, unpruned: NDArray[np.bool_], keep: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Which active weights are left after pruning and dropping."""
-    survives = stays.copy()
+    survives = unpruned.copy()
     survives[np.flatnonzero(layer.movable)[~keep]] = False
     return survives
 

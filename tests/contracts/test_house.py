@@ -297,6 +297,21 @@ def test_files_are_few_and_those_of_a_variant_are_its_own() -> None:
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_links_in_documents_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
+    for target, heading in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", document.read_text()):
         if "://" not in target:
-            assert (document.parent / target).exists(), target
+            path = document.parent / target if target else document
+            assert path.exists(), target
+            assert not heading or heading in _headings(path), f"{target}#{heading}"
+
+
+def _headings(document: Path) -> set[str]:
+    """As links name them: lower case, words joined by hyphens."""
+    lines = [line for line in document.read_text().splitlines() if line.startswith("#")]
+    return {re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in lines}
+
+
+def test_the_example_of_the_library_trains(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "sparse_training" / "README.md").read_text()
+    example = re.findall(r"```python\n(from .*?)```", text, re.DOTALL)
+    exec(compile(example[0], "sparse_training/README.md", "exec"), {})
+    assert re.fullmatch(r"7 updates, 0\.9\d+ right\n", capsys.readouterr().out)
