@@ -59,7 +59,8 @@ class Record:
     config: Config = column("the active parameters and their values; inactive ones are absent")
     instance: str = column("id of the instance, `source/dataset/fold[/inner]`")
     seed: int = column(
-        "seed of the trial; runs of a scenario with the same seed `n` share their (instance, seed) pairs"
+        "seed of the trial; runs of a scenario with the same seed `n` share their (instance, seed) "
+        "pairs"
     )
     cutoff: float = column("wall-clock limit of the trial", unit="s")
     status: str = column(
