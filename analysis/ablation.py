@@ -9,6 +9,7 @@ flip is forbidden, the smallest set of flips that is allowed is taken together, 
 always reaches its target.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
@@ -83,6 +84,7 @@ def race(
     evaluate: TrialCosts,
     pairs: Sequence[Pair],
     *,
+    granted: float = math.inf,
     alpha: float = ALPHA,
     first_test: int = FIRST_TEST,
 ) -> AblationPath:
@@ -90,7 +92,11 @@ def race(
 
     From `first_test` pairs on, those significantly worse than the best of the round are dropped
     and cost no more trials. The cost of a step is the mean over all pairs. Trials asked for
-    before are not asked for again. Raises BadInput as `ablate` does, and without pairs.
+    before are not asked for again.
+
+    granted: trials that it may take. A round in which they run short ends with the best so far,
+    and where they do not suffice for another round, the last step is all the rest together.
+    Raises BadInput as `ablate` does, and without pairs.
     """
     if not pairs:
         raise BadInput("an ablation with trials got no (instance, seed) pair, expected at least 1")
@@ -111,13 +117,20 @@ def race(
             costs_of.update(zip(new, map(float, evaluate(list(new.values()))), strict=True))
         return np.array([[costs_of[config_id(c), *pair] for c in configs] for pair in block])
 
-    def best(candidates: list[Config]) -> tuple[int, float, int]:
+    def best(candidates: list[Config]) -> tuple[int, float, int] | None:
         before = asked
         alive = list(range(len(candidates)))
+        if asked + least_of_round(len(alive), len(pairs), first_test) > granted:
+            return None
         block = 0
         while len(alive) > 1 and block < len(pairs):
             # Up to the first test nothing can be dropped: one call keeps all workers busy.
-            block = min(max(block + 1, first_test), len(pairs))
+            wider = min(max(block + 1, first_test), len(pairs))
+            if asked + len(alive) * (wider - block) + len(pairs) - wider > granted:
+                means = cost([candidates[i] for i in alive], pairs[:block]).mean(axis=0)
+                alive = [alive[int(np.argmin(means))]]
+                break
+            block = wider
             costs = cost([candidates[i] for i in alive], pairs[:block])
             kept = survivors(costs, alpha) if first_test <= block < len(pairs) else None
             alive = alive if kept is None else [alive[i] for i in kept]
@@ -168,11 +181,21 @@ def survivors(costs: NDArray[np.float64], alpha: float = ALPHA) -> list[int]:
     return [i for i in everyone if sums[i] - sums.min() <= limit]
 
 
-def most_trials(space: Space, source: Config, target: Config, pairs: int) -> int:
-    """Trials that a race cannot exceed, for a progress bar; a lone flip may take others along."""
+def least_of_round(candidates: int, pairs: int, first_test: int = FIRST_TEST) -> int:
+    """Trials of a round in which all but the best are dropped at the first test."""
+    return candidates * min(first_test, pairs) + max(pairs - first_test, 0)
+
+
+def trials_needed(space: Space, source: Config, target: Config, pairs: int) -> tuple[int, int]:
+    """Trials that a race takes: for both ends and one round, and at most.
+
+    A lone flip may take others along, which makes it fewer.
+    """
     source, target = _checked(space, source, target)
+    first = len(_candidates(space, source, target))
     differing = len(_initiators(source, target)) + len(source.keys() ^ target.keys())
-    return pairs * (differing * (differing + 1) // 2 + 2)
+    most = pairs * (differing * (differing + 1) // 2 + 2)
+    return min(2 * pairs + least_of_round(first, pairs), most), most
 
 
 def table(path: AblationPath) -> pd.DataFrame:
@@ -239,13 +262,15 @@ def _walk(
     target: Config,
     source_cost: float,
     target_cost: float,
-    best: Callable[[list[Config]], tuple[int, float, int]],
+    best: Callable[[list[Config]], tuple[int, float, int] | None],
 ) -> tuple[AblationStep, ...]:
     steps: list[AblationStep] = []
     current, cost = source, source_cost
     while current != target:
         candidates = _candidates(space, current, target)
-        place, after, trials = best(candidates)
+        if (found := best(candidates)) is None:
+            candidates, found = [target], (0, target_cost, 0)
+        place, after, trials = found
         config = candidates[place]
         changed = tuple(n for n in space.by_name if current.get(n) != config.get(n))
         gain = cost - after

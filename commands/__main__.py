@@ -11,6 +11,7 @@ import typer
 import commands
 from sparse_training.errors import BadInput
 from wrappers.evaluator import environment
+from wrappers.records import Busy
 
 PROGRAM = "sparse-aclib"
 
@@ -39,7 +40,10 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """Runs the command line; whatever the user can mend ends in one line and status 2."""
+    """Runs the command line; whatever the user can mend ends in one line and status 2.
+
+    Status 75 (try again later) where another process works on the same folder.
+    """
     if sys.argv[1:2] == ["run"] and os.environ.get("PYTHONHASHSEED") != "0":
         # A run must make the same choices in any process, or it can't go on where it was killed.
         words = [sys.executable, "-m", "commands", *sys.argv[1:]]
@@ -50,7 +54,7 @@ def main() -> None:
         build()(prog_name=PROGRAM)
     except (BadInput, OSError) as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(os.EX_TEMPFAIL if isinstance(error, Busy) else 2)
     except SystemExit as end:
         if end.code == 130:  # what Typer makes of Ctrl-C
             print(f"{PROGRAM}: interrupted; the same command goes on", file=sys.stderr)

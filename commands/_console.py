@@ -1,6 +1,8 @@
 """What the commands have in common: where they print, progress bars, options."""
 
+import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,7 @@ Update = Callable[..., None]
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 RESULTS = Path("results")
+LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 
 ResultsOption = Annotated[Path, typer.Option(help="Folder of the run records.")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Trials evaluated at once, a core each.")]
@@ -37,7 +40,13 @@ def say(text: object) -> None:
 
 @contextmanager
 def bar(label: str, total: int | None) -> Iterator[Update]:
-    """A progress bar with the time left, on standard error; yields what moves it on."""
+    """Progress with the time left, on standard error; yields what moves it on.
+
+    A bar on a terminal, else a line now and then. Nothing is shown before there is progress.
+    """
+    if not errors.is_terminal:
+        yield Lines(label, total)
+        return
     columns = (
         TextColumn("{task.description:34}", markup=False),
         BarColumn(),
@@ -66,3 +75,39 @@ def bar(label: str, total: int | None) -> Iterator[Update]:
     finally:
         if shown.live.is_started:
             shown.stop()
+
+
+class Lines:
+    """Progress where there is no terminal: a line at first, then every `LINE_EVERY` seconds.
+
+    Each says what is done, of how many, the time left at the speed so far, and the last event.
+    """
+
+    def __init__(
+        self, label: str, total: int | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._label, self._total, self._clock = label, total, clock
+        self._began: tuple[float, int] | None = None
+        self._next = 0.0
+
+    def __call__(
+        self, done: int | None = None, total: int | None = None, description: str | None = None
+    ) -> None:
+        """Tells of progress; see `bar`."""
+        total, done, now = total or self._total, done or 0, self._clock()
+        ended = done == total and self._next < math.inf
+        if now < self._next and not ended:
+            return
+        self._next = math.inf if ended else now + LINE_EVERY
+        self._began = self._began or (now, done)
+        began, before = self._began
+        words = f"{done:,} of {total:,}" if total else f"{done:,}"
+        words += f", {_minutes(now - began)}"
+        if total and before < done < total:
+            words += f", {_minutes((now - began) * (total - done) / (done - before))} left"
+        event = f" ({description})" if description else ""
+        errors.print(f"{self._label}: {words}{event}", soft_wrap=True, markup=False)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"

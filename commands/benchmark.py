@@ -5,6 +5,7 @@ wait for each other and one that fails takes nothing along; it ends with this pr
 ends. What is finished is skipped: the same call goes on after an interruption.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -23,11 +24,23 @@ from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Role
 from wrappers.configurators import Configurator, configurators, missing
 from wrappers.evaluator import environment
+from wrappers.health import health
 from wrappers.origin import check_fetched
-from wrappers.records import RUN, RUNHISTORY, TRAJECTORY, Incumbent, read_lines, read_run
+from wrappers.records import (
+    ABLATION_TRIALS,
+    RUN,
+    RUNHISTORY,
+    TRAJECTORY,
+    Incumbent,
+    Numbered,
+    Record,
+    locked,
+    read_lines,
+    read_run,
+)
 from wrappers.run import check_same, run_folder
 from wrappers.scenario import Scenario, read, scenarios
-from wrappers.validation import validate
+from wrappers.validation import validate, validated
 
 _LOOK = 0.2  # seconds between two looks at the runs under way
 
@@ -69,6 +82,11 @@ class Job:
     seed: int
     trials: int
     results: Path
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.scenario.name} {self.configurator.name} {self.seed}"
 
     @property
     def folder(self) -> Path:
@@ -176,9 +194,11 @@ class Benchmark:
         failed: dict[Path, str] = {}
         total = sum(job.trials for job in jobs)
         with bar(f"{len(jobs)} runs, {self.workers} at once", total) as update:
-            for done in run_jobs(jobs, self.workers, failed):
-                update(done)
+            for done, event in run_jobs(jobs, self.workers, failed):
+                update(done, description=event)
         jobs = [job for job in jobs if job.folder not in failed]
+        trials = [each for job in jobs for each in read_lines(job.folder / RUNHISTORY, Numbered)]
+        say(f"runs: {health(trials)}")
         if not jobs:
             folder, words = next(iter(failed.items()))
             raise BadInput(f"all {len(failed)} runs failed; the first is {folder}: {words}")
@@ -188,11 +208,32 @@ class Benchmark:
                 seeds=self.validation_seeds,
                 workers=self.workers,
                 progress=update,
+                patience=math.inf,
             )
+        say(f"validation: {health(validated([job.folder for job in jobs]))}")
         for job in ablated(jobs):
-            with bar(f"ablation of {job.scenario.name} {job.configurator.name}", None) as update:
-                ablate(job.folder, workers=self.workers, progress=update)
-        with errors.status("tables, figures, report (a minute for ten variants)"):
+            # Its scenario's runs have paid for what it explains: it may cost as much as they did.
+            of_scenario = (each.trials for each in jobs if each.scenario.name == job.scenario.name)
+            most = sum(of_scenario)
+            label = f"ablation of {job.name}, {most:,} trials at most"
+            try:
+                with bar(label, None) as update:
+                    ablate(
+                        job.folder,
+                        trials=most,
+                        workers=self.workers,
+                        progress=update,
+                        patience=math.inf,
+                    )
+            except BadInput as error:  # the report is worth having without it
+                errors.print(f"no ablation: {error}", soft_wrap=True, markup=False)
+                continue
+            ablation = read_lines(job.folder / ABLATION_TRIALS, Record)
+            say(f"ablation of {job.name}: {health(ablation)}")
+        with (
+            errors.status("tables, figures, report (a minute for ten variants)"),
+            locked(self.results, patience=math.inf),
+        ):
             report = write_report(self.results, missing=missing())
         if failed:
             folder, words = next(iter(failed.items()))
@@ -228,29 +269,42 @@ def _estimate(job: Job) -> float:
     return float("inf") if estimate is None else estimate
 
 
-def run_jobs(jobs: Sequence[Job], at_once: int, failed: dict[Path, str]) -> Iterator[int]:
-    """Does the jobs, `at_once` side by side; yields the number of trials done so far.
+def run_jobs(
+    jobs: Sequence[Job], at_once: int, failed: dict[Path, str]
+) -> Iterator[tuple[int, str | None]]:
+    """Does the jobs, `at_once` side by side; yields the trials done so far and the last event.
 
-    A run that fails is put into `failed` with its last words; the others go on.
+    A run that fails is put into `failed` with its last words; the others go on. One that another
+    process works on is taken up again when the others are begun: it may be finished by then.
     """
     waiting = [job for job in jobs if not job.finished]
     under_way: list[tuple[Job, subprocess.Popen[str]]] = []
     finished = sum(job.trials for job in jobs if job not in waiting)
+    event: str | None = None
     with ExitStack() as stack:
         while waiting or under_way:
             while waiting and len(under_way) < at_once:
                 job = waiting.pop(0)
-                under_way.append((job, stack.enter_context(_process(job))))
+                if job.finished:
+                    finished += job.trials
+                else:
+                    under_way.append((job, stack.enter_context(_process(job))))
             for job, process in list(under_way):
                 if process.poll() is None:
                     continue
                 under_way.remove((job, process))
+                if process.returncode == os.EX_TEMPFAIL:
+                    waiting.append(job)
+                    event = f"{job.name} is another process's"
+                    continue
                 finished += job.trials
+                event = f"{job.name} finished"
                 if process.returncode:
                     failed[job.folder] = _last_words(job)
-            yield finished + sum(job.done for job, _ in under_way)
+                    event = f"{job.name} failed"
+            yield finished + sum(job.done for job, _ in under_way), event
             time.sleep(_LOOK)
-    yield finished
+    yield finished, event
 
 
 @contextmanager

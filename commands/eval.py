@@ -19,18 +19,17 @@ SETTINGS: dict[str, Any] = {
 
 def command(context: typer.Context) -> None:
     """Evaluate one configuration; the words of ./wrappers/target, a readable answer."""
-    from contextlib import closing
     from dataclasses import asdict
 
     from wrappers import aclib, call
-    from wrappers.evaluator import WorkerProcess
+    from wrappers.evaluator import Evaluator
 
     if not context.args or {"-h", "--help"} & set(context.args[:2]):
         print(call.help_text(context.args).replace("./wrappers/target", "sparse-aclib eval"))
         return
     asked = aclib.parse(context.args)
-    with closing(WorkerProcess()) as worker:
-        result = call.evaluate(asked, worker.run)
+    with Evaluator(1) as evaluator:
+        result = call.evaluate(asked, lambda trial: evaluator.submit(trial).result())
     colour = "green" if result.status == "SUCCESS" else "red"
     table = Table(box=None, show_header=False)
     table.add_row("status", f"[{colour}]{result.status}")

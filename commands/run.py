@@ -20,6 +20,9 @@ def command(
     ] = None,
     workers: WorkersOption = 1,
     results: ResultsOption = RESULTS,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Go on where the default configuration fails.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -30,6 +33,8 @@ def command(
     wallclock_limit of the scenario is for other configurators, which count seconds.
     """
     from wrappers import configurators
+    from wrappers.health import health
+    from wrappers.records import RUNHISTORY, Numbered, read_lines
     from wrappers.scenario import read
     from wrappers.worker import die_with
 
@@ -48,11 +53,13 @@ def command(
             workers=workers,
             results=results,
             progress=progress,
+            anyway=anyway,
         )
 
     if quiet:
-        execute(lambda done: None)
-        return
-    with bar(f"{chosen.name} {by.name} seed {seed}", budget) as update:
-        folder = execute(update)
+        folder = execute(lambda done: None)
+    else:
+        with bar(f"{chosen.name} {by.name} seed {seed}", budget) as update:
+            folder = execute(update)
+    say(health(read_lines(folder / RUNHISTORY, Numbered)))
     say(f"{folder} is finished. Next: sparse-aclib validate {folder}")

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import FrameType
 
 from sparse_training.errors import BadInput
@@ -96,7 +97,8 @@ def evaluate(call: aclib.Call, run: Callable[[Trial], Result] = run_here) -> Res
         config=variant_space(called).fixed(options.fixed).check(call.config),
         cutoff=None if math.isinf(call.cutoff) else call.cutoff,
     )
-    return run(trial)
+    result = run(trial)
+    return replace(result, runtime=min(result.runtime, call.cutoff))  # as configurators expect it
 
 
 _STOPPED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGXCPU)

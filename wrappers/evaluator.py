@@ -15,7 +15,7 @@ from sparse_training.errors import BadInput
 from target_algorithms import ROOT
 from target_algorithms.contract import Result, Trial, failure
 from wrappers.records import now
-from wrappers.worker import Ready, could_be_sparse, warn_of_slow_trials
+from wrappers.worker import Ready, could_be_sparse, ended_from_outside, warn_of_slow_trials
 
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
@@ -36,6 +36,10 @@ def environment() -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
     }
     return os.environ | _ONE_THREAD | fixed
+
+
+class WorkerDied(Exception):
+    """A worker process ended, and not by our hand."""
 
 
 class WorkerProcess:
@@ -75,7 +79,7 @@ class WorkerProcess:
         self._no_sparse_engine = msgspec.json.decode(line, type=Ready).no_sparse_engine
 
     def run(self, trial: Trial) -> Result:
-        """Evaluates one trial; a worker that dies costs this trial, not the run."""
+        """Evaluates one trial. Raises WorkerDied."""
         if self._process is None or self._process.poll() is not None:
             self.start()
         if self._no_sparse_engine and could_be_sparse(trial.options):
@@ -89,7 +93,7 @@ class WorkerProcess:
             line = b""
         if not line:
             self.close()
-            return failure("CRASHED", "the worker process died")
+            raise WorkerDied
         return msgspec.json.decode(line, type=Result)
 
     def close(self) -> None:
@@ -105,25 +109,34 @@ class Evaluator:
 
     def __init__(self, count: int) -> None:
         self._idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
-        self._all = [WorkerProcess() for _ in range(count)]
-        for worker in self._all:
+        self.workers = [WorkerProcess() for _ in range(count)]
+        for worker in self.workers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="worker")
         self._closed = False
 
     def submit(self, trial: Trial) -> Future[Result]:
-        """Evaluates one trial, as soon as a worker is free."""
+        """Evaluates one trial, as soon as a worker is free.
+
+        That a worker is killed says nothing about the trial: it is evaluated once more, on another
+        worker process, and then the answer is ABORT.
+        """
         return self._threads.submit(self._run, trial)
 
     def _run(self, trial: Trial) -> Result:
         worker = self._idle.get()
         try:
-            if self._closed:
-                raise CancelledError
-            started = now()
-            result = worker.run(trial)
-            name = f"{os.uname().nodename}:{worker.pid}"
-            return replace(result, started=started, worker=name)
+            for _ in range(2):
+                if self._closed:
+                    raise CancelledError
+                started = now()
+                try:
+                    result = worker.run(trial)
+                except WorkerDied:
+                    continue
+                name = f"{os.uname().nodename}:{worker.pid}"
+                return replace(result, started=started, worker=name)
+            return failure("ABORT", f"the worker process {ended_from_outside('killed')}")
         finally:
             self._idle.put(worker)
 
@@ -138,5 +151,5 @@ class Evaluator:
     ) -> None:
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
-        for worker in self._all:
+        for worker in self.workers:
             worker.close()

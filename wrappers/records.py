@@ -396,19 +396,26 @@ def read_run(folder: Path) -> RunInfo:
 _PATIENCE = 5.0  # seconds in which a process that was killed is gone
 
 
+class Busy(BadInput):
+    """Another process works on the same folder; later it will not."""
+
+
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps a second process out of a run's folder; the lock goes with the process."""
+def locked(folder: Path, *, patience: float = _PATIENCE) -> Iterator[None]:
+    """Keeps a second process out of a folder of records; the lock goes with the process.
+
+    patience: seconds to wait for another one to end. Raises Busy then.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + patience
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
                 if time.monotonic() > until:
-                    raise BadInput(f"{folder}: another process is working on this run") from None
+                    raise Busy(f"{folder}: another process is working on it; try later") from None
                 time.sleep(0.1)
         yield
 

@@ -25,6 +25,7 @@ from wrappers.records import (
     TRAJECTORY,
     Incumbent,
     Numbered,
+    Record,
     RunInfo,
     append_line,
     locked,
@@ -60,6 +61,8 @@ class Run:
         info: RunInfo,
         evaluator: Evaluator,
         progress: Progress,
+        *,
+        anyway: bool = False,
     ) -> None:
         self.folder = folder
         self.scenario = scenario
@@ -74,7 +77,10 @@ class Run:
         records = read_lines(folder / RUNHISTORY, Numbered, repair=True)
         check_code(folder, scenario.variant, records)
         self._costs = {record.key: record.cost for record in records}
-        self._numbers = {record.trial for record in records}
+        self._failed = {record.key: _why(record) for record in records if _why(record)}
+        self._look_at_default = not anyway
+        recorded = {record.trial for record in records}
+        self._free = (n for n in itertools.count(1) if n not in recorded)
         self._trajectory = read_lines(folder / TRAJECTORY, Incumbent, repair=True)
         self._asked: set[tuple[str, str, int]] = set()
         self._asks = 0
@@ -118,18 +124,43 @@ class Run:
             if new:
                 missing[key] = triple
         # The lowest free numbers, in the order asked: a resumed run fills the gaps of a killed one.
-        free = (n for n in itertools.count(1) if n not in self._numbers)
-        numbers = list(itertools.islice(free, len(missing)))
-        self._progress(len(self._numbers))
+        numbers = list(itertools.islice(self._free, len(missing)))
+        self._progress(len(self._costs))
         for position, record in self._trials.evaluate(list(missing.values())):
             append_line(self.folder / RUNHISTORY, numbered(numbers[position], record))
             self._costs[record.key] = record.cost
-            self._numbers.add(numbers[position])
-            self._progress(len(self._numbers))
+            if _why(record):
+                self._failed[record.key] = _why(record)
+            self._progress(len(self._costs))
         self._progress(self.used)
+        self._check_default()
         if exhausted:
             raise BudgetExhausted
         return [self._costs[key] for key in keys]
+
+    def _check_default(self) -> None:
+        """Raises BadInput where the default configuration fails on its first two pairs.
+
+        Then nothing is likely to work, and a configurator would spend its budget on telling apart
+        costs of 1. The second pair is looked at outside the budget, once the first has failed.
+        """
+        default = self.space.default
+        first = (config_id(default), *self.pairs[0])
+        if not self._look_at_default or first not in self._costs:
+            return
+        self._look_at_default = False
+        if first not in self._failed:
+            return
+        second = self.pairs[min(1, len(self.pairs) - 1)]
+        why = self._failed.get((config_id(default), *second))
+        if why is None and (config_id(default), *second) not in self._costs:
+            _, record = next(self._trials.evaluate([(default, second)]))
+            why = _why(record) or None
+        if why is not None:
+            raise BadInput(
+                f"{self.folder}: the default configuration fails on {first[1]} and {second[0]} "
+                f"({why}); '--anyway' goes on all the same"
+            )
 
     def new_incumbent(self, config: Config, estimate: float | None) -> None:
         """Puts a configuration on the trajectory, with the configurator's estimate of its cost."""
@@ -178,7 +209,7 @@ class Run:
                 f"{self.folder}: the replay did not ask for {strange} of the recorded trials; "
                 "begin anew in another --results folder"
             )
-        self._write(state="finished", finished=now(), trials_used=len(self._numbers))
+        self._write(state="finished", finished=now(), trials_used=len(self._costs))
 
 
 def run_folder(results: Path, scenario: Scenario, configurator: str, seed: int) -> Path:
@@ -208,11 +239,13 @@ def open_run(
     scenario: Scenario,
     info: RunInfo,
     progress: Progress = lambda done: None,
+    *,
+    anyway: bool = False,
 ) -> Iterator[Run]:
     """A new run, or the interrupted one in the same folder if it is the same in everything.
 
-    info: what run.json says of it at its start (`origin.describe`). Raises BadInput that names the
-    difference otherwise.
+    info: what run.json says of it at its start (`origin.describe`); anyway: whether to go on where
+    the default configuration fails. Raises BadInput that names the difference otherwise.
     """
     folder = run_folder(results, scenario, info.configurator, info.seed)
     with locked(folder):
@@ -222,7 +255,12 @@ def open_run(
         else:
             write_run(folder, info)
         with Evaluator(info.workers) as evaluator:
-            yield Run(folder, scenario, info, evaluator, progress)
+            yield Run(folder, scenario, info, evaluator, progress, anyway=anyway)
+
+
+def _why(record: Record) -> str:
+    """Why a trial failed; empty if it did not."""
+    return "" if record.status == "SUCCESS" else f"{record.status}: {record.misc.error}"
 
 
 def _difference(name: str, before: Any, wanted: Any) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from sparse_training.errors import BadInput
 from target_algorithms import ROOT
 from wrappers.evaluator import Evaluator
 from wrappers.origin import check_origin, is_of_today
@@ -42,8 +43,11 @@ def scenario_of(run: Path) -> Scenario:
     return scenario
 
 
-def runs_below(folders: Iterable[Path]) -> list[Path]:
-    """The folders of all runs in the folders given, sorted."""
+def runs_below(folders: Sequence[Path]) -> list[Path]:
+    """The folders of all runs in the folders given, sorted. Raises BadInput if one has none."""
+    for folder in folders:
+        if not any(folder.rglob(RUN)):
+            raise BadInput(f"{folder}: no run in it; 'sparse-aclib run' makes one")
     return sorted({path.parent for folder in folders for path in folder.rglob(RUN)})
 
 
@@ -53,19 +57,25 @@ def validate(
     seeds: int,
     workers: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    patience: float = 5.0,
+    retry_failed: bool = False,
 ) -> int:
     """Evaluates what is missing of the runs' validations; returns how many trials that took.
 
-    `progress` is told the trials done and the total. Safe to interrupt: what is evaluated is
-    recorded, and the next call goes on. Raises BadInput for a run that another process works on.
+    progress: is told the trials done and the total; patience: seconds to wait for another process
+    that works on one of the runs; retry_failed: whether trials that crashed are evaluated again.
+    Safe to interrupt: what is evaluated is recorded, and the next call goes on. Raises Busy.
     """
     by_scenario: dict[Path, tuple[Scenario, list[Path]]] = {}
     with ExitStack() as stack:
         for run in sorted({path.resolve() for path in runs}):
-            stack.enter_context(locked(run))
+            stack.enter_context(locked(run, patience=patience))
             scenario = scenario_of(run)
             by_scenario.setdefault(scenario.path, (scenario, []))[1].append(run)
-        plans = [_plan(scenario, members, seeds) for scenario, members in by_scenario.values()]
+        plans = [
+            _plan(scenario, members, seeds, retry_failed)
+            for scenario, members in by_scenario.values()
+        ]
         total = sum(len(plan) for _, plan in plans)
         done = 0
         if not total:
@@ -83,11 +93,22 @@ def validate(
     return total
 
 
+def validated(runs: Iterable[Path]) -> list[Record]:
+    """The validation trials of runs; one that several of them share counts once."""
+    shared: dict[tuple[Path, Key], Record] = {}
+    for run in runs:
+        for record in read_lines(run / VALIDATION, Record):
+            shared[run.parents[1], record.key] = record
+    return list(shared.values())
+
+
 Key = tuple[str, str, int]
 Plan = dict[Key, tuple[Config, Pair, list[Path]]]
 
 
-def _plan(scenario: Scenario, runs: Sequence[Path], seeds: int) -> tuple[Scenario, Plan]:
+def _plan(
+    scenario: Scenario, runs: Sequence[Path], seeds: int, retry_failed: bool
+) -> tuple[Scenario, Plan]:
     """What must be evaluated and which runs want it; copies what sibling runs have already."""
     siblings = {path.parent for run in runs for path in run.parents[1].glob(f"*/*/{VALIDATION}")}
     validated = {
@@ -97,10 +118,14 @@ def _plan(scenario: Scenario, runs: Sequence[Path], seeds: int) -> tuple[Scenari
     at_hand: dict[Key, Record] = {}
     for run, records in validated.items():
         if run in runs or is_of_today(run, read_run(run), scenario, records):
-            at_hand |= {record.key: record for record in records}
+            # What crashed may have done so for a reason of its own: it is no answer to others.
+            at_hand |= {record.key: record for record in records if record.status != "CRASHED"}
     plan: Plan = {}
     for run in runs:
-        have = {record.key for record in validated[run]}
+        newest = {record.key: record for record in validated[run]}
+        have = {
+            key for key, one in newest.items() if not (retry_failed and one.status == "CRASHED")
+        }
         for entry in read_lines(run / TRAJECTORY, Incumbent):
             for pair in validation_pairs(scenario, seeds):
                 key = (entry.config_id, *pair)

@@ -36,6 +36,8 @@ from target_algorithms.contract import Options, Result, Trained, Trial, failure
 _POLL = 0.02  # seconds between two looks at the child's memory
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PR_SET_PDEATHSIG = 1
+_FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP)
+"""How a program that is wrong ends itself; any other signal comes from somebody else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,15 +142,38 @@ def run_limited(trial: Trial, parent: int | None = None) -> Result:
     """Runs one trial in a forked child within its limits.
 
     `parent`: a file descriptor that hangs up when the process that asked is gone; the child is
-    killed then and the worker ends.
+    killed then and the worker ends. A child that somebody else ends (the kernel, when memory is
+    short) says nothing about the configuration: it is run once more, and then the answer is ABORT.
     """
+    number = 0
+    for _ in range(2):
+        end = _run_once(trial, parent)
+        if isinstance(end, Result):
+            return end
+        number = end
+    return failure("ABORT", f"the trial {ended_from_outside(signal.strsignal(number))}")
+
+
+def ended_from_outside(how: str | None) -> str:
+    """Says what happened to a process twice, and what may help."""
+    return (
+        f"was ended from outside twice ({how}), as the system does where memory is short: "
+        "free some or use fewer workers"
+    )
+
+
+def _run_once(trial: Trial, parent: int | None) -> Result | int:
+    """What came of the trial, or the signal with which somebody else ended it."""
     cutoff = math.inf if trial.cutoff is None else trial.cutoff
     limit = trial.options.memory_limit
     over_memory = failure("TIMEOUT", f"memory limit of {limit} MiB exceeded")
     readable, writable = os.pipe()
     start = time.monotonic()
     worker = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        return failure("ABORT", f"no process for the trial: {error.strerror}")
     if pid == 0:
         try:
             os.setpgid(0, 0)
@@ -192,21 +217,32 @@ def run_limited(trial: Trial, parent: int | None = None) -> Result:
         os.close(readable)
     _, code, usage = os.wait4(pid, 0)
 
-    outcome = msgspec.json.decode(answer, type=_Outcome) if stopped is None and answer else None
+    outcome = _decoded(answer) if stopped is None else None
     if outcome is not None and outcome.wants_torch:
         # The trial is on the masked engine: its libraries are loaded here, outside its time.
         problem = _load_torch()
-        return run_limited(trial, parent) if problem is None else failure("ABORT", problem)
+        return _run_once(trial, parent) if problem is None else failure("ABORT", problem)
     if stopped is None:
         # Over the limit between two looks counts all the same: no trial gets by on being quick.
         over = usage.ru_maxrss > limit << 10 or (outcome is not None and outcome.memory)
+        if outcome is None and not over and os.WIFSIGNALED(code):
+            if os.WTERMSIG(code) not in _FAULTS:
+                return os.WTERMSIG(code)
         stopped = over_memory if over else _result(outcome, code)
     return replace(
         stopped,
-        runtime=min(runtime, cutoff),
+        runtime=runtime,
         cpu_time=usage.ru_utime + usage.ru_stime,
         peak_memory=usage.ru_maxrss / 1024,
     )
+
+
+def _decoded(answer: bytes) -> _Outcome | None:
+    """What a child said; None if it ended before it had said it."""
+    try:
+        return msgspec.json.decode(answer, type=_Outcome)
+    except msgspec.DecodeError:
+        return None
 
 
 def _result(outcome: _Outcome | None, code: int) -> Result:

@@ -183,7 +183,7 @@ def test_a_race_finds_the_path_with_fewer_trials_than_all_of_them() -> None:
     assert [step.parameters for step in path.steps] == [("b",), ("d",), ("a",), ("c",)]
     assert path.evaluation == "trials" and path.pairs == 20
     assert len(asked) == sum(step.trials for step in path.steps) + 2 * len(PAIRS)
-    assert len(asked) < 0.7 * ablation.most_trials(space, source, target, len(PAIRS))
+    assert len(asked) < 0.7 * ablation.trials_needed(space, source, target, len(PAIRS))[1]
     keys = [(config_id(config), *pair) for config, *pair in asked]
     assert len(keys) == len(set(map(str, keys)))
     telescopes(path)
@@ -257,6 +257,28 @@ def test_runs_without_a_way_to_go_are_bad_input(tmp_path: Path) -> None:
             ablate_run(folder, workers=1)
 
 
+def test_a_race_keeps_to_the_trials_granted_and_takes_the_rest_together() -> None:
+    space, source, target = flat()
+    least, most = ablation.trials_needed(space, source, target, len(PAIRS))
+    steps: list[int] = []
+    for granted in (least, least + 30, least + 60, most):
+        asked: list[tuple[Config, str, int]] = []
+
+        def evaluate(
+            trials: list[tuple[Config, str, int]],
+            asked: list[tuple[Config, str, int]] = asked,
+        ) -> list[float]:
+            asked.extend(trials)
+            return [noisy(*trial) for trial in trials]
+
+        path = ablation.race(space, source, target, evaluate, PAIRS, granted=granted)
+        assert len(asked) <= granted and path.steps[-1].config == target
+        assert path.steps[0].parameters == ("b",), "the first step is the greatest one"
+        telescopes(path)
+        steps.append(len(path.steps))
+    assert steps[0] == 2 and steps == sorted(steps) and steps[-1] == 4
+
+
 def test_no_race_asks_for_more_trials_than_announced() -> None:
     space = read_pcs("mode {p, q} [p]\nx [0, 1] [0]\ny [0, 1] [0]\nx | mode in {p}\n", "t.pcs")
     target: Config = {"mode": "q", "y": 1.0}
@@ -271,4 +293,4 @@ def test_no_race_asks_for_more_trials_than_announced() -> None:
             return [cost[0] if c["mode"] == "p" else cost[1] for c, _, _ in trials]
 
         ablation.race(space, space.default, target, evaluate, PAIRS)
-        assert len(asked) <= ablation.most_trials(space, space.default, target, len(PAIRS))
+        assert len(asked) <= ablation.trials_needed(space, space.default, target, len(PAIRS))[1]

@@ -15,6 +15,7 @@ from wrappers.records import (
     RUNHISTORY,
     TRAJECTORY,
     AblationPath,
+    Busy,
     Incumbent,
     Record,
     append_line,
@@ -58,12 +59,12 @@ def test_an_ablation_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ablate(run, workers=1, progress=stop)
+        ablate(run, trials=50, workers=1, progress=stop)
     assert not (run / ABLATION).exists()
     kept = (run / ABLATION_TRIALS).read_bytes()
     assert len(read_lines(run / ABLATION_TRIALS, Record)) == 12
 
-    assert ablate(run, workers=2) == run / ABLATION
+    assert ablate(run, trials=50, workers=2) == run / ABLATION
     assert (run / ABLATION_TRIALS).read_bytes().startswith(kept)
     trials = read_lines(run / ABLATION_TRIALS, Record)
     assert len({trial.key for trial in trials}) == len(trials) <= asked[0]
@@ -82,13 +83,20 @@ def test_an_ablation_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
     assert path.target_cost == pytest.approx(sum(costs) / len(costs))
 
     whole = (run / ABLATION).read_bytes()
-    assert ablate(run, workers=1) == run / ABLATION
+    assert ablate(run, trials=50, workers=1) == run / ABLATION
     assert (run / ABLATION).read_bytes() == whole
 
 
-def test_a_run_that_another_process_works_on_is_not_ablated(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wrappers.records._PATIENCE", 0.3)
-    with locked(run), pytest.raises(BadInput, match="another process is working on this run"):
+def test_an_ablation_costs_no_more_than_its_run_unless_more_is_granted(run: Path) -> None:
+    with pytest.raises(BadInput, match=r"takes 35 to 50 trials, more than the 1 .*--trials 50"):
         ablate(run, workers=1)
+    assert not (run / ABLATION_TRIALS).exists()
+    assert ablate(run, trials=35, workers=2) == run / ABLATION
+    assert len(read_lines(run / ABLATION_TRIALS, Record)) <= 35
+
+
+def test_a_run_that_another_process_works_on_is_not_ablated(
+    run: Path,
+) -> None:
+    with locked(run), pytest.raises(Busy, match="another process is working on it"):
+        ablate(run, trials=50, workers=1, patience=0.1)

@@ -80,10 +80,15 @@ def test_jobs_run_side_by_side_and_finished_ones_are_not_repeated(
         for variant in (PLAIN, BASELINE, REFERENCE)
     ]
     failed: dict[Path, str] = {}
-    *_, done = run_jobs(jobs, 2, failed)
-    assert done == 9 and not failed and all(job.finished for job in jobs)
+    *_, (done, event) = run_jobs(jobs, 2, failed)
+    assert (
+        done == 9
+        and str(event).endswith(" 1 finished")
+        and not failed
+        and all(job.finished for job in jobs)
+    )
     before = [(job.folder / RUNHISTORY).stat().st_mtime_ns for job in jobs]
-    assert list(run_jobs(jobs, 2, failed)) == [9]
+    assert list(run_jobs(jobs, 2, failed)) == [(9, None)]
     assert [(job.folder / RUNHISTORY).stat().st_mtime_ns for job in jobs] == before
 
 
@@ -96,8 +101,8 @@ def test_a_run_that_fails_is_named_with_its_last_words_and_takes_nothing_along(
     )
     (bad.scenario.folder / "scenario.txt").write_text("algo = nonsense\n")
     failed: dict[Path, str] = {}
-    *_, done = run_jobs([bad, good], 2, failed)
-    assert done == 6 and good.finished
+    *_, (done, event) = run_jobs([bad, good], 2, failed)
+    assert done == 6 and good.finished and event in (f"{bad.name} failed", f"{good.name} finished")
     assert list(failed) == [bad.folder] and "sparse-aclib: error: " in failed[bad.folder]
 
 
@@ -116,9 +121,9 @@ def test_data_that_were_not_fetched_are_named_before_anything_runs(
 def test_where_every_run_fails_the_first_ones_last_words_are_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(jobs: list[Job], at_once: int, failed: dict[Path, str]) -> Iterator[int]:
+    def fail(jobs: list[Job], at_once: int, failed: dict[Path, str]) -> Iterator[tuple[int, None]]:
         failed.update({job.folder: f"no {job.configurator.name}" for job in jobs})
-        yield 0
+        yield 0, None
 
     monkeypatch.setattr("commands.benchmark.run_jobs", fail)
     with pytest.raises(
@@ -130,7 +135,7 @@ def test_where_every_run_fails_the_first_ones_last_words_are_the_answer(
 
 def test_a_run_with_all_its_trials_but_no_end_is_not_finished(suite: Path, tmp_path: Path) -> None:
     job = Job(read(suite / "scenarios" / scenario_name()), DEFAULT_ONLY, 1, 3, tmp_path)
-    assert list(run_jobs([job], 1, {}))[-1] == 3
+    assert list(run_jobs([job], 1, {}))[-1] == (3, f"{job.name} finished")
     write_run(job.folder, replace(read_run(job.folder), state="running"))
     assert not job.finished and job.done == 3
 

@@ -58,8 +58,8 @@ def test_list_shows_every_scenario_and_configurator_also_as_json() -> None:
     [
         (["run", "scenarios/nosuch/mine"], "no scenario at scenarios/nosuch/mine"),
         (["run", scenario_name(), "--configurator", "nosuch"], "unknown configurator"),
-        (["validate", "/nosuch"], "no run in /nosuch"),
-        (["ablate", "/nosuch"], "/nosuch: no such folder, expected a run's such as results/"),
+        (["validate", "/nosuch"], "/nosuch: no run in it; 'sparse-aclib run' makes one"),
+        (["ablate", "/nosuch"], "/nosuch: no run in it; 'sparse-aclib run' makes one"),
         (["benchmark", "nosuch"], "no instance set 'nosuch'"),
         (["benchmark", "digits", "--variants", "nosuch"], "no scenario of variant 'nosuch'"),
         (["report", "/nosuch"], "/nosuch"),

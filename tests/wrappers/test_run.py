@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,15 +16,17 @@ import pytest
 
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT
+from target_algorithms.contract import Result, Trial, failure
 from tests.examples import CONFIGURING, DEFAULT_ONLY, each_of, scenario_name
 from tests.wrappers.cases import FIRST, execute
 from wrappers.configurators import TEMPLATE, Configurator
-from wrappers.evaluator import environment
-from wrappers.pairs import ablation_pairs, training_pairs, validation_pairs
+from wrappers.evaluator import Evaluator, environment
+from wrappers.pairs import Pair, ablation_pairs, training_pairs, validation_pairs
 from wrappers.records import (
     RUN,
     RUNHISTORY,
     TRAJECTORY,
+    Busy,
     Incumbent,
     Numbered,
     RunInfo,
@@ -96,6 +99,46 @@ def test_a_configurator_that_only_asks_for_known_trials_is_stopped(
         with pytest.raises(BudgetExhausted):
             while True:
                 run.evaluate(run.space.default, 0)
+
+
+@pytest.mark.parametrize("doomed", [(0, 1), (0,), (1,), ()])
+@pytest.mark.parametrize("anyway", [False, True])
+def test_a_run_whose_default_fails_on_its_first_two_pairs_stops_and_says_why(
+    scenario: Scenario,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    doomed: tuple[int, ...],
+    anyway: bool,
+) -> None:
+    pairs = training_pairs(scenario, 1, 4)
+    kept = Evaluator.submit
+    probed: list[Pair] = []
+
+    def submit(evaluator: Evaluator, trial: Trial) -> Future[Result]:
+        probed.append((trial.instance, trial.seed))
+        if probed[-1] not in [pairs[place] for place in doomed]:
+            return kept(evaluator, trial)
+        future: Future[Result] = Future()
+        future.set_result(failure("CRASHED", "no luck"))
+        return future
+
+    monkeypatch.setattr(Evaluator, "submit", submit)
+    info = DEFAULT_ONLY.describe(scenario, seed=1, trials=4, workers=1)
+    for _ in range(2):  # what is recorded makes no difference
+        with open_run(tmp_path, scenario, info, anyway=anyway) as run:
+            if doomed == (0, 1) and not anyway:
+                with pytest.raises(BadInput, match=r"default .* fails on .* and .*'--anyway'"):
+                    run.evaluate(run.space.default, 0)
+            else:
+                run.evaluate(run.space.default, 0)
+                run.evaluate(run.space.default, 2)
+    recorded = read_lines(run.folder / RUNHISTORY, Numbered)
+    stopped = doomed == (0, 1) and not anyway
+    assert [(each.instance, each.seed) for each in recorded] == (
+        [pairs[0]] if stopped else [pairs[0], pairs[2]]
+    )
+    looked = 0 in doomed and not anyway
+    assert (pairs[1] in probed) == looked, "the second pair is looked at only where it is needed"
 
 
 def test_the_same_seed_gives_the_same_run_whatever_the_number_of_workers(
@@ -290,12 +333,9 @@ def test_a_damaged_run_json_is_one_line(scenario: Scenario, tmp_path: Path, text
     assert "\n" not in str(e.value)
 
 
-def test_two_processes_cannot_work_on_one_run(
-    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wrappers.records._PATIENCE", 0.3)
+def test_two_processes_cannot_work_on_one_run(scenario: Scenario, tmp_path: Path) -> None:
     with opened(scenario, tmp_path, trials=3):
-        with pytest.raises(BadInput, match="another process is working on this run"):
+        with pytest.raises(Busy, match="another process is working on it"):
             with opened(scenario, tmp_path, trials=3):
                 pass
 

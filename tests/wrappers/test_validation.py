@@ -1,27 +1,34 @@
 """Validation: fresh seeds on test instances, nothing evaluated twice, resumable."""
 
+import os
 import re
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sparse_training.errors import BadInput
+from target_algorithms.contract import Details, Result, Trial
 from tests.examples import DEFAULT_ONLY
 from tests.wrappers.cases import execute
+from wrappers.evaluator import WorkerProcess
 from wrappers.pairs import validation_pairs
 from wrappers.records import (
     RUNHISTORY,
     TRAJECTORY,
     VALIDATION,
+    Busy,
     Incumbent,
     Numbered,
     Record,
     locked,
     read_lines,
+    to_json,
 )
 from wrappers.scenario import Scenario
 from wrappers.space import config_id
-from wrappers.validation import runs_below, validate
+from wrappers.validation import runs_below, validate, validated
 
 
 def test_every_incumbent_meets_every_test_pair_once_and_the_default_only_once_for_all_runs(
@@ -90,17 +97,60 @@ def test_what_a_sibling_has_is_copied_unless_other_code_made_it(
         validate([one], seeds=2, workers=1)
 
 
-def test_a_run_that_another_process_works_on_is_not_validated(
+def crashed(run: Path) -> None:
+    """Makes the first validated trial of a run one that crashed."""
+    first, *others = read_lines(run / VALIDATION, Record)
+    failed = replace(first, status="CRASHED", cost=1.0, misc=Details(error="the process died"))
+    lines = [to_json(record) for record in (failed, *others)]
+    (run / VALIDATION).write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_what_crashed_is_no_answer_to_other_runs_and_is_evaluated_again_when_asked(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    one, two = (execute(scenario, tmp_path, 1, by=DEFAULT_ONLY, seed=n) for n in (1, 2))
+    validate([one], seeds=2, workers=1)
+    before = {record.key: record.cost for record in read_lines(one / VALIDATION, Record)}
+    crashed(one)
+    assert validate([two], seeds=2, workers=1) == 1
+    assert {r.key: r.cost for r in read_lines(two / VALIDATION, Record)} == before
+    assert validate([one], seeds=2, workers=1) == 0
+    assert validate([one], seeds=2, workers=1, retry_failed=True) == 0, "its sibling has it now"
+    assert {r.key: r.cost for r in read_lines(one / VALIDATION, Record)} == before
+    assert [record.status for record in validated([one, two])] == ["SUCCESS"] * 2
+
+
+def test_a_worker_that_is_killed_in_a_validation_leaves_no_trace_in_the_record(
     scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wrappers.records._PATIENCE", 0.3)
+    one, two = (execute(scenario, tmp_path / name, 1, by=DEFAULT_ONLY) for name in ("one", "two"))
+    validate([one], seeds=6, workers=2)
+    kept = WorkerProcess.run
+    asked: list[int] = []
+
+    def run(worker: WorkerProcess, trial: Trial) -> Result:
+        asked.append(trial.seed)
+        if len(asked) == 3:  # as the kernel does where memory is short
+            os.kill(worker.pid, signal.SIGKILL)
+        return kept(worker, trial)
+
+    monkeypatch.setattr(WorkerProcess, "run", run)
+    assert validate([two], seeds=6, workers=1) == 6
+    wanted, got = (read_lines(run / VALIDATION, Record) for run in (one, two))
+    assert {r.key: (r.status, r.cost) for r in got} == {r.key: (r.status, r.cost) for r in wanted}
+
+
+def test_a_run_that_another_process_works_on_is_not_validated(
+    scenario: Scenario, tmp_path: Path
+) -> None:
     run = execute(scenario, tmp_path, 1, by=DEFAULT_ONLY)
-    with locked(run), pytest.raises(BadInput, match="another process is working on this run"):
-        validate([run], seeds=1, workers=1)
+    with locked(run), pytest.raises(Busy, match="another process is working on it"):
+        validate([run], seeds=1, workers=1, patience=0.1)
     assert validate([run], seeds=1, workers=1) == 1
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
-    assert runs_below([tmp_path]) == []
+    with pytest.raises(BadInput, match="no run in it; 'sparse-aclib run' makes one"):
+        runs_below([tmp_path])
     with pytest.raises(BadInput, match="run.json: no such file, expected the record of a run"):
         validate([tmp_path], seeds=1, workers=1)

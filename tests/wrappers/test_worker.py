@@ -1,9 +1,11 @@
 """Limits and faults of a trial, with a stand-in for the training in the forked child."""
 
+import faulthandler
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,7 +82,7 @@ def test_a_trial_past_its_cutoff_is_killed_and_has_the_worst_cost(
     training(sleep)
     start = time.monotonic()
     result = run_limited(replace(ASKED, cutoff=0.3))
-    assert (result.status, result.cost, result.runtime) == ("TIMEOUT", 1.0, 0.3)
+    assert (result.status, result.cost) == ("TIMEOUT", 1.0) and result.runtime >= 0.3
     assert time.monotonic() - start < 5
     assert "cutoff of 0.3 s" in str(result.error)
 
@@ -141,15 +143,53 @@ def test_a_fault_is_crashed_bad_input_is_abort_and_both_say_why(
     assert (result.status, result.error) == ("ABORT", "unknown instance x")
 
 
-def test_a_child_that_is_killed_from_outside_is_crashed(
-    training: Callable[[Training], None],
-) -> None:
+def dying(times: int, number: int, counted: Path) -> Training:
+    """A training that a signal ends so many times."""
+
     def die(asked: Trial) -> Trained:
-        os.kill(os.getpid(), signal.SIGKILL)
+        with counted.open("a") as file:
+            file.write("x")
+        if counted.stat().st_size <= times:
+            faulthandler.disable()
+            os.kill(os.getpid(), number)
+            time.sleep(60)
         return trained()
 
-    training(die)
-    assert run_limited(ASKED).error == "the trial ended without a result (signal 9)"
+    return die
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGXCPU, signal.SIGBUS])
+def test_a_child_that_somebody_else_ends_is_no_result_but_run_again(
+    training: Callable[[Training], None], tmp_path: Path, number: int
+) -> None:
+    training(dying(1, number, tmp_path / "once"))
+    result = run_limited(ASKED)
+    assert (result.status, result.trained) == ("SUCCESS", trained())
+    training(dying(2, number, tmp_path / "twice"))
+    result = run_limited(ASKED)
+    assert result.status == "ABORT" and "was ended from outside twice" in str(result.error)
+    assert (tmp_path / "twice").stat().st_size == 2
+
+
+def test_a_child_that_ends_itself_by_a_fault_is_crashed(
+    training: Callable[[Training], None], tmp_path: Path
+) -> None:
+    training(dying(1, signal.SIGSEGV, tmp_path / "times"))
+    result = run_limited(ASKED)
+    assert (result.status, result.cost) == ("CRASHED", 1.0)
+    assert result.error == "the trial ended without a result (signal 11)"
+    assert (tmp_path / "times").stat().st_size == 1
+
+
+def test_a_trial_without_a_process_is_no_result(
+    training: Callable[[Training], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    result = run_limited(ASKED)
+    assert result.status == "ABORT" and "Resource temporarily unavailable" in str(result.error)
 
 
 def test_children_of_the_trial_end_with_it(
@@ -174,14 +214,45 @@ def test_children_of_the_trial_end_with_it(
     raise AssertionError(f"process {pid} outlived its trial")
 
 
-def test_a_worker_that_dies_costs_at_most_one_trial_and_is_replaced() -> None:
+def killer(evaluator: Evaluator, times: int) -> threading.Thread:
+    """Kills the evaluator's worker as soon as it is at work, so many times."""
+
+    def kill() -> None:
+        killed = {0}
+        while len(killed) <= times:
+            pid = evaluator.workers[0].pid
+            children = f"/proc/{pid}/task/{pid}/children"
+            if pid not in killed and os.path.exists(children) and Path(children).read_text():
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    return thread
+
+
+LONG = replace(ASKED, options=replace(ASKED.options, training_samples=10_000_000))
+
+
+def test_a_worker_that_is_killed_costs_no_trial() -> None:
     with Evaluator(1) as evaluator:
         first = evaluator.submit(ASKED).result()
         os.kill(int(first.worker.split(":")[1]), signal.SIGKILL)
-        lost, last = (evaluator.submit(ASKED).result() for _ in range(2))
-    assert lost.status in ("SUCCESS", "CRASHED")
-    assert first.status == last.status == "SUCCESS" and first.trained == last.trained
-    assert last.worker != first.worker
+        second, third = (evaluator.submit(ASKED).result() for _ in range(2))
+    assert first.status == second.status == third.status == "SUCCESS"
+    assert first.trained == second.trained == third.trained
+    assert second.worker != first.worker
+
+
+def test_a_trial_whose_worker_is_killed_twice_stops_the_run_without_a_record() -> None:
+    with Evaluator(1) as evaluator:
+        thread = killer(evaluator, 2)
+        result = evaluator.submit(LONG).result()
+        thread.join()
+        assert result.status == "ABORT"
+        assert "the worker process was ended from outside twice" in str(result.error)
+        assert evaluator.submit(ASKED).result().status == "SUCCESS"
 
 
 def test_a_worker_and_its_trial_end_with_the_process_that_asked() -> None:

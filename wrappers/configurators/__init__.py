@@ -132,10 +132,11 @@ def execute(
     workers: int,
     results: Path,
     progress: Progress = lambda done: None,
+    anyway: bool = False,
 ) -> Path:
     """Does a run, or what is left of it, and returns its folder."""
     info = chosen.describe(scenario, seed=seed, trials=trials, workers=workers)
-    with open_run(results, scenario, info, progress) as run:
+    with open_run(results, scenario, info, progress, anyway=anyway) as run:
         if not run.finished:
             with contextlib.suppress(BudgetExhausted):
                 chosen.module.configure(scenario, run, seed=seed)
