@@ -5,12 +5,14 @@ import pkgutil
 import signal
 import sys
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
 import commands
 from sparse_training.errors import BadInput
 from wrappers.evaluator import environment
+from wrappers.origin import product
 from wrappers.records import Busy
 
 PROGRAM = "sparse-aclib"
@@ -20,6 +22,7 @@ def build() -> typer.Typer:
     """The command line, of the commands that there are."""
     app = typer.Typer(
         no_args_is_help=True,
+        invoke_without_command=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -27,6 +30,17 @@ def build() -> typer.Typer:
         " benchmark.\n\n"
         f"Start with '{PROGRAM} list', then '{PROGRAM} run scenarios/digits/rigl'.",
     )
+
+    @app.callback()
+    def common(
+        version: Annotated[
+            bool, typer.Option("--version", is_eager=True, help="Show the version.")
+        ] = False,
+    ) -> None:
+        if version:
+            print(f"{PROGRAM} {product().version} ({product().commit or 'not a git checkout'})")
+            raise typer.Exit
+
     for module in pkgutil.iter_modules(commands.__path__):
         if module.name.startswith("_"):
             continue

@@ -29,7 +29,16 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 RESULTS = Path("results")
 LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 
-ResultsOption = Annotated[Path, typer.Option(help="Folder of the run records.")]
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter("expected the name of a folder, found nothing")
+    return Path(text)
+
+
+ResultsOption = Annotated[
+    Path, typer.Option(parser=_folder, metavar="FOLDER", help="Folder of the run records.")
+]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Trials evaluated at once, a core each.")]
 
 

@@ -22,7 +22,7 @@ from commands._console import CORES, RESULTS, ResultsOption, WorkersOption, bar,
 from commands.ablate import ablate
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Role
-from wrappers.configurators import Configurator, configurators, missing
+from wrappers.configurators import Configurator, configurator, configurators, missing
 from wrappers.evaluator import environment
 from wrappers.health import health
 from wrappers.origin import check_fetched
@@ -50,6 +50,9 @@ def command(
         list[str] | None, typer.Argument(help="Instance sets; all if left out.")
     ] = None,
     variants: Annotated[str, typer.Option(help="Comma-separated; 'all'.")] = "all",
+    by: Annotated[
+        str, typer.Option("--configurators", help="Comma-separated; 'all' that can run here.")
+    ] = "all",
     trials: Annotated[int, typer.Option(min=1, help="Budget of every run.")] = 100,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of every configurator.")] = 3,
     validation_seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of validation.")] = 10,
@@ -64,6 +67,7 @@ def command(
     path = Benchmark(
         sets=tuple(sets or ()),
         variants=None if variants == "all" else tuple(variants.split(",")),
+        configurators=None if by == "all" else tuple(by.split(",")),
         trials=None if full else trials,
         seeds=seeds,
         validation_seeds=validation_seeds,
@@ -131,6 +135,8 @@ class Benchmark:
 
     sets: tuple[str, ...]
     variants: tuple[str, ...] | None
+    configurators: tuple[str, ...] | None
+    """Those that configure; the one that evaluates the default only is always there."""
     trials: int | None
     seeds: int
     validation_seeds: int
@@ -139,17 +145,22 @@ class Benchmark:
 
     def jobs(self) -> list[Job]:
         """All runs, seed by seed, so that an interrupted benchmark has whole replications."""
-        usable = [each for each in configurators().values() if each.missing is None]
+        existing = configurators()
+        if self.configurators is None:
+            usable = [each for each in existing.values() if each.missing is None]
+        else:
+            usable = [each for each in existing.values() if not each.configures]
+            usable += [c for c in map(configurator, self.configurators) if c.configures]
         every = [read(folder) for folder in scenarios()]
-        existing = {scenario.set for scenario in every}
+        sets = {scenario.set for scenario in every}
         for name in self.sets:
-            if name not in existing:
-                expected = ", ".join(sorted(existing))
+            if name not in sets:
+                expected = ", ".join(sorted(sets))
                 raise BadInput(f"no instance set {name!r}, expected one of {expected}")
-        chosen = [s for s in every if s.set in (self.sets or existing)]
+        chosen = [s for s in every if s.set in (self.sets or sets)]
         for name in self.variants or ():
             if name not in {s.variant.name for s in chosen}:
-                searched = ", ".join(self.sets or sorted(existing))
+                searched = ", ".join(self.sets or sorted(sets))
                 raise BadInput(
                     f"no scenario of variant {name!r} in {searched}; "
                     "'sparse-aclib list' shows what there is"

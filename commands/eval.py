@@ -1,12 +1,15 @@
 """One configuration by hand, with a readable answer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 from rich.table import Table
 
 from commands._console import console
+from commands.call import call_of
 from sparse_training.errors import BadInput
+from wrappers import aclib
 
 SETTINGS: dict[str, Any] = {
     "context_settings": {
@@ -17,17 +20,36 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+def _by_scenario(words: Sequence[str]) -> aclib.Call | None:
+    """The call that the words of 'sparse-aclib call' make, None if they name no scenario."""
+    if "/" not in words[0]:
+        return None
+    app = typer.Typer(add_completion=False)
+    app.command(help="Evaluate a scenario's default configuration, with changes.")(call_of)
+    made = typer.main.get_command(app).main(
+        list(words), prog_name="sparse-aclib eval", standalone_mode=False
+    )
+    if isinstance(made, aclib.Call):
+        return made
+    raise typer.Exit  # the help has been shown
+
+
 def command(context: typer.Context) -> None:
-    """Evaluate one configuration; the words of ./wrappers/target, a readable answer."""
+    """Evaluate one configuration: a scenario's default with changes, or a whole call.
+
+    sparse-aclib eval digits/rigl --set drop_fraction=0.2, or the words of ./wrappers/target.
+    """
     from dataclasses import asdict
 
-    from wrappers import aclib, call
+    from wrappers import call
     from wrappers.evaluator import Evaluator
 
-    if not context.args or {"-h", "--help"} & set(context.args[:2]):
-        print(call.help_text(context.args).replace("./wrappers/target", "sparse-aclib eval"))
+    words = context.args
+    if not words or ("/" not in words[0] and {"-h", "--help"} & set(words[:2])):
+        print("A scenario's default with changes: sparse-aclib eval digits/rigl --help")
+        print(call.help_text(words).replace("./wrappers/target", "sparse-aclib eval"))
         return
-    asked = aclib.parse(context.args)
+    asked = _by_scenario(words) or aclib.parse(words)
     with Evaluator(1) as evaluator:
         result = call.evaluate(asked, lambda trial: evaluator.submit(trial).result())
     colour = "green" if result.status == "SUCCESS" else "red"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from commands._console import RESULTS, ResultsOption, WorkersOption, bar, say
+from commands._console import RESULTS, ResultsOption, bar, say
 
 
 def command(
@@ -18,7 +18,10 @@ def command(
     trials: Annotated[
         int | None, typer.Option(min=1, help="Budget; the scenario's runcount_limit if left out.")
     ] = None,
-    workers: WorkersOption = 1,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Trials evaluated at once; part of what a run is."),
+    ] = 1,
     results: ResultsOption = RESULTS,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on where the default configuration fails.")

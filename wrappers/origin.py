@@ -5,6 +5,7 @@ import hashlib
 import os
 import platform
 import subprocess
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +22,6 @@ from wrappers.records import FORMAT, Hardware, Hashes, Product, Record, RunInfo,
 from wrappers.scenario import Scenario
 
 _LIBRARIES = ("torch", "numpy", "scipy", "ConfigSpace", "scikit-learn")
-_PRODUCT = "sparse-aclib"
 
 
 def describe(
@@ -147,8 +147,9 @@ def versions_of(distributions: Sequence[str]) -> dict[str, str]:
 @functools.cache
 def product() -> Product:
     """This suite: its version, and the commit of its checkout."""
-    version = versions_of([_PRODUCT]).get(_PRODUCT, "unknown")
-    return Product(version=version, commit=_commit())
+    # Not the metadata of the installation, which are those of the day when it was made.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return Product(version=project["version"], commit=_commit())
 
 
 def _commit() -> str | None:

@@ -145,6 +145,16 @@ class Space:
         values = {parameter.name: parameter.default for parameter in self.parameters}
         return {name: values[name] for name in self.active(values)}
 
+    def changed(self, changes: Mapping[str, object]) -> Config:
+        """The default configuration with other values of some parameters.
+
+        What becomes active by them has its default, what becomes inactive goes. Raises BadInput as
+        `check` does.
+        """
+        values = {parameter.name: parameter.default for parameter in self.parameters}
+        active = self.active({**values, **changes})
+        return self.check({**{name: values[name] for name in active}, **changes})
+
     def fixed(self, values: Mapping[str, Value]) -> "Space":
         """The space in which these parameters have a value and can no longer be set.
 

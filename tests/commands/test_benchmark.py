@@ -24,7 +24,15 @@ from tests.examples import (
 )
 from wrappers.configurators import TEMPLATE, configurators
 from wrappers.evaluator import environment
-from wrappers.records import RUNHISTORY, TRAJECTORY, Incumbent, append_line, read_run, write_run
+from wrappers.records import (
+    RUNHISTORY,
+    TRAJECTORY,
+    Incumbent,
+    append_line,
+    locked,
+    read_run,
+    write_run,
+)
 from wrappers.scenario import read
 from wrappers.space import Config, config_id
 
@@ -35,6 +43,7 @@ def plan(results: Path) -> Benchmark:
     return Benchmark(
         sets=("digits",),
         variants=(PLAIN.name, OTHER.name),
+        configurators=None,
         trials=3,
         seeds=2,
         validation_seeds=1,
@@ -59,6 +68,29 @@ def test_every_configurator_gets_the_same_budget_and_seeds_and_baselines_only_th
     assert len(set(map(frozenset, by_configurator.values()))) == 1
     with_default = {job.scenario.variant for job in jobs if not job.configurator.configures}
     assert with_default == {BASELINE, REFERENCE}
+
+
+def test_configurators_that_are_named_are_the_only_ones_beside_the_default(tmp_path: Path) -> None:
+    jobs = replace(plan(tmp_path), configurators=(FIRST.name,)).jobs()
+    assert {job.configurator for job in jobs} == {FIRST, DEFAULT_ONLY}
+    with pytest.raises(BadInput, match="unknown configurator 'nosuch', expected one of"):
+        replace(plan(tmp_path), configurators=(FIRST.name, "nosuch")).jobs()
+
+
+def test_a_run_that_another_process_works_on_is_waited_for_and_is_no_failure(
+    suite: Path, tmp_path: Path
+) -> None:
+    scenario = read(suite / "scenarios" / scenario_name())
+    ours, theirs = (Job(scenario, DEFAULT_ONLY, seed, 3, tmp_path) for seed in (1, 2))
+    failed: dict[Path, str] = {}
+    with locked(theirs.folder):
+        steps = run_jobs([theirs, ours], 1, failed)
+        events: dict[str, None] = {}
+        while f"{ours.name} finished" not in events:
+            events[str(next(steps)[1])] = None
+    *_, (done, _) = steps
+    assert list(events)[1:] == [f"{theirs.name} is another process's", f"{ours.name} finished"]
+    assert done == 6 and not failed and theirs.finished
 
 
 def test_the_full_benchmark_has_every_variant_with_its_own_budget(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import tomllib
 
 import pytest
 import typer.main
@@ -12,7 +14,7 @@ from sparse_training.errors import BadInput
 from target_algorithms import ROOT, variants
 from tests.examples import BASELINE, PLAIN, config_of, scenario_name
 from wrappers.configurators import configurators
-from wrappers.scenario import scenarios
+from wrappers.scenario import read, scenarios
 
 APP = build()
 COMMANDS = sorted(typer.main.get_command(APP).commands)  # type: ignore[attr-defined]
@@ -88,3 +90,51 @@ def test_eval_prints_a_readable_answer() -> None:
 
 def test_eval_help_names_every_variant() -> None:
     assert all(variant in invoke("eval", "--help")[1] for variant in variants())
+
+
+def test_a_call_that_is_printed_works_and_eval_evaluates_the_same() -> None:
+    name = scenario_name()
+    changes = ("--set", "batch_size=32", "--set", "dropout=0.1")
+    status, call = invoke("call", name, *changes, "--instance", "sklearn/digits/0/3", "--seed", "7")
+    assert status == 0 and "\n" not in call.strip()
+    done = subprocess.run(call.split(), cwd=ROOT, capture_output=True, text=True, check=True)
+    cost = json.loads(done.stdout.splitlines()[0].partition(": ")[2])["cost"]
+    words = ("eval", name, *changes, "--instance", "sklearn/digits/0/3", "--seed", "7")
+    shown = re.search(r"cost +(\S+) +\(1 - balanced accuracy on (\S+)\)", invoke(*words)[1])
+    assert shown and (float(shown[1]), shown[2]) == (float(f"{cost:.6g}"), "sklearn/digits/0/3")
+
+
+@pytest.mark.parametrize("command", ["call", "eval"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("batch_size", "--set 'batch_size': expected NAME=VALUE"),
+        ("batch_size=x", "parameter batch_size is 'x'"),
+        ("nosuch=1", "unknown parameter 'nosuch'"),
+        ("decay_kind=coupled", ""),
+    ],
+)
+def test_a_change_that_is_none_is_refused(command: str, change: str, message: str) -> None:
+    status, output = invoke(command, scenario_name(), "--set", change)
+    assert (status != 0 and message in output) if message else status == 0
+
+
+def test_a_change_of_a_parent_brings_its_children_with_their_defaults() -> None:
+    space = read(scenario_name()).space
+    child = next(c for c in space.conditions if c.child not in space.default)
+    changed = space.changed({child.parent: child.values[0]})
+    assert changed[child.child] == space.by_name[child.child].default
+    lost = next(c for c in space.conditions if c.child in space.default)
+    choices = space.by_name[lost.parent].choices
+    others = [choice for choice in choices if choice not in lost.values]
+    assert lost.child not in space.changed({lost.parent: others[0]})
+
+
+def test_the_version_is_the_checkouts() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert invoke("--version")[1].startswith(f"sparse-aclib {project['version']} ")
+
+
+def test_a_results_folder_has_a_name() -> None:
+    status, output = invoke("run", scenario_name(), "--results", "")
+    assert status == 2 and "expected the name of a folder, found nothing" in output

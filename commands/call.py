@@ -1,0 +1,73 @@
+"""A call of a target algorithm that works, for one configuration of a scenario."""
+
+from typing import Annotated
+
+import typer
+
+from commands._console import say
+from sparse_training.errors import BadInput
+from wrappers.aclib import Call
+
+ScenarioArgument = Annotated[str, typer.Argument(help="E.g. digits/rigl, or its folder.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter; may be repeated."),
+]
+InstanceOption = Annotated[
+    str | None, typer.Option(help="The scenario's first training instance if left out.")
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of the trial.")]
+
+
+def command(
+    scenario: ScenarioArgument,
+    changes: SetOption = None,
+    instance: InstanceOption = None,
+    seed: SeedOption = 1,
+) -> None:
+    """Print a call that works: a scenario's default configuration, with changes.
+
+    It is called from the folder that holds scenarios/. 'sparse-aclib eval' takes the same words,
+    and evaluates it.
+    """
+    from wrappers.scenario import read
+    from wrappers.space import number_text
+
+    asked = call_of(scenario, changes, instance, seed)
+    words = [f"-{name} {value}" for name, value in asked.config.items()]
+    say(
+        f"{read(scenario).algo} --instance {asked.instance} --cutoff {number_text(asked.cutoff)}"
+        f" --seed {asked.seed} --config {' '.join(words)}"
+    )
+
+
+def call_of(
+    scenario: ScenarioArgument,
+    changes: SetOption = None,
+    instance: InstanceOption = None,
+    seed: SeedOption = 1,
+) -> Call:
+    """The call for a scenario's default configuration with changes. Raises BadInput."""
+    from wrappers.scenario import read
+    from wrappers.space import number_text
+
+    chosen = read(scenario)
+    changed: dict[str, str] = {}
+    for change in changes or ():
+        name, equals, value = change.partition("=")
+        if not equals or name in changed:
+            raise BadInput(f"--set {change!r}: expected NAME=VALUE, each name once")
+        changed[name] = value
+    config = chosen.space.changed(changed)
+    return Call(
+        variant=chosen.variant.name,
+        options=chosen.options.words,
+        instance=instance or chosen.training[0],
+        cutoff=chosen.cutoff,
+        seed=seed,
+        config={
+            name: value if isinstance(value, str) else number_text(value)
+            for name, value in config.items()
+        },
+        named=True,
+    )
