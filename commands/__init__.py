@@ -9,7 +9,7 @@ seconds to import is imported inside the function that needs it.
     ablate.py           which changes made an incumbent better than the default
     report.py           tables, figures, one page
     benchmark.py        all of it, for many runs side by side
-    eval.py             one configuration by hand
+    eval.py, call.py    one configuration by hand; the call for it
     list.py, fetch.py, engines.py       what there is; data; the truly sparse engine
     export.py, new.py   files for other programs; scaffolds of variants, configurators, sets
     _console.py         progress and what the commands have in common

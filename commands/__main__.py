@@ -5,7 +5,7 @@ import pkgutil
 import signal
 import sys
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, TypeGuard
 
 import typer
 
@@ -53,6 +53,10 @@ def build() -> typer.Typer:
     return app
 
 
+def _of_a_file(error: Exception) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.filename is not None and bool(error.strerror)
+
+
 def main() -> None:
     """Runs the command line; whatever the user can mend ends in one line and status 2.
 
@@ -67,7 +71,8 @@ def main() -> None:
     try:
         build()(prog_name=PROGRAM)
     except (BadInput, OSError) as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        told = f"{error.filename}: {error.strerror}" if _of_a_file(error) else error
+        print(f"{PROGRAM}: error: {told}", file=sys.stderr)
         sys.exit(os.EX_TEMPFAIL if isinstance(error, Busy) else 2)
     except SystemExit as end:
         if end.code == 130:  # what Typer makes of Ctrl-C

@@ -28,6 +28,7 @@ Update = Callable[..., None]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 RESULTS = Path("results")
 LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
+LINE_AFTER = 2.0  # seconds to the first of them
 
 
 def _folder(text: str) -> Path:
@@ -87,9 +88,10 @@ def bar(label: str, total: int | None) -> Iterator[Update]:
 
 
 class Lines:
-    """Progress where there is no terminal: a line at first, then every `LINE_EVERY` seconds.
+    """Progress where there is no terminal: a line every `LINE_EVERY` seconds, and at the end.
 
     Each says what is done, of how many, the time left at the speed so far, and the last event.
+    The first one comes soon, but what is done at once is not worth a line.
     """
 
     def __init__(
@@ -97,18 +99,20 @@ class Lines:
     ) -> None:
         self._label, self._total, self._clock = label, total, clock
         self._began: tuple[float, int] | None = None
-        self._next = 0.0
+        self._shown = False
+        self._next = clock() + LINE_AFTER
 
     def __call__(
         self, done: int | None = None, total: int | None = None, description: str | None = None
     ) -> None:
         """Tells of progress; see `bar`."""
         total, done, now = total or self._total, done or 0, self._clock()
-        ended = done == total and self._next < math.inf
+        self._began = self._began or (now, done)
+        ended = done == total and self._shown and self._next < math.inf
         if now < self._next and not ended:
             return
         self._next = math.inf if ended else now + LINE_EVERY
-        self._began = self._began or (now, done)
+        self._shown = True
         began, before = self._began
         words = f"{done:,} of {total:,}" if total else f"{done:,}"
         words += f", {_minutes(now - began)}"

@@ -7,6 +7,7 @@
     evaluator.py        many trials at once, on several workers
     trials.py, pairs.py trials of a scenario; the (instance, seed) pairs that all compare on
     run.py              a configurator's run: budget, resuming
+    health.py           what became of trials, in one line
     validation.py, ablation.py      after a run: on test instances; between two configurations
     records.py          what is written down, as types; one writer, one reader
     origin.py           what a run was made with, and whether it still holds

@@ -5,6 +5,7 @@ replaced as a whole. Reading checks every field; nothing read is executed. resul
 written from the fields here.
 """
 
+import errno
 import fcntl
 import json
 import math
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from sparse_training.errors import BadInput
-from sparse_training.files import write_whole
+from sparse_training.files import naming, write_whole
 from target_algorithms import ROOT
 from target_algorithms.contract import WORST_COST, Details, Result, Value, column
 from wrappers.space import Config, config_id
@@ -367,16 +368,17 @@ def read_lines(path: Path, kind: type[T], *, repair: bool = False) -> list[T]:
 def append_line(path: Path, value: object) -> None:
     """Adds one record, on the disk when this returns, or nothing if there is no room for it."""
     line = (to_json(value) + "\n").encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    try:
-        before = os.fstat(descriptor).st_size
-        written = os.write(descriptor, line)
-        if written < len(line):
-            os.ftruncate(descriptor, before)
-            raise OSError(f"{path}: no room for another record")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with naming(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            before = os.fstat(descriptor).st_size
+            written = os.write(descriptor, line)
+            if written < len(line):
+                os.ftruncate(descriptor, before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_run(folder: Path, info: RunInfo) -> None:

@@ -1,10 +1,11 @@
 """What progress looks like where there is no terminal, and what trials came to."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from commands._console import LINE_EVERY, Lines, bar
+from commands._console import LINE_AFTER, LINE_EVERY, Lines, bar
 from target_algorithms.contract import Details, failure
 from wrappers.health import health
 from wrappers.records import record
@@ -25,6 +26,8 @@ def test_lines_say_what_is_done_the_time_left_and_the_last_event(
     clock = Clock()
     tell = Lines("12 runs", 1200, clock)
     tell(200)  # done by an earlier process
+    clock.now += LINE_AFTER
+    tell(220)
     clock.now += LINE_EVERY - 1
     tell(250, description="too soon")
     clock.now += 1
@@ -33,26 +36,39 @@ def test_lines_say_what_is_done_the_time_left_and_the_last_event(
     tell(1200, description="all finished")
     tell(1200)
     assert capsys.readouterr().err.splitlines() == [
-        "12 runs: 200 of 1,200, 0:00",
-        "12 runs: 300 of 1,200, 0:30, 4:30 left (digits/one finished)",
-        "12 runs: 1,200 of 1,200, 1:30 (all finished)",
+        "12 runs: 220 of 1,200, 0:02, 1:38 left",
+        "12 runs: 300 of 1,200, 0:32, 4:48 left (digits/one finished)",
+        "12 runs: 1,200 of 1,200, 1:32 (all finished)",
     ]
 
 
 def test_lines_without_a_total_say_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
-    tell = Lines("a race", None, Clock())
+    clock = Clock()
+    tell = Lines("a race", None, clock)
+    tell(5)
+    clock.now += 65
     tell(7)
-    assert capsys.readouterr().err == "a race: 7, 0:00\n"
+    assert capsys.readouterr().err == "a race: 7, 1:05\n"
 
 
-def test_without_a_terminal_progress_is_lines_and_without_progress_nothing(
-    capsys: pytest.CaptureFixture[str],
+def test_without_a_terminal_progress_is_lines_and_none_for_what_is_done_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with bar("nothing to do", 5):
+    for _ in bar_of_five("quick"):
         pass
-    with bar("something [/x] to do", 5) as update:
-        update(2)
-    assert capsys.readouterr().err == "something [/x] to do: 2 of 5, 0:00\n"
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("commands._console.LINE_AFTER", 0.0)
+    for _ in bar_of_five("[/slow]"):
+        pass
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "[/slow]: 0 of 5, 0:00" and last.startswith("[/slow]: 5 of 5, 0:0")
+
+
+def bar_of_five(label: str) -> Iterator[int]:
+    with bar(label, 5) as update:
+        for done in range(6):
+            update(done)
+            yield done
 
 
 def test_health_counts_statuses_divergence_and_the_worst_overshoot() -> None:

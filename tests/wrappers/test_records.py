@@ -335,7 +335,7 @@ def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, str(file)], cwd=ROOT, capture_output=True, text=True
     )
-    assert f"{file}: no room for another record" in done.stderr
+    assert f"No space left on device: '{file}'" in done.stderr
     assert file.read_text() == '{"a": "' + "x" * 40 + '"}\n'
 
 
