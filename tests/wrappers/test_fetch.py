@@ -547,7 +547,7 @@ def test_a_key_goes_to_the_servers_hosts_only(openml: Server) -> None:
         ),
         ({"task/59": documents.task(59, 61, "class", kind=5)}, "is a task of clustering"),
         ({"task/59": documents.task(59, 61, "class", procedure=False)}, "is a task without splits"),
-        ({"task/59": documents.task(59, 61, "klass")}, "cannot make sense of what came"),
+        ({"task/59": documents.task(59, 61, "klass")}, "target 'klass' is no column of the data"),
         ({"task/59": documents.task(59, 999, "class")}, "has no such number (code 111"),
     ],
 )

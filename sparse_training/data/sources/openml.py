@@ -28,6 +28,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_training.data.raw import Access, DataSet, Unreachable, check_memory
+from sparse_training.data.sources._openml_tables import (
+    Table,
+    coded,
+    columns,
+    described,
+    inputs_of,
+    line,
+    read_arff,
+    read_parquet,
+    table,
+    target_of,
+)
 from sparse_training.data.stored import data_directory, downloads
 from sparse_training.errors import BadInput
 from sparse_training.machine import memory
@@ -55,103 +67,25 @@ def read(dataset: str, access: Access) -> DataSet:
     with session(name, access) as openml:
         task = openml.task(int(dataset))
         folds = openml.folds(task)
-        _check_size(name, task, folds)
-        table = openml.data(task.dataset_id, task.target_name)
-    classes = list(task.class_labels or ())
-    labels, names = _coded(table.target, classes)
-    if (labels < 0).any():
-        raise BadInput(f"{name} has {(labels < 0).sum():,} rows without a class: expected none")
-    numeric, nominal = _columns(name, table)
+        data = openml.data(task.dataset_id, task.target_name, rows=_rows(folds))
+        labels, names = coded(data.target, data.classes)
+        if (labels < 0).any():
+            raise BadInput(f"{name} has {(labels < 0).sum():,} rows without a class: expected none")
+        numeric, nominal = columns(name, data)
     return DataSet(
         numeric=numeric,
         nominal=nominal,
         labels=labels,
         classes=names,
-        title=table.title,
-        origin=f"OpenML task {dataset}, {table.origin}",
-        licence=table.licence,
+        title=data.title,
+        origin=f"OpenML task {dataset}, {data.origin}",
+        licence=data.licence,
         folds=folds,
     )
 
 
-# From data frames to numbers ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Table:
-    """A data set of OpenML as openml-python reads it."""
-
-    frame: Any
-    """pandas.DataFrame (rows, features)"""
-    target: Any
-    """pandas.Series (rows,)"""
-    kinds: dict[str, tuple[str, list[str]]]
-    """Of each feature: its type in OpenML's words, and its categories in their order."""
-    title: str
-    origin: str
-    licence: str
-
-
-def _check_size(name: str, task: Any, folds: Sequence[tuple[Any, Any]]) -> None:
-    """Refuses what this machine cannot hold before it is downloaded."""
-    features = task.get_dataset(download_features_meta_data=True).features.values()
-    inputs = sum(
-        len(feature.nominal_values) if feature.data_type == "nominal" else 1
-        for feature in features
-        if feature.name != task.target_name
-    )
-    check_memory(name, 1 + max(int(rows.max(initial=0)) for fold in folds for rows in fold), inputs)
-
-
-def _columns(name: str, table: Table) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
-    """Numeric columns with nan, and codes of nominal columns with -1, where a value is missing."""
-    import pandas as pd
-
-    rows = len(table.frame)
-    numeric, nominal = [], []
-    for column in table.frame.columns:
-        kind, categories = table.kinds.get(str(column), ("numeric", []))
-        values = table.frame[column]
-        if isinstance(values.dtype, pd.SparseDtype):
-            values = values.sparse.to_dense()
-        if kind == "nominal" or values.dtype.name in ("category", "bool", "boolean"):
-            nominal.append(_coded(values, categories)[0])
-        elif kind in ("numeric", "real", "integer") or pd.api.types.is_numeric_dtype(values):
-            numeric.append(pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan))
-        else:
-            raise BadInput(f"{name}: feature {column!r} is {kind}: expected numbers or categories")
-        if numeric and np.isinf(numeric[-1]).any():
-            raise BadInput(f"{name}: feature {column!r} has infinite values: expected none")
-    wide = np.stack(numeric, axis=1) if numeric else np.zeros((rows, 0))
-    return wide, np.stack(nominal, axis=1) if nominal else None
-
-
-def _coded(values: Any, declared: Sequence[str]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """(codes, names): the place of each value among those that occur, in their declared order.
-
-    ARFF and Parquet files may spell a value differently (True for TRUE); what is not declared in
-    any spelling comes last, numbers by size.
-    """
-    there = values.notna().to_numpy()
-    text = [str(value) for value in values[there]]
-    occurring = set(text)
-    if not occurring <= set(declared):
-        spelled = {name.casefold(): name for name in declared}
-        text = [spelled.get(value.casefold(), value) for value in text]
-        occurring = set(text)
-    names = [name for name in declared if name in occurring]
-    names += sorted(occurring - set(names), key=_by_size)
-    place = {name: number for number, name in enumerate(names)}
-    codes = np.full(len(there), -1, dtype=np.int32)
-    codes[there] = [place[value] for value in text]
-    return codes, tuple(names)
-
-
-def _by_size(text: str) -> tuple[float, str]:
-    try:
-        return float(text), text
-    except ValueError:
-        return np.inf, text
+def _rows(folds: Sequence[tuple[Any, Any]]) -> int:
+    return 1 + max((int(rows.max(initial=0)) for fold in folds for rows in fold), default=0)
 
 
 # Talking to OpenML -------------------------------------------------------------------------------
@@ -175,7 +109,7 @@ class Session:
             for element in root.iter("{http://openml.org/openml}data_set_id"):
                 self._cache.bring("datasets", int(element.text or 0))
         try:
-            task = self._openml.tasks.get_task(number, download_features_meta_data=True)
+            task = self._openml.tasks.functions._get_task_description(number)
         except NotImplementedError:
             raise BadInput(f"{self._name} is no classification task") from None
         except KeyError as error:
@@ -183,7 +117,7 @@ class Session:
                 raise BadInput(f"{self._name} is a task without splits: {_OTHER_TASK}") from None
             raise
         if task.task_type_id.name != "SUPERVISED_CLASSIFICATION":
-            kind = _line(task.task_type or task.task_type_id.name).lower().replace("_", " ")
+            kind = line(task.task_type or task.task_type_id.name).lower().replace("_", " ")
             raise BadInput(
                 f"{self._name} is a task of {kind}: expected one of supervised classification"
             )
@@ -202,7 +136,7 @@ class Session:
             if isinstance(error, OSError) or "oml:error" in str(error):
                 raise  # of the network or the server, not of the splits
             raise BadInput(
-                f"{self._name} has no splits that can be read ({_line(error)}): {_OTHER_TASK}"
+                f"{self._name} has no splits that can be read ({line(error)}): {_OTHER_TASK}"
             ) from None
         self._cache.keep()
         return tuple(
@@ -210,33 +144,47 @@ class Session:
             for number in sorted(folds)
         )
 
-    def data(self, number: int, target: str | None = None) -> Table:
-        """A data set; its target is the default one if none is named."""
+    def data(self, number: int, target: str | None = None, rows: int = 0) -> Table:
+        """A data set; its target is the default one if none is named.
+
+        Refuses before it is downloaded what this machine cannot hold, with so many rows.
+        """
         self._cache.bring("datasets", number)
+        datasets = self._openml.datasets
+        dataset = datasets.get_dataset(number)
+        features = described(
+            self._name, datasets.functions._get_dataset_features_file(None, number)
+        )
+        wanted = target_of(self._name, target or dataset.default_target_attribute or "", features)
+        description = self._cache.work / "datasets" / str(number) / "description.xml"
+        inputs = inputs_of(self._name, description, features, wanted)
+        width = sum(len(each.categories) if each.kind == "nominal" else 1 for each in inputs)
+        check_memory(self._name, rows, width)
+        self._cache.keep()
         with _watched(self._cache.work, f"{self._name}: downloading the data", self._access):
-            dataset = self._openml.datasets.get_dataset(
-                number, download_data=True, download_features_meta_data=True
-            )
+            dataset = datasets.get_dataset(number, download_data=True)
         self._check_sum(dataset)
         self._cache.keep()
         if dataset.parquet_file is None and str(dataset.format).lower() == "sparse_arff":
             raise BadInput(
-                f"{self._name}: its data are a sparse ARFF file, which openml-python cannot read "
-                "with pandas 3: expected ARFF or Parquet"
+                f"{self._name}: its data are a sparse ARFF file, of which nothing here makes a "
+                "table: expected ARFF or Parquet"
             )
         self._access.report(f"{self._name}: reading the data")
-        target = target or dataset.default_target_attribute
-        frame, labels, _, _ = dataset.get_data(target=target)
-        return Table(
-            frame=frame,
-            target=labels,
-            kinds={
-                feature.name: (feature.data_type, list(feature.nominal_values or ()))
-                for feature in dataset.features.values()
-            },
-            title=_line(dataset.name),
+        frame = (
+            read_arff(self._name, Path(dataset.data_file))
+            if dataset.parquet_file is None
+            else read_parquet(self._name, Path(dataset.parquet_file))
+        )
+        return table(
+            self._name,
+            frame,
+            features,
+            inputs,
+            wanted,
+            title=line(dataset.name),
             origin=f"data {number} version {dataset.version} of {self._openml.config.server}",
-            licence=_line(dataset.licence or "not stated"),
+            licence=line(dataset.licence or "not stated"),
         )
 
     def _check_sum(self, dataset: Any) -> None:
@@ -264,12 +212,12 @@ def session(name: str, access: Access) -> Iterator[Session]:
         import openml
     except ImportError as error:
         raise Unreachable(
-            f"{name} comes from OpenML, and openml-python cannot be imported ({_line(error)}): "
+            f"{name} comes from OpenML, and openml-python cannot be imported ({line(error)}): "
             "install it with './run_all.sh setup' or pip install -e '.[openml]'"
         ) from None
     except Exception as error:  # it reads its settings when it is imported
         raise Unreachable(
-            f"{name}: openml-python does not start ({type(error).__name__}: {_line(error)}): look "
+            f"{name}: openml-python does not start ({type(error).__name__}: {line(error)}): look "
             "at its settings, HOME, OPENML_CACHE_DIR and the file ~/.config/openml/config"
         ) from None
     config = openml.config
@@ -469,12 +417,12 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
             key = "give your key by OPENML_APIKEY or --api-key"
             return BadInput, f"{name}: {server} asks for an API key: {key}"
         case exceptions.OpenMLServerException():
-            said = f"code {error.code}: {_line(error.message).removesuffix(' - None')}"
+            said = f"code {error.code}: {line(error.message).removesuffix(' - None')}"
             if error.code in _UNKNOWN:
                 return BadInput, f"{name}: {server} has no such number ({said}); is it right?"
             return BadInput, f"{name}: {server} refused ({said}); {again}"
         case exceptions.OpenMLServerError():
-            return BadInput, f"{name}: {server} answered with an error ({_line(error)}); {again}"
+            return BadInput, f"{name}: {server} answered with an error ({line(error)}); {again}"
         case requests.exceptions.Timeout():
             return Unreachable, f"{name}: {server} is silent; {again}"
         case requests.exceptions.ConnectionError() if "Max retries exceeded" in str(error):
@@ -484,10 +432,10 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
                 f"--openml-server; {again}"
             )
         case requests.exceptions.RequestException():
-            return BadInput, f"{name}: {server} broke off its answer ({_line(error)}); {again}"
+            return BadInput, f"{name}: {server} broke off its answer ({line(error)}); {again}"
         case urllib3.exceptions.HTTPError() | minio.error.MinioException():
             return BadInput, (
-                f"{name}: the data could not be downloaded ({_line(error)}); {again}, with "
+                f"{name}: the data could not be downloaded ({line(error)}); {again}, with "
                 "OPENML_SKIP_PARQUET=true from another file"
             )
         case OSError() if error.errno in _FULL:
@@ -498,17 +446,10 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
         case OSError():
             return (
                 BadInput,
-                f"{name}: cannot use {error.filename or data_directory()} ({_line(error)})",
+                f"{name}: cannot use {error.filename or data_directory()} ({line(error)})",
             )
-    cause = f"{type(error).__name__}: {_line(error)}"
+    cause = f"{type(error).__name__}: {line(error)}"
     return (
         BadInput,
         f"{name}: cannot make sense of what came ({cause}); --again downloads anew",
     )
-
-
-def _line(error: object) -> str:
-    """A text in one line of at most 160 characters, without what a terminal would act on."""
-    text = "".join(c if c.isprintable() else " " for c in str(error))
-    text = " ".join(text.split())
-    return text if len(text) <= 160 else text[:157] + "..."
