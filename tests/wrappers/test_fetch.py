@@ -1,6 +1,5 @@
 """Fetching: openml-python for real against a server on the loopback address, well and ill."""
 
-import gzip
 import hashlib
 import io
 import json
@@ -12,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import pytest
 from sparse_training.data import preparation, sources, stored
 from sparse_training.data.features import features
 from sparse_training.data.instances import load
-from sparse_training.data.raw import Access
+from sparse_training.data.raw import Access, DataSet
 from sparse_training.data.stored import INNER_FOLDS
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT
@@ -374,20 +374,81 @@ def test_an_answer_that_does_not_fit_into_the_memory_is_broken_off(
 ) -> None:
     from sparse_training.data.sources import openml as source
 
-    bomb = gzip.compress(b"%" * 10_000_000)
-
-    def explode(handler: server.Handler, content: bytes) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Encoding", "gzip")
-        handler.send_header("Content-Length", str(len(bomb)))
-        handler.end_headers()
-        handler.wfile.write(bomb)
-
     monkeypatch.setattr(source, "_ROOM", 5_000_000)
     monkeypatch.setattr(source, "memory", lambda: 0)
-    openml.faults["splits/59"] = explode
+    openml.faults["splits/59"] = server.zipped(b"%" * 10_000_000)
     line = problem(IRIS, Access(server=openml.address, retries=1))
     assert "is larger than 5 MB" in line and "expected a smaller one" in line
+
+
+def test_all_copies_of_an_answer_take_a_quarter_of_the_memory(
+    openml: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer of a thousandth of its size, as large as it may be: what is held of it is counted.
+
+    The comments of an ARFF file, so that it is read to its end.
+    """
+    from sparse_training.data.sources import openml as source
+
+    room = 24_000_000
+    monkeypatch.setattr(source, "_ROOM", room // 3)
+    monkeypatch.setattr(source, "memory", lambda: 0)
+    comment = b"%" * 999 + b"\n"
+    arff = openml.files["arff/61"] + comment * (room // 3 // 1000 - 20)
+    openml.files["data/61"] = documents.description(61, "iris", "class", arff)
+    openml.faults["arff/61"] = server.zipped(arff)
+    get(openml, "openml/2867")  # imports what there is to import
+    tracemalloc.start()
+    try:
+        get(openml, IRIS)
+        assert room // 2 < tracemalloc.get_traced_memory()[1] < room * 1.2
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("path", ["task/59", "arff/61", "bucket/75"])
+def test_a_server_that_sends_a_byte_at_a_time_is_given_up_at_its_deadline(
+    openml: Server, path: str
+) -> None:
+    """Each byte comes in time, and the answer has no end."""
+    openml.files |= documents.published(75, 175, "c", documents.kr_vs_kp()[::40], "class")
+    openml.files["data/175"] = documents.description(
+        175, "c", "class", openml.files["arff/175"], parquet=True
+    )
+    openml.files["bucket/175"] = b""
+    openml.faults[path.replace("bucket/75", "bucket/175")] = server.drips
+    name = "openml/75" if path == "bucket/75" else IRIS
+    line = problem(name, Access(server=openml.address, retries=1, patience=0.5))
+    assert "sends too slowly" in line or "Read timed out" in line
+
+
+def test_a_fault_of_the_suite_is_one_line_and_keeps_no_other_data_set_back(
+    openml: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(dataset: str, access: Access) -> DataSet:
+        raise ZeroDivisionError("by\nzero")
+
+    monkeypatch.setattr(sources.source("sklearn"), "read", read)
+    failed, other = fetch(["sklearn/wine", IRIS], Access(server=openml.address, retries=1))
+    assert failed.state == "failed" and other.state == "fetched"
+    assert "sklearn/wine: the suite fails on what came (ZeroDivisionError: by zero)" in str(
+        failed.problem
+    )
+
+
+def test_a_named_pipe_in_the_place_of_a_file_is_not_waited_for(openml: Server, data: Path) -> None:
+    file, lock = data / "openml" / "59.safetensors", data / "downloads" / "openml-2867.lock"
+    for pipe in (file, lock):
+        pipe.parent.mkdir(parents=True)
+        os.mkfifo(pipe)
+    (listed,) = entries()
+    assert listed.about is None
+    with pytest.raises(BadInput, match="cannot read .*no regular file"):
+        load(f"{IRIS}/0")
+    get(openml, IRIS)
+    assert file.is_file() and len(load(f"{IRIS}/0").eval_rows) == 15
+    (outcome,) = fetch([ANNEAL], Access(server=openml.address, retries=1))
+    assert f"cannot write in {data}" in str(outcome.problem) and lock.name in str(outcome.problem)
 
 
 @pytest.mark.parametrize("address", ["x", "ftp://x", "http://", "http://[::1", "http://h:99999"])

@@ -7,7 +7,7 @@ or a TypeError at a level '', a tab in a header or a column without levels.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from sparse_training.errors import BadInput
 
-_OML = "{http://openml.org/openml}"
 _NUMERIC = ("numeric", "real", "integer")
 _ATTRIBUTE = re.compile(
     r"""@attribute\s+('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s{]+)\s*(.+)""", re.IGNORECASE
@@ -61,19 +60,17 @@ class Table:
 def described(name: str, file: Path) -> tuple[Feature, ...]:
     """The features of a data set, in the order of its columns, by features.xml."""
     found = []
-    for element in ElementTree.parse(file).getroot().iter(f"{_OML}feature"):
+    for element in ElementTree.parse(file).getroot().findall("{*}feature"):
 
         def said(tag: str, element: ElementTree.Element = element) -> str:
-            return element.findtext(f"{_OML}{tag}") or ""
+            return element.findtext(f"{{*}}{tag}") or ""
 
         flags = (said("is_ignore"), said("is_row_identifier"))
         found.append(
             Feature(
                 name=said("name"),
                 kind=said("data_type").strip().lower(),
-                categories=tuple(
-                    value.text or "" for value in element.iter(f"{_OML}nominal_value")
-                ),
+                categories=tuple(value.text or "" for value in element.findall("{*}nominal_value")),
                 ignored=any(flag.strip().lower() in ("true", "1") for flag in flags),
             )
         )
@@ -104,7 +101,7 @@ def inputs_of(
     names = {feature.name for feature in features}
     ignored = {feature.name for feature in features if feature.ignored}
     for tag in ("ignore_attribute", "row_id_attribute"):
-        for element in root.iter(f"{_OML}{tag}"):
+        for element in root.findall(f"{{*}}{tag}"):
             for word in _words(element.text or "", names):
                 if word not in names:
                     raise BadInput(
@@ -134,9 +131,8 @@ def _words(text: str, names: Collection[str]) -> Iterator[str]:
             yield word if word is not None else forms[-1]
 
 
-def _some(names: Any) -> str:
-    listed = sorted(names)
-    return ", ".join(map(repr, listed[:10])) + (", ..." if len(listed) > 10 else "")
+def _some(names: Iterable[str]) -> str:
+    return line(", ".join(map(repr, sorted(names))))
 
 
 # Files -------------------------------------------------------------------------------------------
@@ -167,16 +163,17 @@ def read_arff(name: str, file: Path) -> Any:
     try:
         with open(file, encoding="utf-8-sig") as lines:
             content = Decoder().decode(lines)
-    except (arff.ArffException, ValueError, IndexError) as error:
+        columns = {}
+        for place, (column, kind) in enumerate(content["attributes"]):
+            values = [row[place] for row in content["data"]]
+            if isinstance(kind, list):
+                levels = list(dict.fromkeys(level for level in kind if level is not None))
+                columns[column] = pd.Series(pd.Categorical(values, categories=levels))
+            else:
+                type_ = "object" if kind == "STRING" else "float64"
+                columns[column] = pd.Series(values, dtype=type_)
+    except (arff.ArffException, ValueError, ArithmeticError, LookupError) as error:
         raise BadInput(f"{name}: its ARFF file cannot be read: {line(error)}") from None
-    columns = {}
-    for place, (column, kind) in enumerate(content["attributes"]):
-        values = [row[place] for row in content["data"]]
-        if isinstance(kind, list):
-            levels = list(dict.fromkeys(level for level in kind if level is not None))
-            columns[column] = pd.Series(pd.Categorical(values, categories=levels))
-        else:
-            columns[column] = pd.Series(values, dtype="object" if kind == "STRING" else "float64")
     return pd.DataFrame(columns)
 
 
@@ -243,7 +240,7 @@ def columns(name: str, table: Table) -> tuple[NDArray[Any], NDArray[np.int32] | 
             numeric.append(_numbers(name, values))
         else:
             raise BadInput(
-                f"{name}: feature {values.name!r} is {kind}: expected numbers or categories"
+                f"{name}: feature {values.name!r} is {line(kind)}: expected numbers or categories"
             )
     wide = np.stack(numeric, axis=1) if numeric else np.zeros((rows, 0))
     return wide, np.stack(nominal, axis=1) if nominal else None

@@ -1,21 +1,26 @@
 """OpenML tasks by their number: `openml/31/0` is fold 0 of task 31, as OpenML splits it.
 
-openml-python does the talking, and three of its habits (0.15.1) are kept away from the user's
+openml-python does the talking, and some of its habits (0.15.1) are kept away from the user's
 files. It deletes folders of its cache when something fails, it reads pickles that it finds there,
 and it writes files in place; so it works in a cache of its own in the data directory, for one data
 set at a time. What it has downloaded completely is kept beside that until the data set is stored,
 so that a fetch that was interrupted goes on. An openml cache that exists is copied from, but for
-its pickles, and never written to. It also waits for ever for a silent server, takes an answer of
-any size, and sends a user's key to whatever host the data are said to lie on; here it does not.
+its pickles, and never written to. It also waits for ever
+for a server that is silent or slow, takes an answer of any size, and sends a user's key to whatever
+host the data are said to lie on; here it does not. What it makes of the files it brings is not used
+(`_openml_tables.py` says why).
 """
 
 import errno
 import hashlib
+import io
 import logging
 import re
 import shutil
+import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -49,6 +54,8 @@ INSTALLED = False
 _FILES = {".xml", ".arff", ".pq"}  # of a cache; everything else in it is a pickle or a log
 _UNKNOWN = (111, 151)  # OpenML's codes for a data set and a task that there is not
 _ROOM = 1 << 28  # bytes that any answer may have
+_COPIES = 3  # of an answer, decoded and encoded again by openml-python
+_SLOWEST = 1 << 12  # bytes a second, after the first ones were waited for
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -329,23 +336,39 @@ def _guarded(name: str, server: str, access: Access) -> Iterator[None]:
     import urllib3
 
     request, urlopen = requests.Session.request, urllib3.HTTPConnectionPool.urlopen
-    most = max(memory() // 4, _ROOM)  # it is decoded, and encoded again, in memory
+    plain = socket.SocketIO
+    most = max(memory() // 4 // _COPIES, _ROOM)
+
+    class Timed(plain):  # type: ignore[misc,valid-type]
+        """What an answer is read from; it has an end although each byte comes in time."""
+
+        def __init__(self, *words: Any) -> None:
+            super().__init__(*words)
+            self._began, self._came = time.monotonic(), 0
+
+        def readinto(self, buffer: Any) -> int | None:
+            allowed = access.patience + self._came / _SLOWEST
+            if time.monotonic() - self._began > allowed:
+                raise TimeoutError(f"{self._came:,} bytes in {allowed:,.1f} s are too few")
+            count: int | None = super().readinto(buffer)
+            self._came += count or 0
+            return count
 
     def guarded(self: Any, method: Any, url: Any, params: Any = None, **options: Any) -> Any:
         if not _same_owner(url, server):
             params = {key: value for key, value in (params or {}).items() if key != "api_key"}
         answer = request(self, method, url, params=params, stream=True, **options)
-        content = bytearray()
+        content = io.BytesIO()  # gives its bytes away without a copy
         for part in answer.iter_content(1 << 20):
-            content += part
-            if len(content) > most:
+            if content.tell() + len(part) > most:
                 raise BadInput(
-                    f"{name}: an answer of {server} is larger than {most / 1e6:,.0f} MB, a quarter "
-                    "of the memory here: expected a smaller one"
+                    f"{name}: an answer of {server} is larger than {most / 1e6:,.0f} MB, of which "
+                    f"{_COPIES} copies are a quarter of the memory here: expected a smaller one"
                 )
-            if len(content) > 1 << 20:
-                access.report(f"{name}: downloading, {len(content) / 1e6:.1f} MB")
-        answer._content = bytes(content)  # where its `content` looks first
+            content.write(part)
+            if content.tell() > 1 << 20:
+                access.report(f"{name}: downloading, {content.tell() / 1e6:.1f} MB")
+        answer._content = content.getvalue()  # where its `content` looks first
         return answer
 
     # Parquet files are not asked for through requests.
@@ -366,11 +389,13 @@ def _guarded(name: str, server: str, access: Access) -> Iterator[None]:
 
     requests.Session.request = guarded  # type: ignore[method-assign,assignment]
     urllib3.HTTPConnectionPool.urlopen = patient  # type: ignore[method-assign]
+    socket.SocketIO = Timed  # type: ignore[misc,assignment]
     try:
         yield
     finally:
         requests.Session.request = request  # type: ignore[method-assign]
         urllib3.HTTPConnectionPool.urlopen = urlopen  # type: ignore[method-assign]
+        socket.SocketIO = plain  # type: ignore[misc]
 
 
 def _same_owner(url: str, server: str) -> bool:
@@ -431,6 +456,8 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
                 f"{name}: {server} cannot be reached ({reason}): no network, or a wrong "
                 f"--openml-server; {again}"
             )
+        case requests.exceptions.ConnectionError() if "timed out" in str(error):
+            return BadInput, f"{name}: {server} fell silent, or sends too slowly; {again}"
         case requests.exceptions.RequestException():
             return BadInput, f"{name}: {server} broke off its answer ({line(error)}); {again}"
         case urllib3.exceptions.HTTPError() | minio.error.MinioException():
