@@ -694,8 +694,9 @@ def test_sets_and_instances_are_named_alike() -> None:
     ) == ("sklearn/digits",)
     assert named(["openml/31/0", "openml/31", "openml/3/1/2"]) == ("openml/31", "openml/3")
     assert named(["vision/mnist"]) == ("vision/mnist",)
+    assert list(sets()) == sorted(sets())
     for word, message in (
-        ("nosuch", "no instance set 'nosuch', expected one of .*digits.*, or an instance such as"),
+        ("nosuch", f"no instance set 'nosuch', expected one of {', '.join(sorted(sets()))}, or an"),
         ("openml/x", "unknown data set 'x' of source 'openml': expected the number of a task"),
         ("nosuch/31/0", "unknown source 'nosuch'"),
         ("openml/31/0/99", "malformed instance"),
@@ -727,6 +728,14 @@ def test_what_is_there_is_there_in_a_directory_that_cannot_be_written(
     wine, iris = fetch(["sklearn/wine", "sklearn/iris"], Access())
     assert wine.state == "here"
     assert "cannot write in" in str(iris.problem) and "SPARSE_ACLIB_DATA" in str(iris.problem)
+
+
+def test_a_directory_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words = ("fetch", "sklearn/iris", "sklearn/wine", "sklearn/digits")
+    done = sparse_aclib(*words, SPARSE_ACLIB_DATA=str(tmp_path / "file"))
+    assert done.returncode == 2 and done.stderr.count("error:") == 1
+    assert f"cannot write in {tmp_path}" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_names_of_directories_are_no_markup(tmp_path: Path) -> None:
@@ -877,6 +886,21 @@ def test_export_writes_what_the_data_say_and_keeps_the_rows_of_data_that_are_not
     get(openml, ANNEAL)
     with pytest.raises(BadInput, match="line 1: unknown feature 'Colour', expected some of Number"):
         features_csv(folder)
+
+
+@pytest.mark.parametrize("name", ["digits", "embedded"])
+def test_the_features_that_export_chooses_for_a_new_set_all_tell_instances_apart(
+    tmp_path: Path, name: str
+) -> None:
+    """As the contract of every set has it."""
+    folder = tmp_path / "scenarios" / "own"
+    folder.mkdir(parents=True)
+    for file in ("training.txt", "test.txt"):
+        shutil.copy(ROOT / "scenarios" / name / file, folder / file)
+    header, *rows = (line.split(",") for line in features_csv(folder).splitlines())
+    assert len(header) > 1 and len(set(header)) == len(header)
+    for column in list(zip(*rows, strict=True))[1:]:
+        assert len(set(column)) > 1 and np.isfinite(np.array(column, float)).all()
 
 
 def test_every_source_that_is_not_installed_can_be_fetched_by_a_set() -> None:

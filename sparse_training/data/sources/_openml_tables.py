@@ -198,11 +198,11 @@ def table(
 ) -> Table:
     """The columns of a file that are inputs, and its classes, with what is said of them."""
     columns = [str(column) for column in frame.columns]
-    by_name = {feature.name: feature for feature in features}
+    by_name, there = {feature.name: feature for feature in features}, set(columns)
     of_column = [by_name.get(column) for column in columns]
     if len(columns) == len(features):  # a name that is spelled differently is known by its place
         of_column = [
-            place if found is None and place.name not in columns else found
+            place if found is None and place.name not in there else found
             for found, place in zip(of_column, features, strict=True)
         ]
     if target not in of_column:
@@ -210,7 +210,8 @@ def table(
             f"{name}: its file has no column {target.name!r} for the classes: expected it among "
             f"{_some(columns)}"
         )
-    chosen = [place for place, known in enumerate(of_column) if known is None or known in inputs]
+    names = {feature.name for feature in inputs}
+    chosen = [n for n, known in enumerate(of_column) if known is None or known.name in names]
     return Table(
         frame=frame.iloc[:, chosen],
         features=tuple(of_column[place] for place in chosen),
