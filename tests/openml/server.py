@@ -80,7 +80,7 @@ def drips(handler: "Handler", content: bytes) -> None:
     handler.end_headers()
     while handler.command != "HEAD":
         handler.wfile.write(b"%")
-        time.sleep(0.02)
+        time.sleep(0.005)
 
 
 def dies(handler: "Handler", content: bytes) -> None:

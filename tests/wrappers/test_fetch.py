@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import pickle
@@ -14,6 +15,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -408,9 +410,13 @@ def test_all_copies_of_an_answer_take_a_quarter_of_the_memory(
 
 @pytest.mark.parametrize("path", ["task/59", "arff/61", "bucket/75"])
 def test_a_server_that_sends_a_byte_at_a_time_is_given_up_at_its_deadline(
-    openml: Server, path: str
+    openml: Server, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """Each byte comes in time, and the answer has no end."""
+    """Each byte comes in time, and the answer has no end. Each reading takes a second here."""
+    from sparse_training.data.sources import openml as source
+
+    seconds = itertools.count()
+    monkeypatch.setattr(source, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
     openml.files |= documents.published(75, 175, "c", documents.kr_vs_kp()[::40], "class")
     openml.files["data/175"] = documents.description(
         175, "c", "class", openml.files["arff/175"], parquet=True
@@ -418,7 +424,7 @@ def test_a_server_that_sends_a_byte_at_a_time_is_given_up_at_its_deadline(
     openml.files["bucket/175"] = b""
     openml.faults[path.replace("bucket/75", "bucket/175")] = server.drips
     name = "openml/75" if path == "bucket/75" else IRIS
-    line = problem(name, Access(server=openml.address, retries=1, patience=0.5))
+    line = problem(name, Access(server=openml.address, retries=1))
     assert "sends too slowly" in line or "Read timed out" in line
 
 
@@ -496,6 +502,16 @@ def test_without_a_network_the_first_data_set_says_so_and_the_others_are_not_tri
     assert [outcome.state for outcome in outcomes] == ["here", "failed", "untried", "fetched"]
     assert "cannot be reached" in str(outcomes[1].problem)
     assert not (data / "openml" / "2867.safetensors").exists()
+
+
+def test_a_host_that_only_one_data_set_needs_keeps_no_other_back(openml: Server) -> None:
+    address = documents.BASE.encode()
+    described = openml.files["data/61"]
+    openml.files["data/61"] = described.replace(address + b"/arff", b"http://127.0.0.2:9/arff")
+    away, other = fetch([IRIS, ANNEAL], Access(server=openml.address, retries=1))
+    assert (away.state, other.state) == ("failed", "fetched")
+    assert "127.0.0.2 cannot be reached" in str(away.problem)
+    assert "its data lie there" in str(away.problem)
 
 
 # An openml cache ---------------------------------------------------------------------------------
@@ -888,16 +904,17 @@ def test_export_writes_what_the_data_say_and_keeps_the_rows_of_data_that_are_not
         features_csv(folder)
 
 
-@pytest.mark.parametrize("name", ["digits", "embedded"])
+@pytest.mark.parametrize(
+    "instances",
+    [("sklearn/digits/0/0", "sklearn/digits/0/1"), ("sklearn/wine/0", "sklearn/iris/0/3")],
+)
 def test_the_features_that_export_chooses_for_a_new_set_all_tell_instances_apart(
-    tmp_path: Path, name: str
+    tmp_path: Path, instances: tuple[str, str]
 ) -> None:
     """As the contract of every set has it."""
-    folder = tmp_path / "scenarios" / "own"
-    folder.mkdir(parents=True)
-    for file in ("training.txt", "test.txt"):
-        shutil.copy(ROOT / "scenarios" / name / file, folder / file)
-    header, *rows = (line.split(",") for line in features_csv(folder).splitlines())
+    for file, instance in zip(("training.txt", "test.txt"), instances, strict=True):
+        (tmp_path / file).write_text(f"{instance}\n")
+    header, *rows = (line.split(",") for line in features_csv(tmp_path).splitlines())
     assert len(header) > 1 and len(set(header)) == len(header)
     for column in list(zip(*rows, strict=True))[1:]:
         assert len(set(column)) > 1 and np.isfinite(np.array(column, float)).all()

@@ -430,6 +430,12 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
     from openml import exceptions
 
     again = "what is here stays as it is; the same command tries again"
+    # A file may lie on another host, whose silence says nothing of the server's other data.
+    asked = getattr(getattr(error, "request", None), "url", None)
+    away = asked is not None and not _same_owner(asked, server)
+    unreachable, host = (
+        (BadInput, str(urlsplit(str(asked)).hostname)) if away else (Unreachable, server)
+    )
     match error:
         case KeyError() if "oml:error" in str(error):
             return BadInput, f"{name}: {server} answered with a page of an error; {again}"
@@ -449,13 +455,11 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
         case exceptions.OpenMLServerError():
             return BadInput, f"{name}: {server} answered with an error ({line(error)}); {again}"
         case requests.exceptions.Timeout():
-            return Unreachable, f"{name}: {server} is silent; {again}"
+            return unreachable, f"{name}: {host} is silent; {again}"
         case requests.exceptions.ConnectionError() if "Max retries exceeded" in str(error):
             reason = type(getattr(error.args[0], "reason", error)).__name__
-            return Unreachable, (
-                f"{name}: {server} cannot be reached ({reason}): no network, or a wrong "
-                f"--openml-server; {again}"
-            )
+            cause = "its data lie there" if away else "no network, or a wrong --openml-server"
+            return unreachable, f"{name}: {host} cannot be reached ({reason}): {cause}; {again}"
         case requests.exceptions.ConnectionError() if "timed out" in str(error):
             return BadInput, f"{name}: {server} fell silent, or sends too slowly; {again}"
         case requests.exceptions.RequestException():
