@@ -262,6 +262,8 @@ CASES: dict[str, Odd] = {
         nominal("u", "w"), changes=(("arff", r"'c' \{'u','w'\}", "c{u , 'w'}"),)
     ),
     "line ends of Windows": replace(nominal("u", "w"), changes=(("arff", "\n", "\r\n"),)),
+    "a byte order mark": replace(PLAIN, changes=(("arff", "^@RELATION", "\ufeff@RELATION"),)),
+    "a NUL at the end": replace(PLAIN, changes=(("arff", r"\Z", "%\n\0"),)),
     "a name twice": replace(
         PLAIN,
         columns={**X, "y": NUMBERS, **C},

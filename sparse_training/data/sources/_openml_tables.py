@@ -162,7 +162,8 @@ def read_arff(name: str, file: Path) -> Any:
 
     try:
         with open(file, encoding="utf-8-sig") as lines:
-            content = Decoder().decode(lines)
+            # Some files end in a NUL, which is no row.
+            content = Decoder().decode(text.strip("\0\x1a") for text in lines)
         columns = {}
         for place, (column, kind) in enumerate(content["attributes"]):
             values = [row[place] for row in content["data"]]
