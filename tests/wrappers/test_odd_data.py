@@ -273,6 +273,9 @@ CASES: dict[str, Odd] = {
     "names that differ from those described": replace(
         nominal("u", "w"), changes=(("data/features", "<oml:name>c<", "<oml:name>C 1<"),)
     ),
+    "a column that nobody described": replace(
+        PLAIN, parquet={**X, "leak": NUMBERS, **C}, refused="its file has a column 'leak', of which"
+    ),
     "an index of pandas": held(pd.Series(NUMBERS, index=np.arange(ROWS) * 2), row=(0.5, 0.5)),
     # files
     "no rows": replace(PLAIN, changes=(("arff", "@DATA\n(.|\n)*", "@DATA\n"),), refused="0 rows"),

@@ -43,8 +43,8 @@ class Table:
 
     frame: Any
     """pandas.DataFrame (rows, features)"""
-    features: tuple[Feature | None, ...]
-    """What is said of each feature."""
+    features: tuple[Feature, ...]
+    """What is said of each."""
     target: Any
     """pandas.Series (rows,)"""
     classes: tuple[str, ...]
@@ -199,20 +199,25 @@ def table(
 ) -> Table:
     """The columns of a file that are inputs, and its classes, with what is said of them."""
     columns = [str(column) for column in frame.columns]
-    by_name, there = {feature.name: feature for feature in features}, set(columns)
-    of_column = [by_name.get(column) for column in columns]
+    of_name, there = {feature.name: feature for feature in features}, set(columns)
     if len(columns) == len(features):  # a name that is spelled differently is known by its place
-        of_column = [
-            place if found is None and place.name not in there else found
-            for found, place in zip(of_column, features, strict=True)
-        ]
+        for column, feature in zip(columns, features, strict=True):
+            if feature.name not in there:
+                of_name.setdefault(column, feature)
+    for column in columns:
+        if column not in of_name:
+            raise BadInput(
+                f"{name}: its file has a column {column!r}, of which OpenML does not say whether "
+                f"it may be an input: expected {_some(of_name)}"
+            )
+    of_column = [of_name[column] for column in columns]
     if target not in of_column:
         raise BadInput(
             f"{name}: its file has no column {target.name!r} for the classes: expected it among "
             f"{_some(columns)}"
         )
     names = {feature.name for feature in inputs}
-    chosen = [n for n, known in enumerate(of_column) if known is None or known.name in names]
+    chosen = [place for place, feature in enumerate(of_column) if feature.name in names]
     return Table(
         frame=frame.iloc[:, chosen],
         features=tuple(of_column[place] for place in chosen),
@@ -225,19 +230,18 @@ def table(
 # Values ------------------------------------------------------------------------------------------
 
 
-def columns(name: str, table: Table) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
+def columns(name: str, data: Table) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
     """Numeric columns with nan, and codes of nominal columns with -1, where a value is missing."""
     import pandas as pd
 
-    rows = len(table.frame)
+    rows = len(data.frame)
     numeric, nominal = [], []
-    for place, feature in enumerate(table.features):
-        values = table.frame.iloc[:, place]
-        kind, categories = (feature.kind, feature.categories) if feature else ("numeric", ())
+    for place, feature in enumerate(data.features):
+        values, kind = data.frame.iloc[:, place], feature.kind
         if isinstance(values.dtype, pd.SparseDtype):
             values = values.sparse.to_dense()
         if kind == "nominal" or values.dtype.name in ("category", "bool", "boolean"):
-            nominal.append(coded(values, categories)[0])
+            nominal.append(coded(values, feature.categories)[0])
         elif kind in _NUMERIC or pd.api.types.is_numeric_dtype(values):
             numeric.append(_numbers(name, values))
         else:
