@@ -71,7 +71,7 @@ def command(
     fetched, untried = states.count("fetched"), states.count("untried")
     here = f"{states.count('here') + fetched} of {len(outcomes)} data sets are in"
     say(f"{here} {data_directory()}, {fetched} fetched now")
-    problems = [outcome.problem for outcome in outcomes if outcome.problem is not None]
+    problems = list(dict.fromkeys(one.problem for one in outcomes if one.problem is not None))
     for problem in problems[:-1]:
         errors.print(f"sparse-aclib: error: {problem}", soft_wrap=True, markup=False)
     if problems:

@@ -1,10 +1,24 @@
 """Files that are replaced as a whole: a reader sees the old one, the new one or none."""
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def regular(path: str, flags: int) -> int:
+    """An opener for `open` that takes files only: a named pipe would be waited for without end.
+
+    Raises OSError for anything else, as for a file that cannot be opened.
+    """
+    handle = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "no regular file", path)
+    return handle
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -99,6 +99,10 @@ def fetch(
         except BadInput as error:
             outcomes.append(Outcome(name, "failed", str(error)))
             unreachable = unreachable or isinstance(error, Unreachable)
+        except Exception as error:  # a fault of the suite, from which the others do not suffer
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            problem = f"{name}: the suite fails on what came ({said:.160}): please report it"
+            outcomes.append(Outcome(name, "failed", problem))
         progress(len(outcomes))
     return outcomes
 
@@ -111,7 +115,7 @@ def entries() -> list[Entry]:
             about = stored.read(file).about
         except (OSError, stored.Damaged):
             about = None
-        listed.append(Entry(f"{file.parent.name}/{file.stem}", file.stat().st_size, about))
+        listed.append(Entry(f"{file.parent.name}/{file.stem}", file.lstat().st_size, about))
     return listed
 
 

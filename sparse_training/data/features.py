@@ -56,7 +56,7 @@ def _moments_of(values: NDArray[np.generic], labels: NDArray[np.integer]) -> dic
         _column_moments(values[:, first : first + 64]) for first in range(0, values.shape[1], 64)
     ]
     mean = {
-        name: np.concatenate([part[name] for part in parts]).mean() if parts else 0.0
+        name: _mean(np.concatenate([part[name] for part in parts])) if parts else 0.0
         for name in _MOMENTS
     }
     frequency = np.bincount(labels) / len(labels)
@@ -75,6 +75,8 @@ _MOMENTS = (
 def _column_moments(values: NDArray[np.generic]) -> dict[str, NDArray[np.float64]]:
     wide = values.astype(np.float64)
     there = ~np.isnan(wide)
+    scale = _scale(np.where(there, wide, 0.0))
+    wide /= scale
     counts = np.maximum(there.sum(axis=0), 1)
     mean = np.where(there, wide, 0.0).sum(axis=0) / counts
     centred = np.where(there, wide - mean, 0.0)
@@ -83,4 +85,16 @@ def _column_moments(values: NDArray[np.generic]) -> dict[str, NDArray[np.float64
     scaled = np.divide(centred, deviation, out=np.zeros_like(centred), where=varied)
     skewness = (scaled**3).sum(axis=0) / counts
     kurtosis = np.where(varied, (scaled**4).sum(axis=0) / counts - 3.0, 0.0)
-    return dict(zip(_MOMENTS, (mean, deviation, skewness, kurtosis), strict=True))
+    moments = (mean * scale, deviation * scale, skewness, kurtosis)
+    return dict(zip(_MOMENTS, moments, strict=True))
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    scale = _scale(values)
+    return float((values / scale).mean() * scale)
+
+
+def _scale(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A power of two for each column, by which values are divided whose squares would overflow."""
+    _, exponent = np.frexp(np.abs(values).max(axis=0, initial=0.0))
+    return np.ldexp(1.0, np.where(exponent > 400, exponent - 1, 0))

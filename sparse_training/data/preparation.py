@@ -44,6 +44,7 @@ from sparse_training.data.stored import (
     write,
 )
 from sparse_training.errors import BadInput
+from sparse_training.files import regular
 
 OUTER_FOLDS = 3
 """Outer folds of a data set without official ones."""
@@ -105,11 +106,11 @@ def alone(source: str, dataset: str, access: Access) -> Iterator[None]:
     place = downloads(source, dataset)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(place.with_name(f"{place.name}.lock"), "a")
+        lock = open(place.with_name(f"{place.name}.lock"), "a", opener=regular)
     except OSError as error:
         raise BadInput(
-            f"cannot write in {data_directory()} ({error.strerror}): set SPARSE_ACLIB_DATA to a "
-            "directory that can be written"
+            f"cannot write in {data_directory()} ({error.strerror}: {error.filename}): set "
+            "SPARSE_ACLIB_DATA to a directory that can be written"
         ) from None
     with lock:
         try:
@@ -155,6 +156,11 @@ def _check(raw: DataSet, name: str) -> None:
     if not inputs:
         raise BadInput(f"{name} has no features: expected at least one")
     check_memory(name, rows, inputs)
+    if raw.channels and (not _bytes(raw.numeric) or raw.numeric.shape[1] % raw.channels):
+        raise BadInput(
+            f"{name} has images of {raw.numeric.shape[1]:,} values of type {raw.numeric.dtype} in "
+            f"{raw.channels} channels: expected whole numbers of 0 to 255, as many in each channel"
+        )
     if raw.folds is None:
         return
     if len(raw.folds) > MOST_FOLDS:
@@ -175,6 +181,10 @@ def _check(raw: DataSet, name: str) -> None:
             )
         if len(np.unique(raw.labels[train])) < 2:
             raise BadInput(f"{name}: fold {number} trains on one class: expected at least two")
+
+
+def _bytes(values: NDArray[Any]) -> bool:
+    return values.dtype == np.uint8 or _exact(values).dtype == np.uint8
 
 
 def _categories(codes: NDArray[np.integer]) -> int:
@@ -205,7 +215,8 @@ def _tensors(raw: DataSet) -> dict[str, NDArray[Any]]:
 
 
 def _narrow(labels: NDArray[np.integer]) -> NDArray[np.integer]:
-    return labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
+    types = (np.uint8, np.uint16, np.int32)
+    return labels.astype(next(each for each in types if labels.max() <= np.iinfo(each).max))
 
 
 def _exact(values: NDArray[Any]) -> NDArray[Any]:
@@ -285,9 +296,10 @@ def _numeric_statistics(
     """Mean and deviation of columns whose missing values are replaced by their mean."""
     wide = values.astype(np.float64)
     there = ~np.isnan(wide)
-    with np.errstate(over="ignore"):  # values too far apart have no deviation: they are no input
+    # Values too far apart have no deviation: they are no input.
+    with np.errstate(over="ignore", invalid="ignore"):
         mean = np.where(there, wide, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-        mean[np.isinf(mean)] = 0.0
+        mean[~np.isfinite(mean)] = 0.0
         centred = np.where(there, wide - mean, 0.0)
         deviation = np.sqrt((centred**2).mean(axis=0))
     low = np.where(there, wide, np.inf).min(axis=0, initial=np.inf)

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_training.errors import BadInput
-from sparse_training.files import write_whole
+from sparse_training.files import regular, write_whole
 from sparse_training.machine import cache_directory
 
 FORMAT = 3
@@ -132,7 +132,7 @@ def downloads(source: str, dataset: str) -> Path:
 
 def read(file: Path) -> Stored:
     """Maps a file into memory. Raises OSError where that fails, Damaged for a wrong content."""
-    with open(file, "rb") as stream:
+    with open(file, "rb", opener=regular) as stream:
         try:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:

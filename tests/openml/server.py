@@ -5,6 +5,7 @@ broken off, another content than stated, dead.
 """
 
 import email.utils
+import gzip
 import hashlib
 import re
 import threading
@@ -54,6 +55,32 @@ def altered(handler: "Handler", content: bytes) -> None:
     """As many bytes as promised, one of them another one."""
     middle = len(content) // 2
     handler.reply(200, content[:middle] + b"~" + content[middle + 1 :])
+
+
+def zipped(content: bytes) -> Fault:
+    """Another content, which gzip made small."""
+    body = gzip.compress(content)
+
+    def answer(handler: "Handler", content: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def drips(handler: "Handler", content: bytes) -> None:
+    """A byte at a time, until nobody takes it any more."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(1 << 30))
+    handler.send_header("ETag", '"none"')
+    handler.send_header("Last-Modified", email.utils.formatdate(usegmt=True))
+    handler.end_headers()
+    while handler.command != "HEAD":
+        handler.wfile.write(b"%")
+        time.sleep(0.005)
 
 
 def dies(handler: "Handler", content: bytes) -> None:

@@ -282,6 +282,35 @@ def test_values_too_close_or_too_far_apart_for_a_deviation_are_no_input(
         assert np.isfinite(part).all() and not part[:, 0].any() and part[:, 1].any()
 
 
+def test_whole_numbers_in_another_type_are_pixels_too(shelf: Shelf) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (300, 16))
+    made = {
+        kind: load(f"{shelf.put(kind, table(numeric=pixels.astype(kind), channels=1))}/0").train_x
+        for kind in ("uint8", "float32", "int64")
+    }
+    assert (made["float32"] == made["uint8"]).all() and (made["int64"] == made["uint8"]).all()
+
+
+@pytest.mark.parametrize("classes", [256, 257, 70_000])
+def test_a_class_is_the_same_class_when_there_are_many(shelf: Shelf, classes: int) -> None:
+    labels = np.repeat(np.arange(classes), 2)
+    names = tuple(map(str, range(classes)))
+    numeric = labels[:, None] * 1.0
+    data = DataSet(numeric, labels, names, "many", "the tests", "none")
+    split = load(f"{shelf.put('many', data)}/0")
+    assert (split.train_y == labels[split.train_rows]).all() and split.n_classes == classes
+
+
+def test_features_of_the_largest_numbers_are_numbers(shelf: Shelf) -> None:
+    data = table()
+    numeric = np.stack([np.where(np.arange(300) % 2, sign * 1e308, 1e307) for sign in (1, 1, -1)])
+    ours = features(f"{shelf.put('large', replace(data, numeric=numeric.T))}/0")
+    small = features(f"{shelf.put('small', replace(data, numeric=numeric.T / 2.0**1000))}/0")
+    for name in ours:
+        power = 2.0**1000 if name.startswith(("MeanMeans", "MeanStdDev")) else 1.0
+        assert ours[name] / power == pytest.approx(small[name], rel=1e-6), name
+
+
 @pytest.mark.parametrize("image", [False, True])
 def test_what_evaluation_rows_hold_reaches_nothing_that_training_or_its_statistics_hold(
     shelf: Shelf, image: bool
@@ -356,6 +385,14 @@ def test_parts_have_the_types_that_engines_take() -> None:
         ({"folds": ((np.arange(9), np.arange(9, 300)),)}, "9 training .* one for each inner fold"),
         ({"folds": ((np.arange(200), np.arange(250, 301)),)}, "rows beyond the 300 of the data"),
         ({"folds": ((np.arange(9), np.arange(9, 300)),) * 101}, "has 101 folds: expected at most"),
+        (
+            {"numeric": np.linspace(0, 1, 4800).reshape(300, 16), "nominal": None, "channels": 1},
+            "images of 16 values of type float64 in 1 channels: expected whole numbers of 0 to 255",
+        ),
+        (
+            {"numeric": np.zeros((300, 16), np.uint8), "nominal": None, "channels": 3},
+            "in 3 channels: expected whole numbers of 0 to 255, as many in each channel",
+        ),
         (
             {"labels": np.arange(300) // 250, "folds": ((np.arange(200), np.arange(200, 300)),)},
             "fold 0 trains on one class",

@@ -1,8 +1,8 @@
 """Fetching: openml-python for real against a server on the loopback address, well and ill."""
 
-import gzip
 import hashlib
 import io
+import itertools
 import json
 import os
 import pickle
@@ -12,8 +12,10 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ import pytest
 from sparse_training.data import preparation, sources, stored
 from sparse_training.data.features import features
 from sparse_training.data.instances import load
-from sparse_training.data.raw import Access
+from sparse_training.data.raw import Access, DataSet
 from sparse_training.data.stored import INNER_FOLDS
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT
@@ -374,20 +376,85 @@ def test_an_answer_that_does_not_fit_into_the_memory_is_broken_off(
 ) -> None:
     from sparse_training.data.sources import openml as source
 
-    bomb = gzip.compress(b"%" * 10_000_000)
-
-    def explode(handler: server.Handler, content: bytes) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Encoding", "gzip")
-        handler.send_header("Content-Length", str(len(bomb)))
-        handler.end_headers()
-        handler.wfile.write(bomb)
-
     monkeypatch.setattr(source, "_ROOM", 5_000_000)
     monkeypatch.setattr(source, "memory", lambda: 0)
-    openml.faults["splits/59"] = explode
+    openml.faults["splits/59"] = server.zipped(b"%" * 10_000_000)
     line = problem(IRIS, Access(server=openml.address, retries=1))
     assert "is larger than 5 MB" in line and "expected a smaller one" in line
+
+
+def test_all_copies_of_an_answer_take_a_quarter_of_the_memory(
+    openml: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer of a thousandth of its size, as large as it may be: what is held of it is counted.
+
+    The comments of an ARFF file, so that it is read to its end.
+    """
+    from sparse_training.data.sources import openml as source
+
+    room = 24_000_000
+    monkeypatch.setattr(source, "_ROOM", room // 3)
+    monkeypatch.setattr(source, "memory", lambda: 0)
+    comment = b"%" * 999 + b"\n"
+    arff = openml.files["arff/61"] + comment * (room // 3 // 1000 - 20)
+    openml.files["data/61"] = documents.description(61, "iris", "class", arff)
+    openml.faults["arff/61"] = server.zipped(arff)
+    get(openml, "openml/2867")  # imports what there is to import
+    tracemalloc.start()
+    try:
+        get(openml, IRIS)
+        assert room // 2 < tracemalloc.get_traced_memory()[1] < room * 1.2
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("path", ["task/59", "arff/61", "bucket/75"])
+def test_a_server_that_sends_a_byte_at_a_time_is_given_up_at_its_deadline(
+    openml: Server, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Each byte comes in time, and the answer has no end. Each reading takes a second here."""
+    from sparse_training.data.sources import openml as source
+
+    seconds = itertools.count()
+    monkeypatch.setattr(source, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    openml.files |= documents.published(75, 175, "c", documents.kr_vs_kp()[::40], "class")
+    openml.files["data/175"] = documents.description(
+        175, "c", "class", openml.files["arff/175"], parquet=True
+    )
+    openml.files["bucket/175"] = b""
+    openml.faults[path.replace("bucket/75", "bucket/175")] = server.drips
+    name = "openml/75" if path == "bucket/75" else IRIS
+    line = problem(name, Access(server=openml.address, retries=1))
+    assert "sends too slowly" in line or "Read timed out" in line
+
+
+def test_a_fault_of_the_suite_is_one_line_and_keeps_no_other_data_set_back(
+    openml: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(dataset: str, access: Access) -> DataSet:
+        raise ZeroDivisionError("by\nzero")
+
+    monkeypatch.setattr(sources.source("sklearn"), "read", read)
+    failed, other = fetch(["sklearn/wine", IRIS], Access(server=openml.address, retries=1))
+    assert failed.state == "failed" and other.state == "fetched"
+    assert "sklearn/wine: the suite fails on what came (ZeroDivisionError: by zero)" in str(
+        failed.problem
+    )
+
+
+def test_a_named_pipe_in_the_place_of_a_file_is_not_waited_for(openml: Server, data: Path) -> None:
+    file, lock = data / "openml" / "59.safetensors", data / "downloads" / "openml-2867.lock"
+    for pipe in (file, lock):
+        pipe.parent.mkdir(parents=True)
+        os.mkfifo(pipe)
+    (listed,) = entries()
+    assert listed.about is None
+    with pytest.raises(BadInput, match="cannot read .*no regular file"):
+        load(f"{IRIS}/0")
+    get(openml, IRIS)
+    assert file.is_file() and len(load(f"{IRIS}/0").eval_rows) == 15
+    (outcome,) = fetch([ANNEAL], Access(server=openml.address, retries=1))
+    assert f"cannot write in {data}" in str(outcome.problem) and lock.name in str(outcome.problem)
 
 
 @pytest.mark.parametrize("address", ["x", "ftp://x", "http://", "http://[::1", "http://h:99999"])
@@ -435,6 +502,16 @@ def test_without_a_network_the_first_data_set_says_so_and_the_others_are_not_tri
     assert [outcome.state for outcome in outcomes] == ["here", "failed", "untried", "fetched"]
     assert "cannot be reached" in str(outcomes[1].problem)
     assert not (data / "openml" / "2867.safetensors").exists()
+
+
+def test_a_host_that_only_one_data_set_needs_keeps_no_other_back(openml: Server) -> None:
+    address = documents.BASE.encode()
+    described = openml.files["data/61"]
+    openml.files["data/61"] = described.replace(address + b"/arff", b"http://127.0.0.2:9/arff")
+    away, other = fetch([IRIS, ANNEAL], Access(server=openml.address, retries=1))
+    assert (away.state, other.state) == ("failed", "fetched")
+    assert "127.0.0.2 cannot be reached" in str(away.problem)
+    assert "its data lie there" in str(away.problem)
 
 
 # An openml cache ---------------------------------------------------------------------------------
@@ -547,7 +624,7 @@ def test_a_key_goes_to_the_servers_hosts_only(openml: Server) -> None:
         ),
         ({"task/59": documents.task(59, 61, "class", kind=5)}, "is a task of clustering"),
         ({"task/59": documents.task(59, 61, "class", procedure=False)}, "is a task without splits"),
-        ({"task/59": documents.task(59, 61, "klass")}, "cannot make sense of what came"),
+        ({"task/59": documents.task(59, 61, "klass")}, "target 'klass' is no column of the data"),
         ({"task/59": documents.task(59, 999, "class")}, "has no such number (code 111"),
     ],
 )
@@ -633,8 +710,9 @@ def test_sets_and_instances_are_named_alike() -> None:
     ) == ("sklearn/digits",)
     assert named(["openml/31/0", "openml/31", "openml/3/1/2"]) == ("openml/31", "openml/3")
     assert named(["vision/mnist"]) == ("vision/mnist",)
+    assert list(sets()) == sorted(sets())
     for word, message in (
-        ("nosuch", "no instance set 'nosuch', expected one of .*digits.*, or an instance such as"),
+        ("nosuch", f"no instance set 'nosuch', expected one of {', '.join(sorted(sets()))}, or an"),
         ("openml/x", "unknown data set 'x' of source 'openml': expected the number of a task"),
         ("nosuch/31/0", "unknown source 'nosuch'"),
         ("openml/31/0/99", "malformed instance"),
@@ -666,6 +744,14 @@ def test_what_is_there_is_there_in_a_directory_that_cannot_be_written(
     wine, iris = fetch(["sklearn/wine", "sklearn/iris"], Access())
     assert wine.state == "here"
     assert "cannot write in" in str(iris.problem) and "SPARSE_ACLIB_DATA" in str(iris.problem)
+
+
+def test_a_directory_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words = ("fetch", "sklearn/iris", "sklearn/wine", "sklearn/digits")
+    done = sparse_aclib(*words, SPARSE_ACLIB_DATA=str(tmp_path / "file"))
+    assert done.returncode == 2 and done.stderr.count("error:") == 1
+    assert f"cannot write in {tmp_path}" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_names_of_directories_are_no_markup(tmp_path: Path) -> None:
@@ -816,6 +902,22 @@ def test_export_writes_what_the_data_say_and_keeps_the_rows_of_data_that_are_not
     get(openml, ANNEAL)
     with pytest.raises(BadInput, match="line 1: unknown feature 'Colour', expected some of Number"):
         features_csv(folder)
+
+
+@pytest.mark.parametrize(
+    "instances",
+    [("sklearn/digits/0/0", "sklearn/digits/0/1"), ("sklearn/wine/0", "sklearn/iris/0/3")],
+)
+def test_the_features_that_export_chooses_for_a_new_set_all_tell_instances_apart(
+    tmp_path: Path, instances: tuple[str, str]
+) -> None:
+    """As the contract of every set has it."""
+    for file, instance in zip(("training.txt", "test.txt"), instances, strict=True):
+        (tmp_path / file).write_text(f"{instance}\n")
+    header, *rows = (line.split(",") for line in features_csv(tmp_path).splitlines())
+    assert len(header) > 1 and len(set(header)) == len(header)
+    for column in list(zip(*rows, strict=True))[1:]:
+        assert len(set(column)) > 1 and np.isfinite(np.array(column, float)).all()
 
 
 def test_every_source_that_is_not_installed_can_be_fetched_by_a_set() -> None:

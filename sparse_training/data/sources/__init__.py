@@ -1,5 +1,7 @@
 """Where data sets come from: every file in this folder is a source, called as in instance ids.
 
+(A file whose name begins with `_` is a part of one.)
+
 A source is a module with three names:
 
 - `read(dataset, access) -> DataSet` gives the values as they are: nothing imputed, encoded, scaled;

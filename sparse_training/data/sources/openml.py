@@ -1,21 +1,26 @@
 """OpenML tasks by their number: `openml/31/0` is fold 0 of task 31, as OpenML splits it.
 
-openml-python does the talking, and three of its habits (0.15.1) are kept away from the user's
+openml-python does the talking, and some of its habits (0.15.1) are kept away from the user's
 files. It deletes folders of its cache when something fails, it reads pickles that it finds there,
 and it writes files in place; so it works in a cache of its own in the data directory, for one data
 set at a time. What it has downloaded completely is kept beside that until the data set is stored,
 so that a fetch that was interrupted goes on. An openml cache that exists is copied from, but for
-its pickles, and never written to. It also waits for ever for a silent server, takes an answer of
-any size, and sends a user's key to whatever host the data are said to lie on; here it does not.
+its pickles, and never written to. It also waits for ever
+for a server that is silent or slow, takes an answer of any size, and sends a user's key to whatever
+host the data are said to lie on; here it does not. What it makes of the files it brings is not used
+(`_openml_tables.py` says why).
 """
 
 import errno
 import hashlib
+import io
 import logging
 import re
 import shutil
+import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +33,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_training.data.raw import Access, DataSet, Unreachable, check_memory
+from sparse_training.data.sources._openml_tables import (
+    Table,
+    coded,
+    columns,
+    described,
+    inputs_of,
+    line,
+    read_arff,
+    read_parquet,
+    table,
+    target_of,
+)
 from sparse_training.data.stored import data_directory, downloads
 from sparse_training.errors import BadInput
 from sparse_training.machine import memory
@@ -37,6 +54,8 @@ INSTALLED = False
 _FILES = {".xml", ".arff", ".pq"}  # of a cache; everything else in it is a pickle or a log
 _UNKNOWN = (111, 151)  # OpenML's codes for a data set and a task that there is not
 _ROOM = 1 << 28  # bytes that any answer may have
+_COPIES = 3  # of an answer, decoded and encoded again by openml-python
+_SLOWEST = 1 << 12  # bytes a second, after the first ones were waited for
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -55,103 +74,25 @@ def read(dataset: str, access: Access) -> DataSet:
     with session(name, access) as openml:
         task = openml.task(int(dataset))
         folds = openml.folds(task)
-        _check_size(name, task, folds)
-        table = openml.data(task.dataset_id, task.target_name)
-    classes = list(task.class_labels or ())
-    labels, names = _coded(table.target, classes)
-    if (labels < 0).any():
-        raise BadInput(f"{name} has {(labels < 0).sum():,} rows without a class: expected none")
-    numeric, nominal = _columns(name, table)
+        data = openml.data(task.dataset_id, task.target_name, rows=_rows(folds))
+        labels, names = coded(data.target, data.classes)
+        if (labels < 0).any():
+            raise BadInput(f"{name} has {(labels < 0).sum():,} rows without a class: expected none")
+        numeric, nominal = columns(name, data)
     return DataSet(
         numeric=numeric,
         nominal=nominal,
         labels=labels,
         classes=names,
-        title=table.title,
-        origin=f"OpenML task {dataset}, {table.origin}",
-        licence=table.licence,
+        title=data.title,
+        origin=f"OpenML task {dataset}, {data.origin}",
+        licence=data.licence,
         folds=folds,
     )
 
 
-# From data frames to numbers ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Table:
-    """A data set of OpenML as openml-python reads it."""
-
-    frame: Any
-    """pandas.DataFrame (rows, features)"""
-    target: Any
-    """pandas.Series (rows,)"""
-    kinds: dict[str, tuple[str, list[str]]]
-    """Of each feature: its type in OpenML's words, and its categories in their order."""
-    title: str
-    origin: str
-    licence: str
-
-
-def _check_size(name: str, task: Any, folds: Sequence[tuple[Any, Any]]) -> None:
-    """Refuses what this machine cannot hold before it is downloaded."""
-    features = task.get_dataset(download_features_meta_data=True).features.values()
-    inputs = sum(
-        len(feature.nominal_values) if feature.data_type == "nominal" else 1
-        for feature in features
-        if feature.name != task.target_name
-    )
-    check_memory(name, 1 + max(int(rows.max(initial=0)) for fold in folds for rows in fold), inputs)
-
-
-def _columns(name: str, table: Table) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
-    """Numeric columns with nan, and codes of nominal columns with -1, where a value is missing."""
-    import pandas as pd
-
-    rows = len(table.frame)
-    numeric, nominal = [], []
-    for column in table.frame.columns:
-        kind, categories = table.kinds.get(str(column), ("numeric", []))
-        values = table.frame[column]
-        if isinstance(values.dtype, pd.SparseDtype):
-            values = values.sparse.to_dense()
-        if kind == "nominal" or values.dtype.name in ("category", "bool", "boolean"):
-            nominal.append(_coded(values, categories)[0])
-        elif kind in ("numeric", "real", "integer") or pd.api.types.is_numeric_dtype(values):
-            numeric.append(pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan))
-        else:
-            raise BadInput(f"{name}: feature {column!r} is {kind}: expected numbers or categories")
-        if numeric and np.isinf(numeric[-1]).any():
-            raise BadInput(f"{name}: feature {column!r} has infinite values: expected none")
-    wide = np.stack(numeric, axis=1) if numeric else np.zeros((rows, 0))
-    return wide, np.stack(nominal, axis=1) if nominal else None
-
-
-def _coded(values: Any, declared: Sequence[str]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """(codes, names): the place of each value among those that occur, in their declared order.
-
-    ARFF and Parquet files may spell a value differently (True for TRUE); what is not declared in
-    any spelling comes last, numbers by size.
-    """
-    there = values.notna().to_numpy()
-    text = [str(value) for value in values[there]]
-    occurring = set(text)
-    if not occurring <= set(declared):
-        spelled = {name.casefold(): name for name in declared}
-        text = [spelled.get(value.casefold(), value) for value in text]
-        occurring = set(text)
-    names = [name for name in declared if name in occurring]
-    names += sorted(occurring - set(names), key=_by_size)
-    place = {name: number for number, name in enumerate(names)}
-    codes = np.full(len(there), -1, dtype=np.int32)
-    codes[there] = [place[value] for value in text]
-    return codes, tuple(names)
-
-
-def _by_size(text: str) -> tuple[float, str]:
-    try:
-        return float(text), text
-    except ValueError:
-        return np.inf, text
+def _rows(folds: Sequence[tuple[Any, Any]]) -> int:
+    return 1 + max((int(rows.max(initial=0)) for fold in folds for rows in fold), default=0)
 
 
 # Talking to OpenML -------------------------------------------------------------------------------
@@ -175,7 +116,7 @@ class Session:
             for element in root.iter("{http://openml.org/openml}data_set_id"):
                 self._cache.bring("datasets", int(element.text or 0))
         try:
-            task = self._openml.tasks.get_task(number, download_features_meta_data=True)
+            task = self._openml.tasks.functions._get_task_description(number)
         except NotImplementedError:
             raise BadInput(f"{self._name} is no classification task") from None
         except KeyError as error:
@@ -183,7 +124,7 @@ class Session:
                 raise BadInput(f"{self._name} is a task without splits: {_OTHER_TASK}") from None
             raise
         if task.task_type_id.name != "SUPERVISED_CLASSIFICATION":
-            kind = _line(task.task_type or task.task_type_id.name).lower().replace("_", " ")
+            kind = line(task.task_type or task.task_type_id.name).lower().replace("_", " ")
             raise BadInput(
                 f"{self._name} is a task of {kind}: expected one of supervised classification"
             )
@@ -202,7 +143,7 @@ class Session:
             if isinstance(error, OSError) or "oml:error" in str(error):
                 raise  # of the network or the server, not of the splits
             raise BadInput(
-                f"{self._name} has no splits that can be read ({_line(error)}): {_OTHER_TASK}"
+                f"{self._name} has no splits that can be read ({line(error)}): {_OTHER_TASK}"
             ) from None
         self._cache.keep()
         return tuple(
@@ -210,33 +151,47 @@ class Session:
             for number in sorted(folds)
         )
 
-    def data(self, number: int, target: str | None = None) -> Table:
-        """A data set; its target is the default one if none is named."""
+    def data(self, number: int, target: str | None = None, rows: int = 0) -> Table:
+        """A data set; its target is the default one if none is named.
+
+        Refuses before it is downloaded what this machine cannot hold, with so many rows.
+        """
         self._cache.bring("datasets", number)
+        datasets = self._openml.datasets
+        dataset = datasets.get_dataset(number)
+        features = described(
+            self._name, datasets.functions._get_dataset_features_file(None, number)
+        )
+        wanted = target_of(self._name, target or dataset.default_target_attribute or "", features)
+        description = self._cache.work / "datasets" / str(number) / "description.xml"
+        inputs = inputs_of(self._name, description, features, wanted)
+        width = sum(len(each.categories) if each.kind == "nominal" else 1 for each in inputs)
+        check_memory(self._name, rows, width)
+        self._cache.keep()
         with _watched(self._cache.work, f"{self._name}: downloading the data", self._access):
-            dataset = self._openml.datasets.get_dataset(
-                number, download_data=True, download_features_meta_data=True
-            )
+            dataset = datasets.get_dataset(number, download_data=True)
         self._check_sum(dataset)
         self._cache.keep()
         if dataset.parquet_file is None and str(dataset.format).lower() == "sparse_arff":
             raise BadInput(
-                f"{self._name}: its data are a sparse ARFF file, which openml-python cannot read "
-                "with pandas 3: expected ARFF or Parquet"
+                f"{self._name}: its data are a sparse ARFF file, of which nothing here makes a "
+                "table: expected ARFF or Parquet"
             )
         self._access.report(f"{self._name}: reading the data")
-        target = target or dataset.default_target_attribute
-        frame, labels, _, _ = dataset.get_data(target=target)
-        return Table(
-            frame=frame,
-            target=labels,
-            kinds={
-                feature.name: (feature.data_type, list(feature.nominal_values or ()))
-                for feature in dataset.features.values()
-            },
-            title=_line(dataset.name),
+        frame = (
+            read_arff(self._name, Path(dataset.data_file))
+            if dataset.parquet_file is None
+            else read_parquet(self._name, Path(dataset.parquet_file))
+        )
+        return table(
+            self._name,
+            frame,
+            features,
+            inputs,
+            wanted,
+            title=line(dataset.name),
             origin=f"data {number} version {dataset.version} of {self._openml.config.server}",
-            licence=_line(dataset.licence or "not stated"),
+            licence=line(dataset.licence or "not stated"),
         )
 
     def _check_sum(self, dataset: Any) -> None:
@@ -264,12 +219,12 @@ def session(name: str, access: Access) -> Iterator[Session]:
         import openml
     except ImportError as error:
         raise Unreachable(
-            f"{name} comes from OpenML, and openml-python cannot be imported ({_line(error)}): "
+            f"{name} comes from OpenML, and openml-python cannot be imported ({line(error)}): "
             "install it with './run_all.sh setup' or pip install -e '.[openml]'"
         ) from None
     except Exception as error:  # it reads its settings when it is imported
         raise Unreachable(
-            f"{name}: openml-python does not start ({type(error).__name__}: {_line(error)}): look "
+            f"{name}: openml-python does not start ({type(error).__name__}: {line(error)}): look "
             "at its settings, HOME, OPENML_CACHE_DIR and the file ~/.config/openml/config"
         ) from None
     config = openml.config
@@ -381,23 +336,39 @@ def _guarded(name: str, server: str, access: Access) -> Iterator[None]:
     import urllib3
 
     request, urlopen = requests.Session.request, urllib3.HTTPConnectionPool.urlopen
-    most = max(memory() // 4, _ROOM)  # it is decoded, and encoded again, in memory
+    plain = socket.SocketIO
+    most = max(memory() // 4 // _COPIES, _ROOM)
+
+    class Timed(plain):  # type: ignore[misc,valid-type]
+        """What an answer is read from; it has an end although each byte comes in time."""
+
+        def __init__(self, *words: Any) -> None:
+            super().__init__(*words)
+            self._began, self._came = time.monotonic(), 0
+
+        def readinto(self, buffer: Any) -> int | None:
+            allowed = access.patience + self._came / _SLOWEST
+            if time.monotonic() - self._began > allowed:
+                raise TimeoutError(f"{self._came:,} bytes in {allowed:,.1f} s are too few")
+            count: int | None = super().readinto(buffer)
+            self._came += count or 0
+            return count
 
     def guarded(self: Any, method: Any, url: Any, params: Any = None, **options: Any) -> Any:
         if not _same_owner(url, server):
             params = {key: value for key, value in (params or {}).items() if key != "api_key"}
         answer = request(self, method, url, params=params, stream=True, **options)
-        content = bytearray()
+        content = io.BytesIO()  # gives its bytes away without a copy
         for part in answer.iter_content(1 << 20):
-            content += part
-            if len(content) > most:
+            if content.tell() + len(part) > most:
                 raise BadInput(
-                    f"{name}: an answer of {server} is larger than {most / 1e6:,.0f} MB, a quarter "
-                    "of the memory here: expected a smaller one"
+                    f"{name}: an answer of {server} is larger than {most / 1e6:,.0f} MB, of which "
+                    f"{_COPIES} copies are a quarter of the memory here: expected a smaller one"
                 )
-            if len(content) > 1 << 20:
-                access.report(f"{name}: downloading, {len(content) / 1e6:.1f} MB")
-        answer._content = bytes(content)  # where its `content` looks first
+            content.write(part)
+            if content.tell() > 1 << 20:
+                access.report(f"{name}: downloading, {content.tell() / 1e6:.1f} MB")
+        answer._content = content.getvalue()  # where its `content` looks first
         return answer
 
     # Parquet files are not asked for through requests.
@@ -418,11 +389,13 @@ def _guarded(name: str, server: str, access: Access) -> Iterator[None]:
 
     requests.Session.request = guarded  # type: ignore[method-assign,assignment]
     urllib3.HTTPConnectionPool.urlopen = patient  # type: ignore[method-assign]
+    socket.SocketIO = Timed  # type: ignore[misc,assignment]
     try:
         yield
     finally:
         requests.Session.request = request  # type: ignore[method-assign]
         urllib3.HTTPConnectionPool.urlopen = urlopen  # type: ignore[method-assign]
+        socket.SocketIO = plain  # type: ignore[misc]
 
 
 def _same_owner(url: str, server: str) -> bool:
@@ -457,6 +430,12 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
     from openml import exceptions
 
     again = "what is here stays as it is; the same command tries again"
+    # A file may lie on another host, whose silence says nothing of the server's other data.
+    asked = getattr(getattr(error, "request", None), "url", None)
+    away = asked is not None and not _same_owner(asked, server)
+    unreachable, host = (
+        (BadInput, str(urlsplit(str(asked)).hostname)) if away else (Unreachable, server)
+    )
     match error:
         case KeyError() if "oml:error" in str(error):
             return BadInput, f"{name}: {server} answered with a page of an error; {again}"
@@ -469,25 +448,25 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
             key = "give your key by OPENML_APIKEY or --api-key"
             return BadInput, f"{name}: {server} asks for an API key: {key}"
         case exceptions.OpenMLServerException():
-            said = f"code {error.code}: {_line(error.message).removesuffix(' - None')}"
+            said = f"code {error.code}: {line(error.message).removesuffix(' - None')}"
             if error.code in _UNKNOWN:
                 return BadInput, f"{name}: {server} has no such number ({said}); is it right?"
             return BadInput, f"{name}: {server} refused ({said}); {again}"
         case exceptions.OpenMLServerError():
-            return BadInput, f"{name}: {server} answered with an error ({_line(error)}); {again}"
+            return BadInput, f"{name}: {server} answered with an error ({line(error)}); {again}"
         case requests.exceptions.Timeout():
-            return Unreachable, f"{name}: {server} is silent; {again}"
+            return unreachable, f"{name}: {host} is silent; {again}"
         case requests.exceptions.ConnectionError() if "Max retries exceeded" in str(error):
             reason = type(getattr(error.args[0], "reason", error)).__name__
-            return Unreachable, (
-                f"{name}: {server} cannot be reached ({reason}): no network, or a wrong "
-                f"--openml-server; {again}"
-            )
+            cause = "its data lie there" if away else "no network, or a wrong --openml-server"
+            return unreachable, f"{name}: {host} cannot be reached ({reason}): {cause}; {again}"
+        case requests.exceptions.ConnectionError() if "timed out" in str(error):
+            return BadInput, f"{name}: {server} fell silent, or sends too slowly; {again}"
         case requests.exceptions.RequestException():
-            return BadInput, f"{name}: {server} broke off its answer ({_line(error)}); {again}"
+            return BadInput, f"{name}: {server} broke off its answer ({line(error)}); {again}"
         case urllib3.exceptions.HTTPError() | minio.error.MinioException():
             return BadInput, (
-                f"{name}: the data could not be downloaded ({_line(error)}); {again}, with "
+                f"{name}: the data could not be downloaded ({line(error)}); {again}, with "
                 "OPENML_SKIP_PARQUET=true from another file"
             )
         case OSError() if error.errno in _FULL:
@@ -498,17 +477,10 @@ def _explanation(name: str, server: str, error: Exception) -> tuple[type[BadInpu
         case OSError():
             return (
                 BadInput,
-                f"{name}: cannot use {error.filename or data_directory()} ({_line(error)})",
+                f"{name}: cannot use {error.filename or data_directory()} ({line(error)})",
             )
-    cause = f"{type(error).__name__}: {_line(error)}"
+    cause = f"{type(error).__name__}: {line(error)}"
     return (
         BadInput,
         f"{name}: cannot make sense of what came ({cause}); --again downloads anew",
     )
-
-
-def _line(error: object) -> str:
-    """A text in one line of at most 160 characters, without what a terminal would act on."""
-    text = "".join(c if c.isprintable() else " " for c in str(error))
-    text = " ".join(text.split())
-    return text if len(text) <= 160 else text[:157] + "..."
