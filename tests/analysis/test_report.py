@@ -59,6 +59,7 @@ def test_the_report_lies_beside_its_tables_and_figures(whole: tuple[Path, str]) 
     assert tables == {
         *("runs", "configurability", "defaults", "combination", "anytime", "anytime_summary"),
         *("changed_parameters", "effort", "surrogates", "importance", "ablation"),
+        "statuses",
     }
     drawn = {path.name for path in (page.parent / "figures").iterdir()}
     assert {
@@ -105,7 +106,8 @@ def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows(
 def test_links_at_the_top_of_the_page_lead_to_its_sections(whole: tuple[Path, str]) -> None:
     _, html = whole
     anchors = re.findall(r'href="#([^"]+)"', html)
-    assert anchors == ["gain", "combination", "anytime", "importance", "ablation", "record"]
+    sections_ = ("gain", "combination", "anytime", "importance", "ablation")
+    assert anchors == [*(f"digits-{name}" for name in sections_), "record"]
     assert re.findall(r'id="([^"]+)"', html) == anchors
 
 
@@ -259,8 +261,8 @@ def test_a_new_analysis_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "digits,alpha,10\n"
     )
     assert (page.parent / "figures" / "digits-mine.png").exists()
-    assert '<h2 id="mine">digits: time &amp; trials</h2>' in html
-    assert '<a href="#mine">Time &amp; trials</a>' in html
+    assert '<h2 id="digits-mine">digits: time &amp; trials</h2>' in html
+    assert '<a href="#digits-mine">Time &amp; trials</a>' in html
     assert "<p>What it &lt;shows&gt;.</p>" in html
 
 
