@@ -298,8 +298,7 @@ def statuses(frames: Frames) -> pd.DataFrame:
         counts = {name: (name, "sum") for name in (*ended, "diverged")}
         grouped = marked.assign(**ended).groupby([*CASE, "of"], sort=False, as_index=False)
         tables.append(grouped.agg(trials=("cost", "size"), **counts))
-    table = pd.concat(tables).sort_values(CASE, kind="stable", ignore_index=True)
-    return pd.DataFrame(table)
+    return frames.runs[CASE].drop_duplicates().merge(pd.concat(tables), on=CASE)
 
 
 def _validated(frames: Frames) -> Costs:

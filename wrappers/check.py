@@ -232,11 +232,14 @@ def _order(run: Recorded) -> Iterator[str]:
 
 
 def _mixed(run: Recorded) -> Iterator[str]:
-    """Trials of one run by other code, or with another cutoff, than its first ones."""
+    """Trials that are there twice, or by other code, or with another cutoff, than the first."""
     first: dict[object, tuple[object, str]] = {}
     for name, lines in run.of_trials:
+        seen: dict[object, int] = {}
         for line, record in lines.records.items():
             place = run.place(name, line)
+            if (before := seen.setdefault(record.key, line)) != line:
+                yield f"{place}: the configuration, instance, seed of line {before} again"
             values: list[tuple[object, str, object]] = [("cutoff", "cutoff", record.cutoff)]
             if record.engine is not None:
                 what = f"code of the {record.engine} engine"
@@ -302,15 +305,11 @@ def _validations(run: Recorded) -> Iterator[str]:
     """Validations of what is no incumbent, and incumbents validated on fewer pairs than others."""
     incumbents = {each.config_id for each in run.incumbents.records.values()}
     pairs: dict[str, set[tuple[str, int]]] = {}
-    seen: dict[tuple[str, str, int], int] = {}
     for line, record in run.validated.records.items():
         place = run.place(VALIDATION, line)
         if record.config_id not in incumbents:
             yield f"{place}: configuration {record.config_id}, expected one of {TRAJECTORY}"
             continue
-        first = seen.setdefault(record.key, line)
-        if first != line:
-            yield f"{place}: the configuration, instance, seed of line {first} again"
         pairs.setdefault(record.config_id, set()).add(record.key[1:])
     everywhere = set().union(*pairs.values())
     for identity in sorted(incumbents) if pairs else ():
@@ -409,7 +408,7 @@ def _equal_trials(runs: Iterable[Recorded]) -> Iterator[str]:
             continue
         hashes, versions = run.info.hashes, run.info.versions
         machine = (run.info.hardware.processor, versions.get("torch"))
-        same = (hashes.scenario, tuple(sorted(hashes.data.items())), *machine)
+        same = (run.info.scenario, hashes.scenario, tuple(sorted(hashes.data.items())), *machine)
         for name, lines in run.of_trials:
             for line, record in lines.records.items():
                 if record.status != "SUCCESS" or record.code is None:

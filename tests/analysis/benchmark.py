@@ -224,6 +224,8 @@ def search(
 
     def incumbent(config: Config) -> None:
         name = config_id(config)
+        if path and path[-1].config_id == name:
+            return
         estimate = sum(seen[name]) / len(seen[name])
         path.append(Incumbent(trial=len(history), config_id=name, config=config, estimate=estimate))
 
