@@ -427,3 +427,12 @@ def parsed_with_seal(text: bytes) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def test_a_path_that_looks_like_markup_is_printed_as_it_is(pristine: Path, tmp_path: Path) -> None:
+    results = shutil.copytree(pristine, tmp_path / "[" / "x][bold]")
+    assert invoke("check", str(results))[0] == 0
+    (run_of(results) / RUNHISTORY).unlink()
+    for command, status in (("check", 1), ("report", 0)):
+        ended, said = invoke(command, str(results))
+        assert ended == status and str(run_of(results) / RUNHISTORY) in said
