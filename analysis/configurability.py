@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from analysis.frames import CASE, RUN, RunKey, by_run, by_text, by_texts
 from analysis.records import Frames
 from target_algorithms import Role
+from wrappers.records import STATUSES
 
 Costs = dict[tuple[RunKey, str], "pd.Series[float]"]
 """Validated costs by (instance, seed), of each run and configuration."""
@@ -282,6 +283,22 @@ def effort(frames: Frames) -> pd.DataFrame:
         hours=("runtime", lambda seconds: seconds.sum() / 3600),
     )
     return pd.DataFrame(table)
+
+
+def statuses(frames: Frames) -> pd.DataFrame:
+    """One row a variant and configurator, once of its runs and once of their validation: how many
+    trials ended how. Those that `diverged` are among the successful ones.
+    """
+    tables = []
+    for of, trials in (("run", frames.trials), ("validation", frames.validations)):
+        marked = trials.assign(
+            of=of, diverged=[bool(misc.get("diverged")) for misc in trials["misc"]]
+        )
+        ended = {name.lower(): trials["status"] == name for name in STATUSES}
+        counts = {name: (name, "sum") for name in (*ended, "diverged")}
+        grouped = marked.assign(**ended).groupby([*CASE, "of"], sort=False, as_index=False)
+        tables.append(grouped.agg(trials=("cost", "size"), **counts))
+    return frames.runs[CASE].drop_duplicates().merge(pd.concat(tables), on=CASE)
 
 
 def _validated(frames: Frames) -> Costs:

@@ -19,6 +19,7 @@ def notes(
     """
     return [
         *(f"{name} is missing: {reason}" for name, reason in sorted(missing.items())),
+        *(f"Left out: {fault}" for fault in frames.left_out),
         *_incomplete(frames, tables["runs"]),
         *_unused_budget(frames, tables["runs"]),
         *_failed(frames),
@@ -114,13 +115,14 @@ def _unused_budget(frames: Frames, per_run: pd.DataFrame) -> list[str]:
 
 
 def _failed(frames: Frames) -> list[str]:
-    failed = int((frames.trials["status"] != "SUCCESS").sum())
-    if not failed:
-        return []
-    return [
-        f"{words.counted(failed, 'trial')} of {len(frames.trials)} did not end with SUCCESS; they"
-        " count with the worst cost."
-    ]
+    told = []
+    for kind, trials in (("trial", frames.trials), ("validation trial", frames.validations)):
+        if failed := int((trials["status"] != "SUCCESS").sum()):
+            told.append(
+                f"{words.counted(failed, kind)} of {len(trials)} did not end with SUCCESS; they"
+                " count with the worst cost."
+            )
+    return told
 
 
 def _differences(frames: Frames) -> list[str]:

@@ -1,12 +1,12 @@
 """The records of a results folder as data frames; nothing in them is executed or changed.
 
 **Source**: the files of `results/README.md`, one folder `<set>/<variant>/<configurator>/seed-<n>`
-a run, read by `wrappers.records`. Every frame begins with the columns `set`, `variant`,
+a run, read by `wrappers.check`. Every frame begins with the columns `set`, `variant`,
 `configurator`, `run_seed`; `run_seed` is the configurator's seed, `seed` that of a single trial.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ import pandas as pd
 from analysis.frames import CASE, RUN, RunKey
 from sparse_training.errors import BadInput
 from target_algorithms import Role, variant, variants
+from wrappers.check import Recorded, recorded, run_folders
 from wrappers.configurators import configurators
 from wrappers.records import RUN as RUN_FILE
 from wrappers.records import (
@@ -25,8 +26,6 @@ from wrappers.records import (
     Numbered,
     Record,
     RunInfo,
-    read_lines,
-    read_run,
 )
 from wrappers.space import Space, read_pcs, variant_space
 
@@ -36,10 +35,11 @@ NEXT_COMMAND = "sparse-aclib run scenarios/SET/VARIANT ('sparse-aclib list' name
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's folder and what run.json says of it."""
+    """A run's folder, what run.json says of it, and all else that is in it."""
 
     path: Path
     info: RunInfo
+    record: Recorded
 
     @property
     def key(self) -> RunKey:
@@ -48,18 +48,10 @@ class RunFolder:
 
     @property
     def role(self) -> Role:
-        """How the variant takes part; where the record is older than roles, as it does today.
-
-        Raises BadInput for a role that this checkout does not have.
-        """
+        """How the variant takes part; where the record is older than roles, as it does today."""
         if self.info.role is None:
             today = variants().get(self.info.variant)
             return Role.COMPETITOR if today is None else today.role
-        if self.info.role not in list(Role):
-            raise BadInput(
-                f"{self.path / RUN_FILE}: role is {self.info.role!r}, expected one of "
-                + ", ".join(Role)
-            )
         return Role(self.info.role)
 
     @property
@@ -97,6 +89,8 @@ class Frames:
     """One row an incumbent, in the order in which they came; the first is the default."""
     validations: pd.DataFrame
     """One row a validated (configuration, instance, seed) of a run; of repeated ones the first."""
+    left_out: tuple[str, ...] = field(default=(), kw_only=True)
+    """Why runs, or ablations of runs, are not in here: a line for each fault of their records."""
 
     def configured(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The rows of runs whose configurator tries more than the default."""
@@ -107,15 +101,23 @@ def read(results: Path) -> Frames:
     """The record of a results folder: sets, variants, configurators and seeds in their order, the
     combinations behind the variants that they combine.
 
-    Raises BadInput where there is no run, for a record that cannot be read, and for one in a folder
-    of another name.
+    A run is in it whole or not at all: one whose record has a fault is left out. Raises BadInput
+    where no run is left.
     """
-    folders = sorted(_run_folders(results), key=lambda f: (f.role is Role.COMBINATION, f.key))
-    if not folders:
+    if not results.is_dir():
+        raise BadInput(f"{results}: no such folder, expected results; make some: {NEXT_COMMAND}")
+    found = [recorded(folder) for folder in run_folders(results) if _is_run(folder, results)]
+    if not found:
         raise BadInput(
             f"{results}: no run in it, expected <set>/<variant>/<configurator>/seed-<n>/run.json;"
             f" make one: {NEXT_COMMAND}"
         )
+    faults = [fault for each in found for fault in each.faults]
+    whole = [RunFolder(r.folder, r.info, r) for r in found if r.info is not None and not r.faults]
+    folders = sorted(whole, key=lambda f: (f.role is Role.COMBINATION, f.key))
+    if not folders:
+        more = f" (and {len(faults) - 1} more: 'sparse-aclib check {results}')"
+        raise BadInput(faults[0] + more * (len(faults) > 1))
     validations = _lines(folders, VALIDATION, Record)
     return Frames(
         folders=tuple(folders),
@@ -125,18 +127,13 @@ def read(results: Path) -> Frames:
         validations=validations.drop_duplicates(
             [*RUN, "config_id", "instance", "seed"], keep="first", ignore_index=True
         ),
+        left_out=(*faults, *(fault for f in folders for fault in f.record.ablation_faults)),
     )
 
 
-def _run_folders(results: Path) -> Iterator[RunFolder]:
-    if not results.is_dir():
-        raise BadInput(f"{results}: no such folder, expected results; make some: {NEXT_COMMAND}")
-    for path in results.glob("*/*/*/seed-*/run.json"):
-        folder = RunFolder(path.parent, read_run(path.parent))
-        name = "/".join([*folder.key[:-1], f"seed-{folder.key.run_seed}"])
-        if path.parent.relative_to(results).as_posix() != name:
-            raise BadInput(f"{path}: record of {name}, expected it in a folder so called")
-        yield folder
+def _is_run(folder: Path, results: Path) -> bool:
+    """Whether it lies where a run of these results does."""
+    return len(folder.relative_to(results).parts) == 4 and folder.name.startswith("seed-")
 
 
 def _runs(folders: Sequence[RunFolder]) -> pd.DataFrame:
@@ -158,13 +155,13 @@ Line = TypeVar("Line", bound=Incumbent | Record)
 
 def _lines(folders: Sequence[RunFolder], file: str, kind: type[Line]) -> pd.DataFrame:
     """The records of a file of every run, a row each."""
-    names = [field.name for field in fields(kind)]
+    names = [f.name for f in fields(kind)]
     return _frame(
         [*RUN, *names],
         (
             folder.key._asdict() | _plain(line, names)
             for folder in folders
-            for line in read_lines(folder.path / file, kind)
+            for line in dict(folder.record.files)[file].records.values()
         ),
     )
 

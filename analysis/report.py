@@ -4,7 +4,7 @@ The one module of this package that writes files. Everything is computed from th
 record gives the same report.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -26,21 +26,30 @@ ANALYSES = (
     Analysis("ablation", ablation_table, sections.ablations),
     Analysis("changed_parameters", configurability.changed_parameters),
     Analysis("effort", configurability.effort),
+    Analysis("statuses", configurability.statuses),
 )
 """All tables, and the sections of the page in their order. An analysis is one line here:
 `sections.plain` makes one of a function that makes a table and one that draws it."""
 
 
 def write_report(
-    results: Path, out: Path | None = None, *, missing: Mapping[str, str] | None = None
+    results: Path,
+    out: Path | None = None,
+    *,
+    missing: Mapping[str, str] | None = None,
+    left_out: Callable[[str], object] = lambda fault: None,
 ) -> Path:
     """Writes the report of a results folder and returns the path of the HTML page.
 
     `out` is that path, `<results>/report.html` if left out; `tables/` and `figures/` are written
     beside it. `missing` names the configurators that could not run, with the reason. Each file is
-    replaced as a whole. Raises BadInput where there is no run, or a record that cannot be read.
+    replaced as a whole. A run with a fault in its record is not in the report: `left_out` is told
+    each, and the page too. Raises BadInput where no run is left.
     """
-    study = conduct(records.read(results))
+    frames = records.read(results)
+    for fault in frames.left_out:
+        left_out(fault)
+    study = conduct(frames)
     tables = {analysis.name: analysis.table(study) for analysis in ANALYSES}
     parts = [_part(study, tables, name) for name in sorted(set(study.runs["set"]))]
     html = page.render(
@@ -50,6 +59,7 @@ def write_report(
         resamples=f"{configurability.RESAMPLES:,}",
         facts=facts.facts(study),
         effort=page.table(tables["effort"], "effort"),
+        statuses=page.table(tables["statuses"], "statuses"),
         runs=_runs(tables["runs"]),
         settings=facts.settings(study),
         scenarios=facts.scenarios(study),

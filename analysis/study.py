@@ -15,7 +15,7 @@ from analysis.frames import RUN, RunKey, by_run, by_texts, joined, run_keys
 from analysis.records import Frames
 from analysis.surrogate import Refusal, Surrogate
 from sparse_training.errors import BadInput
-from wrappers.records import ABLATION, AblationPath, read_whole
+from wrappers.records import AblationPath
 from wrappers.space import config_id
 
 VariantKey = tuple[str, str]
@@ -54,6 +54,7 @@ def conduct(frames: Frames) -> Study:
         trials=frames.trials,
         trajectories=frames.trajectories,
         validations=frames.validations,
+        left_out=frames.left_out,
         surrogates=surrogates,
         importances=importances,
         paths={**measured, **predicted},
@@ -119,8 +120,8 @@ def _importance(fitted: Surrogate | Refusal) -> pd.DataFrame | Refusal:
 
 
 def _measured_paths(frames: Frames) -> dict[RunKey, AblationPath]:
-    files = {folder.key: folder.path / ABLATION for folder in frames.folders}
-    return {key: read_whole(file, AblationPath) for key, file in files.items() if file.exists()}
+    paths = {folder.key: folder.record.ablated for folder in frames.folders}
+    return {key: path for key, path in paths.items() if path is not None}
 
 
 def _predicted_paths(
@@ -159,8 +160,10 @@ def _predicted_path(
         return NoPath(run.set, f"{run.variant}: no path, the incumbent is the default.")
     of_variant = dict(by_texts(frames.trials, ["set", "variant"]))[run.set, run.variant]
     costs = surrogate.configuration_costs(of_variant)
-    refusal = surrogate.far_off(fitted, costs, default, final)
-    if refusal:
-        name = f"{run.variant}, {run.configurator}, seed {run.run_seed}"
+    name = f"{run.variant}, {run.configurator}, seed {run.run_seed}"
+    if refusal := surrogate.far_off(fitted, costs, default, final):
         return NoPath(run.set, f"{name}: no path on the surrogate: {refusal.reason}.")
-    return ablation.ablate(fitted.space, default, final, fitted.predict)
+    try:
+        return ablation.ablate(fitted.space, default, final, fitted.predict)
+    except BadInput as error:  # of another configurator, which may record what it likes
+        return NoPath(run.set, f"{name}: no path: {error}.")

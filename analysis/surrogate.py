@@ -242,6 +242,9 @@ def far_off(
     wrong where one looks: both ends must be predicted to within half of their measured difference.
     """
     measured = costs.set_index("config_id")["adjusted"]
+    for name, config in (("default", source), ("incumbent", target)):
+        if config_id(config) not in measured:
+            return Refusal(f"the {name} is not among the trials of the record")
     ends = [float(measured[config_id(config)]) for config in (source, target)]
     predicted = fitted.predict([source, target])
     worst = max(abs(p - m) for p, m in zip(predicted, ends, strict=True))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from commands._console import console
@@ -70,7 +71,8 @@ def command(context: typer.Context) -> None:
         table.add_row("engine", trained.engine)
         for name, value in asdict(trained.misc).items():
             if value is not None:
-                table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
+                shown = f"{value:.6g}" if isinstance(value, float) else escape(str(value))
+                table.add_row(name, shown)
     console.print(table)
     if result.error:
         raise BadInput(f"{result.status}: {result.error}")

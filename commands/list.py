@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.columns import Columns
+from rich.markup import escape
 from rich.padding import Padding
 
 from commands._console import console, say
@@ -33,8 +34,8 @@ def command(
         return
     for set_, of_set in itertools.groupby(every, key=lambda s: s.set):
         members = list(of_set)
-        console.print(f"[bold]{set_}[/bold]: {_terms(members)}")
-        named = (f"{s.variant.name} [dim]{len(s.space.parameters)}[/dim]" for s in members)
+        console.print(f"[bold]{escape(set_)}[/bold]: {_terms(members)}")
+        named = (f"{escape(s.variant.name)} [dim]{len(s.space.parameters)}[/dim]" for s in members)
         console.print(Padding(Columns(named, padding=(0, 3)), (0, 0, 1, 2)))
     console.print(
         "[dim]Behind a variant: how many parameters it has. A scenario is a set and a variant, "

@@ -10,6 +10,7 @@
     health.py           what became of trials, in one line
     validation.py, ablation.py      after a run: on test instances; between two configurations
     records.py          what is written down, as types; one writer, one reader
+    check.py            a run's record as it was found, and all that is wrong with it
     origin.py           what a run was made with, and whether it still holds
     provenance.py       the code that a trial runs, as a fingerprint
     fetch.py, features.py           data sets of instance sets; features.csv

@@ -75,15 +75,22 @@ def hashes(scenario: Scenario, configurator_code: str) -> Hashes:
     """
     check_fetched(scenario)
     data = sorted({parse(name)[:2] for name in (*scenario.training, *scenario.test)})
-    instances = (scenario.training, scenario.test, sorted(scenario.features.items()))
-    asked = (scenario.variant.name, scenario.options.words, scenario.cutoff)
     return Hashes(
-        scenario=_sha256(repr(asked)),
-        instances=_sha256(repr(instances)),
-        space=_sha256(repr(scenario.space)),
+        **stated(scenario),
         data={"/".join(name): data_sha256(*name) for name in data},
         configurator=configurator_code,
     )
+
+
+def stated(scenario: Scenario) -> dict[str, str]:
+    """SHA-256 of what the files of a scenario say, by the fields of `Hashes`."""
+    instances = (scenario.training, scenario.test, sorted(scenario.features.items()))
+    asked = (scenario.variant.name, scenario.options.words, scenario.cutoff)
+    return {
+        "scenario": _sha256(repr(asked)),
+        "instances": _sha256(repr(instances)),
+        "space": _sha256(repr(scenario.space)),
+    }
 
 
 def check_origin(run: Path, info: RunInfo, scenario: Scenario, records: Iterable[Record]) -> None:

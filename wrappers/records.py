@@ -1,12 +1,13 @@
 """What is recorded of runs, trials and ablations: typed records, their one writer and one reader.
 
 Files of records only grow, a line each, on the disk before the next one is begun; whatever else is
-replaced as a whole. Reading checks every field; nothing read is executed. results/README.md is
-written from the fields here.
+replaced as a whole. Each record carries a checksum of itself. Reading checks every field; nothing
+read is executed. results/README.md is written from the fields here.
 """
 
 import errno
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -15,16 +16,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from sparse_training.errors import BadInput
 from sparse_training.files import naming, write_whole
-from target_algorithms import ROOT
+from target_algorithms import ROOT, Role
 from target_algorithms.contract import WORST_COST, Details, Result, Value, column
 from wrappers.space import Config, config_id
 
@@ -39,6 +40,12 @@ VALIDATION = "validation.jsonl"
 ABLATION = "ablation.json"
 ABLATION_TRIALS = "ablation_trials.jsonl"
 RUN = "run.json"
+
+CHECKSUM = "checksum"
+"""The last field of a record as it is written; no record has it as a field of its own."""
+
+STATUSES = ("SUCCESS", "TIMEOUT", "CRASHED")
+STATES = ("running", "finished")
 
 
 def now() -> str:
@@ -105,8 +112,11 @@ class Record:
             raise ValueError(f"config_id {self.config_id} is not that of its configuration")
         if not 0.0 <= self.cost <= WORST_COST:
             raise ValueError(f"cost is {self.cost!r}, expected an error from 0 to 1")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, expected at least 0")
+        if self.status not in STATUSES:
+            raise ValueError(f"status is {self.status!r}, expected {' or '.join(STATUSES)}")
+        if self.status != "SUCCESS" and self.cost != WORST_COST:
+            raise ValueError(f"cost is {self.cost} with {self.status}, expected {WORST_COST}")
+        _at_least(0, self, "seed")
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
@@ -125,6 +135,10 @@ class Numbered(Record):
     trial: int = column(
         "number of the trial in the run, from 1; with several workers, lines may be out of order"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least(1, self, "trial")
 
 
 def record(
@@ -179,6 +193,7 @@ class Incumbent:
     )
 
     def __post_init__(self) -> None:
+        _at_least(0, self, "trial")
         if self.config_id != config_id(self.config):
             raise ValueError(f"config_id {self.config_id} is not that of its configuration")
 
@@ -266,6 +281,18 @@ class RunInfo:
         default_factory=dict,
     )
 
+    def __post_init__(self) -> None:
+        if self.role is not None and self.role not in list(Role):
+            raise ValueError(f"role is {self.role!r}, expected one of {', '.join(Role)}")
+        if self.state not in STATES:
+            raise ValueError(f"state is {self.state!r}, expected {' or '.join(STATES)}")
+        _at_least(0, self, "seed", "trials_used")
+        _at_least(1, self, "trials", "workers")
+        if self.trials_used > self.trials:
+            raise ValueError(
+                f"trials_used is {self.trials_used}, expected at most the {self.trials} of trials"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class AblationStep:
@@ -296,13 +323,33 @@ class AblationPath:
     steps: tuple[AblationStep, ...] = column("in order")
 
 
+def _at_least(least: int, record: object, *names: str) -> None:
+    for name in names:
+        if (value := getattr(record, name)) < least:
+            raise ValueError(f"{name} is {value}, expected at least {least}")
+
+
 # Reading and writing -----------------------------------------------------------------------------
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Lines(Generic[T]):
+    """A .jsonl file as it was found."""
+
+    records: dict[int, T]
+    """By the number of the line."""
+    faults: tuple[str, ...] = ()
+    """What is wrong with each of the other lines, and where."""
+    torn: str | None = None
+    """The place of a last line that was being written when its writer was killed."""
+    unsealed: tuple[int, ...] = ()
+    """Numbers of the lines with a record but no checksum."""
+
+
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """A record as JSON; what is not known of a trial (`misc`) is left out.
+    """A record as JSON, its checksum last; what is not known of a trial (`misc`) is left out.
 
     Raises ValueError for numbers that are not finite.
     """
@@ -311,16 +358,41 @@ def to_json(value: object, *, indent: int | None = None) -> str:
         plain = {"trial": plain.pop("trial"), **plain}
     if isinstance(plain, dict) and isinstance(plain.get("misc"), dict):
         plain["misc"] = {name: v for name, v in plain["misc"].items() if v is not None}
+    if is_dataclass(value):
+        plain[CHECKSUM] = checksum(plain)
     return json.dumps(plain, allow_nan=False, indent=indent)
+
+
+def checksum(plain: Mapping[str, Any]) -> str:
+    """First 12 hexadecimal digits of the SHA-256 of a record, without its checksum, as compact
+    JSON with sorted keys: a changed value changes it, another layout does not."""
+    content = {name: value for name, value in plain.items() if name != CHECKSUM}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def from_json(content: str | bytes, kind: type[T], where: str) -> T:
     """The record in a text. Raises BadInput that says where and what is wrong with it."""
+    return _decoded(content, kind, where)[0]
+
+
+def _decoded(content: str | bytes, kind: type[T], where: str) -> tuple[T, bool]:
+    """The record in a text, and whether it has a checksum; records of 0.3 and before have none."""
     try:
-        return msgspec.json.decode(content, type=kind)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        record = msgspec.json.decode(content, type=kind)
+        plain = msgspec.json.decode(content)
+        sealed = CHECKSUM in plain
+        if sealed and plain[CHECKSUM] != (actual := checksum(plain)):
+            raise ValueError(f"edited: its checksum is {plain[CHECKSUM]!r}, by its values {actual}")
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         problem = " ".join(str(error).split()).removesuffix(" - at `$`")
         raise BadInput(f"{where}: {problem}; expected a record as results/README.md says") from None
+    return record, sealed
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether the record that a file holds has a checksum. Raises BadInput as `read_whole` does."""
+    return CHECKSUM in read_whole(path, dict[str, Any])
 
 
 def read_whole(path: Path, kind: type[T]) -> T:
@@ -334,35 +406,75 @@ def read_whole(path: Path, kind: type[T]) -> T:
     return from_json(content, kind, str(path))
 
 
+def scan_lines(path: Path, kind: type[T]) -> Lines[T]:
+    """All that is in a .jsonl file, whole or not; nothing where there is none."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return Lines({})
+    except OSError as error:
+        return Lines({}, (f"{path}: cannot be read ({error.strerror})",))
+    records: dict[int, T] = {}
+    faults: list[str] = []
+    unsealed: list[int] = []
+    torn: str | None = None
+    first_with: dict[object, int] = {}
+    *lines, tail = content.split(b"\n")
+    for number, line in enumerate([*lines, tail] if tail else lines, start=1):
+        where = f"{path}:{number}"
+        try:
+            record, sealed = _decoded(line, kind, where)
+        except BadInput as fault:
+            if number > len(lines):
+                torn = where
+            else:
+                faults.append(str(fault))
+            continue
+        if again := _again(record, number, first_with):
+            faults.append(f"{where}: {again}")
+            continue
+        records[number] = record
+        if not sealed:
+            unsealed.append(number)
+    return Lines(records, tuple(faults), torn, tuple(unsealed))
+
+
+def _again(record: object, number: int, first_with: dict[object, int]) -> str | None:
+    """What a line of a runhistory has that only one may have; notes what it has."""
+    if not isinstance(record, Numbered):
+        return None
+    for name, value in (("trial", record.trial), ("configuration, instance, seed", record.key)):
+        first = first_with.setdefault(value, number)
+        if first != number:
+            return f"the {name} of line {first} again ({value}), expected each once"
+    return None
+
+
 def read_lines(path: Path, kind: type[T], *, repair: bool = False) -> list[T]:
     """The records of a .jsonl file; [] where there is none.
 
     A last line without its end is being written, or was when its writer was killed: it is no
     record, unless it lacks nothing else. With `repair`, which is for who holds the run's lock, the
     file is made to end with a whole record, with a word on standard error if that cuts something
-    off. Raises BadInput for any other line that is no record of its kind.
+    off. Raises BadInput for any other line that is no record of its kind, and for a trial that is
+    in a runhistory twice.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    *lines, tail = content.split(b"\n")
-    records = [from_json(line, kind, f"{path}:{n}") for n, line in enumerate(lines, start=1)]
-    if not tail:
-        return records
-    try:
-        records.append(from_json(tail, kind, str(path)))
-    except BadInput:
-        if repair:
-            print(
-                f"{path}: dropped a torn last line; its trial is evaluated again", file=sys.stderr
-            )
-            os.truncate(path, len(content) - len(tail))
-    else:
-        if repair:
-            with open(path, "ab") as file:
-                file.write(b"\n")
-    return records
+    found = scan_lines(path, kind)
+    if found.faults:
+        raise BadInput(found.faults[0])
+    if repair and path.exists():
+        _end_with_a_record(path, torn=found.torn is not None)
+    return list(found.records.values())
+
+
+def _end_with_a_record(path: Path, *, torn: bool) -> None:
+    content = path.read_bytes()
+    if torn:
+        print(f"{path}: dropped a torn last line; its trial is evaluated again", file=sys.stderr)
+        os.truncate(path, content.rfind(b"\n") + 1)
+    elif content and not content.endswith(b"\n"):
+        with open(path, "ab") as file:
+            file.write(b"\n")
 
 
 def append_line(path: Path, value: object) -> None:
@@ -387,12 +499,41 @@ def write_run(folder: Path, info: RunInfo) -> None:
 
 
 def read_run(folder: Path) -> RunInfo:
-    """run.json of a run's folder. Raises BadInput where there is no readable one."""
+    """run.json of a run's folder.
+
+    Raises BadInput where there is no readable one, and for a finished run that has lost a file or
+    trials since.
+    """
     if not folder.is_dir():
         raise BadInput(
             f"{folder}: no such folder, expected a run's such as results/digits/rigl/smac/seed-1"
         )
-    return read_whole(folder / RUN, RunInfo)
+    info = read_whole(folder / RUN, RunInfo)
+    if lost := what_is_lost(folder, info):
+        raise BadInput(f"{lost}; make the run anew in another --results folder")
+    return info
+
+
+def what_is_lost(folder: Path, info: RunInfo, trials: int | None = None) -> str | None:
+    """What a finished run must have and has no longer, if there is anything.
+
+    trials: whole records in its runhistory; None to count its lines, which is quick.
+    """
+    if info.state != "finished":
+        return None
+    if trials is None:
+        trials = _count_lines(folder / RUNHISTORY)
+    if trials != info.trials_used:
+        used = f"the {info.trials_used} of trials_used in {RUN}"
+        return f"{folder / RUNHISTORY}: {trials} lines, expected {used}"
+    if not _count_lines(folder / TRAJECTORY):
+        return f"{folder / TRAJECTORY}: no line, expected at least the default of a finished run"
+    return None
+
+
+def _count_lines(path: Path) -> int:
+    """A last line without its end counts: it may lack nothing else."""
+    return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
 _PATIENCE = 5.0  # seconds in which a process that was killed is gone

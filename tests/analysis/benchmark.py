@@ -17,6 +17,7 @@ from typing import Any
 from target_algorithms import Role
 from target_algorithms.contract import Details, Result, Trained
 from wrappers.records import (
+    CHECKSUM,
     FORMAT,
     RUNHISTORY,
     TRAJECTORY,
@@ -223,6 +224,8 @@ def search(
 
     def incumbent(config: Config) -> None:
         name = config_id(config)
+        if path and path[-1].config_id == name:
+            return
         estimate = sum(seen[name]) / len(seen[name])
         path.append(Incumbent(trial=len(history), config_id=name, config=config, estimate=estimate))
 
@@ -341,8 +344,12 @@ def change_run(folder: Path, **changes: Any) -> None:
 
 
 def change_lines(file: Path, change: Callable[[int, dict[str, Any]], object]) -> None:
-    """Changes the records of a file in place: `change` is given the number from 0 and the line."""
+    """Changes the records of a file in place: `change` is given the number from 0 and the line.
+
+    Afterwards they have no checksum, like those of earlier versions.
+    """
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     for number, line in enumerate(lines):
+        line.pop(CHECKSUM, None)
         change(number, line)
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))

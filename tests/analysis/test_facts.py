@@ -128,8 +128,9 @@ def test_runs_on_different_machines_are_noted(tmp_path: Path) -> None:
 
 def test_a_budget_that_was_not_used_up_is_told(tmp_path: Path) -> None:
     for seed, used in ((1, 25), (2, 31)):
-        make_run(tmp_path, "alpha", "racing", seed, trials=40, trials_used=used)
-    make_run(tmp_path, "still", PLAIN_DEFAULT, 1, trials=10, trials_used=1)
+        folder = make_run(tmp_path, "alpha", "racing", seed, trials=used)
+        change_run(folder, trials=40)
+    change_run(make_run(tmp_path, "still", PLAIN_DEFAULT, 1, trials=1), trials=10)
     assert notes(tmp_path) == [
         "racing left a part of its budget unused in 2 runs: it used 25 to 31 of 40 trials."
     ]

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,9 @@ def test_combinations_come_behind_what_they_combine(tmp_path: Path) -> None:
 def test_an_unknown_role_is_one_line_of_bad_input_with_the_roles_there_are(
     tmp_path: Path,
 ) -> None:
-    make_run(tmp_path, "alpha", "model", 1, trials=1, role="captain")
+    file = make_run(tmp_path, "alpha", "model", 1, trials=1) / "run.json"
+    info = json.loads(file.read_text()) | {"role": "captain"}
+    file.write_text(json.dumps(info))
     with pytest.raises(BadInput, match=r"run\.json: role is 'captain', expected one of") as error:
         records.read(tmp_path)
     assert all(role in str(error.value) for role in Role)

@@ -2,6 +2,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,7 +16,13 @@ from analysis.records import Frames
 from analysis.report import write_report
 from sparse_training.errors import BadInput
 from target_algorithms import Role
-from tests.analysis.benchmark import PLAIN_DEFAULT, change_lines, make_run, space_of
+from tests.analysis.benchmark import (
+    PLAIN_DEFAULT,
+    change_lines,
+    make_run,
+    space_of,
+    write_lines,
+)
 from tests.examples import CONFIGURING
 from wrappers.records import (
     ABLATION,
@@ -26,6 +33,7 @@ from wrappers.records import (
     read_lines,
     to_json,
 )
+from wrappers.space import config_id
 
 
 def page_text(html: str) -> str:
@@ -59,6 +67,7 @@ def test_the_report_lies_beside_its_tables_and_figures(whole: tuple[Path, str]) 
     assert tables == {
         *("runs", "configurability", "defaults", "combination", "anytime", "anytime_summary"),
         *("changed_parameters", "effort", "surrogates", "importance", "ablation"),
+        "statuses",
     }
     drawn = {path.name for path in (page.parent / "figures").iterdir()}
     assert {
@@ -105,7 +114,8 @@ def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows(
 def test_links_at_the_top_of_the_page_lead_to_its_sections(whole: tuple[Path, str]) -> None:
     _, html = whole
     anchors = re.findall(r'href="#([^"]+)"', html)
-    assert anchors == ["gain", "combination", "anytime", "importance", "ablation", "record"]
+    sections_ = ("gain", "combination", "anytime", "importance", "ablation")
+    assert anchors == [*(f"digits-{name}" for name in sections_), "record"]
     assert re.findall(r'id="([^"]+)"', html) == anchors
 
 
@@ -259,8 +269,8 @@ def test_a_new_analysis_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "digits,alpha,10\n"
     )
     assert (page.parent / "figures" / "digits-mine.png").exists()
-    assert '<h2 id="mine">digits: time &amp; trials</h2>' in html
-    assert '<a href="#mine">Time &amp; trials</a>' in html
+    assert '<h2 id="digits-mine">digits: time &amp; trials</h2>' in html
+    assert '<a href="#digits-mine">Time &amp; trials</a>' in html
     assert "<p>What it &lt;shows&gt;.</p>" in html
 
 
@@ -270,3 +280,26 @@ def test_a_configurator_has_one_colour_whichever_others_are_shown() -> None:
     assert len({colours[name] for name in (*names, "private")}) == len(names) + 1
     for name in names:
         assert figures.colours([name])[name] == colours[name]
+
+
+@pytest.mark.parametrize(("line", "name"), [(0, "default"), (-1, "incumbent")])
+def test_a_default_or_an_incumbent_that_no_trial_has_is_told(
+    line: int, name: str, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path, "beta", "model", 1, trials=120)
+    path = read_lines(run / TRAJECTORY, Incumbent)
+    config = {**path[line].config, "learning_rate_schedule": "linear", "batch_size": 17}
+    path[line] = replace(path[line], config=config, config_id=config_id(config))
+    write_lines(run / TRAJECTORY, path)
+    html = write_report(tmp_path).read_text()
+    assert f"no path on the surrogate: the {name} is not among the trials of the record" in html
+
+
+def test_a_run_without_trials_of_its_own_is_told_beside_others(tmp_path: Path) -> None:
+    make_run(tmp_path, "beta", "model", 1, trials=40)
+    foreign = make_run(tmp_path, "beta", "drawing", 1, trials=40, trials_used=0)
+    (foreign / RUNHISTORY).unlink()
+    write_report(tmp_path)
+    rows = pd.read_csv(tmp_path / "tables" / "runs.csv").set_index("configurator")
+    assert rows["training_trials"].to_dict() == {"drawing": 0, "model": 5}
+    assert rows["configured_error"].notna().all()

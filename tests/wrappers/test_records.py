@@ -18,11 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse_training.errors import BadInput
-from target_algorithms import ROOT
+from target_algorithms import ROOT, Role
 from target_algorithms.contract import Details, failure
 from wrappers.records import (
     ABLATION,
     ABLATION_TRIALS,
+    CHECKSUM,
     README,
     RUNHISTORY,
     TRAJECTORY,
@@ -122,6 +123,7 @@ def test_a_line_of_version_0_2_is_written_as_it_was_but_for_the_code(old: Path) 
         for line, trial in zip(file.open(), read_lines(file, Numbered), strict=True):
             written = json.loads(to_json(trial))
             assert written.pop("code", None) is None
+            assert re.fullmatch("[0-9a-f]{12}", written.pop(CHECKSUM))
             assert written == json.loads(line)
 
 
@@ -155,8 +157,8 @@ def test_new_trials_do_not_belong_to_records_of_version_0_2(old: Path, tmp_path:
 
 
 def changed(**changes: object) -> str:
-    """The line with other values; `...` leaves a field out."""
-    plain = {**json.loads(to_json(LINE)), **changes}
+    """The line with other values and no checksum; `...` leaves a field out."""
+    plain = {**json.loads(to_json(LINE)), CHECKSUM: ..., **changes}
     return json.dumps({name: value for name, value in plain.items() if value is not ...})
 
 
@@ -261,19 +263,22 @@ def test_fields_that_are_not_known_are_ignored_wherever_they_are() -> None:
 
 # Torn tails --------------------------------------------------------------------------------------
 
-WHOLE = (to_json(LINE) + "\n").encode()
+NEXT = replace(LINE, trial=4, seed=8)
+LAST = replace(LINE, trial=5, seed=9)
+WHOLE = "".join(to_json(line) + "\n" for line in (LINE, NEXT)).encode()
+TAIL = (to_json(LAST) + "\n").encode()
 
 
-@pytest.mark.parametrize("kept", [1, 40, len(WHOLE) - 2])
+@pytest.mark.parametrize("kept", [1, 40, len(TAIL) - 2])
 def test_a_torn_last_line_is_no_record_and_only_repaired_by_who_may(
     kept: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / RUNHISTORY
-    file.write_bytes(WHOLE * 2 + WHOLE[:kept])
-    assert read_lines(file, Numbered) == [LINE, LINE]
-    assert file.read_bytes() == WHOLE * 2 + WHOLE[:kept] and capfd.readouterr().err == ""
-    assert read_lines(file, Numbered, repair=True) == [LINE, LINE]
-    assert file.read_bytes() == WHOLE * 2
+    file.write_bytes(WHOLE + TAIL[:kept])
+    assert read_lines(file, Numbered) == [LINE, NEXT]
+    assert file.read_bytes() == WHOLE + TAIL[:kept] and capfd.readouterr().err == ""
+    assert read_lines(file, Numbered, repair=True) == [LINE, NEXT]
+    assert file.read_bytes() == WHOLE
     said = capfd.readouterr().err
     assert said == f"{file}: dropped a torn last line; its trial is evaluated again\n"
 
@@ -282,13 +287,13 @@ def test_a_last_line_that_lacks_only_its_end_is_a_record_and_gets_it_by_who_may(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / RUNHISTORY
-    file.write_bytes((WHOLE * 2)[:-1])
-    assert read_lines(file, Numbered) == [LINE, LINE]
-    assert file.read_bytes() == (WHOLE * 2)[:-1]
-    assert read_lines(file, Numbered, repair=True) == [LINE, LINE]
-    assert file.read_bytes() == WHOLE * 2
-    append_line(file, LINE)
-    assert read_lines(file, Numbered) == [LINE] * 3 and capfd.readouterr().err == ""
+    file.write_bytes(WHOLE[:-1])
+    assert read_lines(file, Numbered) == [LINE, NEXT]
+    assert file.read_bytes() == WHOLE[:-1]
+    assert read_lines(file, Numbered, repair=True) == [LINE, NEXT]
+    assert file.read_bytes() == WHOLE
+    append_line(file, LAST)
+    assert read_lines(file, Numbered) == [LINE, NEXT, LAST] and capfd.readouterr().err == ""
 
 
 def test_a_file_that_is_not_there_has_no_records_and_is_not_made(tmp_path: Path) -> None:
@@ -299,7 +304,7 @@ def test_a_file_that_is_not_there_has_no_records_and_is_not_made(tmp_path: Path)
 def test_readers_never_change_a_file_that_another_writes(tmp_path: Path) -> None:
     """A writer puts its lines down in pieces, as a slow disk would; readers see whole ones only."""
     file, lines, seen = tmp_path / RUNHISTORY, 60, set[int]()
-    expected = [replace(LINE, trial=trial) for trial in range(1, lines + 1)]
+    expected = [replace(LINE, trial=trial, seed=trial) for trial in range(1, lines + 1)]
     content = b"".join((to_json(record) + "\n").encode() for record in expected)
     done = threading.Event()
 
@@ -364,25 +369,29 @@ def named(kind: type[Any], **columns: st.SearchStrategy[Any]) -> st.SearchStrate
 
 
 columns: dict[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(("instance", "status", "started", "worker"), st.text()),
+    **dict.fromkeys(("instance", "started", "worker"), st.text()),
     **dict.fromkeys(("cutoff", "runtime", "cpu_time", "peak_memory"), finite),
     **dict.fromkeys(("density", "training_flops", "inference_flops"), st.none() | finite),
     **dict.fromkeys(("active_weights", "weights"), st.none() | whole),
     **dict.fromkeys(("engine", "code"), st.none() | st.text()),
     "seed": st.integers(0, 2**32),
     "cost": st.floats(0.0, 1.0),
+    "status": st.just("SUCCESS"),
     "misc": details,
 }
 
 
-@given(st.lists(named(Numbered, trial=whole, **columns), max_size=3))
+counts = st.integers(1, 2**53)
+
+
+@given(st.lists(named(Numbered, trial=counts, **columns), max_size=3))
 def test_trials_read_back_as_they_were_written(trials: list[Numbered]) -> None:
     text = "".join(to_json(trial) + "\n" for trial in trials)
     assert text.count("\n") == len(trials)
     assert [from_json(line, Numbered, "here") for line in text.splitlines()] == trials
 
 
-@given(named(Record, **columns), named(Incumbent, trial=whole, estimate=st.none() | finite))
+@given(named(Record, **columns), named(Incumbent, trial=counts, estimate=st.none() | finite))
 def test_validated_trials_and_incumbents_read_back(record: Record, incumbent: Incumbent) -> None:
     assert from_json(to_json(record), Record, "here") == record
     assert from_json(to_json(incumbent), Incumbent, "here") == incumbent
@@ -426,7 +435,7 @@ def test_what_a_run_says_of_itself_reads_back(old: Path, data: st.DataObject) ->
         fixed=data.draw(configs),
         versions=data.draw(st.dictionaries(st.text(), st.text())),
         product=data.draw(st.none() | st.builds(Product, version=st.text(), commit=st.text())),
-        role=data.draw(st.none() | st.text()),
+        role=data.draw(st.none() | st.sampled_from(sorted(Role))),
         configures=data.draw(st.none() | st.booleans()),
         copies=data.draw(st.dictionaries(st.text(), st.text())),
         finished=data.draw(st.none() | st.text()),
@@ -435,7 +444,7 @@ def test_what_a_run_says_of_itself_reads_back(old: Path, data: st.DataObject) ->
 
 
 def test_run_json_is_replaced_as_a_whole(old: Path, tmp_path: Path) -> None:
-    info = read_run(next(iter(runs_below([old]))))
+    info = replace(read_run(next(iter(runs_below([old])))), state="running")
     write_run(tmp_path, info)
     assert read_run(tmp_path) == info
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]

@@ -1,7 +1,6 @@
 """Runs: budget, record, resuming after a kill at any moment."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from sparse_training.errors import BadInput
 from target_algorithms import ROOT
 from target_algorithms.contract import Result, Trial, failure
 from tests.examples import CONFIGURING, DEFAULT_ONLY, each_of, scenario_name
-from tests.wrappers.cases import FIRST, execute
+from tests.wrappers.cases import FIRST, execute, of_other_code
 from wrappers.configurators import TEMPLATE, Configurator
 from wrappers.evaluator import Evaluator, environment
 from wrappers.pairs import Pair, ablation_pairs, training_pairs, validation_pairs
@@ -299,9 +298,7 @@ def test_a_record_of_other_code_is_not_gone_on_with(scenario: Scenario, tmp_path
     folder = execute(scenario, tmp_path, 2)
     write_run(folder, replace(read_run(folder), state="running"))
     history = folder / RUNHISTORY
-    history.write_text(
-        re.sub('"code": "[0-9a-f]{12}"', '"code": "0123456789ab"', history.read_text())
-    )
+    history.write_text(of_other_code(history.read_text()))
     with pytest.raises(BadInput, match="made with another version of what trials of .* run on the"):
         execute(scenario, tmp_path, 2)
 

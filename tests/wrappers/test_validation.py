@@ -1,7 +1,6 @@
 """Validation: fresh seeds on test instances, nothing evaluated twice, resumable."""
 
 import os
-import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Details, Result, Trial
 from tests.examples import DEFAULT_ONLY
-from tests.wrappers.cases import execute
+from tests.wrappers.cases import execute, of_other_code
 from wrappers.evaluator import WorkerProcess
 from wrappers.pairs import validation_pairs
 from wrappers.records import (
@@ -88,10 +87,7 @@ def test_what_a_sibling_has_is_copied_unless_other_code_made_it(
     assert validate([two], seeds=2, workers=1) == 0
     assert (two / VALIDATION).read_text() == (one / VALIDATION).read_text()
     for run in (one, two):
-        other = re.sub(
-            '"code": "[0-9a-f]+"', '"code": "0123456789ab"', (run / VALIDATION).read_text()
-        )
-        (run / VALIDATION).write_text(other)
+        (run / VALIDATION).write_text(of_other_code((run / VALIDATION).read_text()))
     assert validate([three], seeds=2, workers=1) == 2
     with pytest.raises(BadInput, match="another version of what trials of .* run on the"):
         validate([one], seeds=2, workers=1)
