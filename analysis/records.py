@@ -125,7 +125,7 @@ def read(results: Path) -> Frames:
         trials=_lines(folders, RUNHISTORY, Numbered),
         trajectories=_lines(folders, TRAJECTORY, Incumbent),
         validations=validations.drop_duplicates(
-            [*RUN, "config_id", "instance", "seed"], keep="first", ignore_index=True
+            [*RUN, "config_id", "instance", "seed"], keep="last", ignore_index=True
         ),
         left_out=(*faults, *(fault for f in folders for fault in f.record.ablation_faults)),
     )

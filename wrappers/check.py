@@ -238,8 +238,10 @@ def _mixed(run: Recorded) -> Iterator[str]:
         seen: dict[object, int] = {}
         for line, record in lines.records.items():
             place = run.place(name, line)
-            if (before := seen.setdefault(record.key, line)) != line:
+            before = seen.get(record.key)
+            if before is not None and lines.records[before].status != "CRASHED":  # else a retry
                 yield f"{place}: the configuration, instance, seed of line {before} again"
+            seen[record.key] = line
             values: list[tuple[object, str, object]] = [("cutoff", "cutoff", record.cutoff)]
             if record.engine is not None:
                 what = f"code of the {record.engine} engine"

@@ -20,7 +20,6 @@ from wrappers.evaluator import Evaluator
 from wrappers.origin import check_code
 from wrappers.pairs import Pair, training_pairs
 from wrappers.records import (
-    RUN,
     RUNHISTORY,
     TRAJECTORY,
     Incumbent,
@@ -250,7 +249,7 @@ def open_run(
     folder = run_folder(results, scenario, info.configurator, info.seed)
     with locked(folder):
         # A run that never came to a trial (its budget was refused, say) binds nobody.
-        if (folder / RUN).exists() and (folder / RUNHISTORY).exists():
+        if (folder / RUNHISTORY).exists():
             info = check_same(folder, info)
         else:
             write_run(folder, info)

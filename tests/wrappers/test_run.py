@@ -330,6 +330,15 @@ def test_a_damaged_run_json_is_one_line(scenario: Scenario, tmp_path: Path, text
     assert "\n" not in str(e.value)
 
 
+def test_a_runhistory_without_a_run_json_is_nobodys_to_go_on_with(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    folder = execute(scenario, tmp_path, 3)
+    (folder / RUN).unlink()
+    with pytest.raises(BadInput, match="run.json: no such file, expected the record of a run"):
+        execute(scenario, tmp_path, 3)
+
+
 def test_two_processes_cannot_work_on_one_run(scenario: Scenario, tmp_path: Path) -> None:
     with opened(scenario, tmp_path, trials=3):
         with pytest.raises(Busy, match="another process is working on it"):

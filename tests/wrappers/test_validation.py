@@ -11,6 +11,7 @@ from sparse_training.errors import BadInput
 from target_algorithms.contract import Details, Result, Trial
 from tests.examples import DEFAULT_ONLY
 from tests.wrappers.cases import execute, of_other_code
+from wrappers.check import check
 from wrappers.evaluator import WorkerProcess
 from wrappers.pairs import validation_pairs
 from wrappers.records import (
@@ -114,6 +115,7 @@ def test_what_crashed_is_no_answer_to_other_runs_and_is_evaluated_again_when_ask
     assert validate([one], seeds=2, workers=1, retry_failed=True) == 0, "its sibling has it now"
     assert {r.key: r.cost for r in read_lines(one / VALIDATION, Record)} == before
     assert [record.status for record in validated([one, two])] == ["SUCCESS"] * 2
+    assert check(tmp_path)[1] == [], "a trial that was evaluated again is not doubled"
 
 
 def test_a_worker_that_is_killed_in_a_validation_leaves_no_trace_in_the_record(
