@@ -166,7 +166,7 @@ def _misc(trained: Trained | None) -> str:
 USAGE = (
     "[--active-weights N [--peak-weights N]] (--training-samples N | --training-flops N) "
     "(--hidden N[-N...] | --network NAME) [--engine auto|masked|sparse] [--device cpu|cuda] "
-    "[--memory-limit MIB]"
+    "[--memory-limit MIB] [--only NAME:VALUE[/VALUE...][,NAME:...]]"
 )
 
 

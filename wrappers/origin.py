@@ -19,6 +19,7 @@ from target_algorithms import ROOT, Variant
 from wrappers.provenance import trial_code
 from wrappers.records import FORMAT, Hardware, Hashes, Product, Record, RunInfo, now
 from wrappers.scenario import Scenario
+from wrappers.space import variant_space
 
 _LIBRARIES = ("torch", "numpy", "scipy", "ConfigSpace", "scikit-learn")
 _PRODUCT = "sparse-aclib"
@@ -53,7 +54,7 @@ def describe(
         workers=workers,
         state="running",
         settings={},
-        fixed=scenario.options.fixed,
+        fixed={constant.name: constant.value for constant in scenario.space.constants},
         hashes=hashes(scenario, code),
         versions={"python": platform.python_version(), **versions_of(_LIBRARIES), **versions},
         product=product(),
@@ -77,10 +78,11 @@ def hashes(scenario: Scenario, configurator_code: str) -> Hashes:
     data = sorted({parse(name)[:2] for name in (*scenario.training, *scenario.test)})
     instances = (scenario.training, scenario.test, sorted(scenario.features.items()))
     asked = (scenario.variant.name, scenario.options.words, scenario.cutoff)
+    fixed = variant_space(scenario.variant).constants  # by the variant; options are in `asked`
     return Hashes(
         scenario=_sha256(repr(asked)),
         instances=_sha256(repr(instances)),
-        space=_sha256(repr(scenario.space)),
+        space=_sha256(repr(scenario.space) + (repr(fixed) if fixed else "")),
         data={"/".join(name): data_sha256(*name) for name in data},
         configurator=configurator_code,
     )

@@ -92,7 +92,7 @@ class Scenario:
     @property
     def space(self) -> Space:
         """The variant's parameters as the scenario's options leave them."""
-        return _space(self.variant, self.options)
+        return variant_space(self.variant, self.options)
 
     @property
     def copies(self) -> dict[str, str]:
@@ -105,10 +105,6 @@ class Scenario:
             "params.pcs": self.root / self.paramfile,
         }
         return {name: file.read_text(encoding="utf-8") for name, file in files.items()}
-
-
-def _space(called: Variant, options: Options) -> Space:
-    return variant_space(called).fixed(options.fixed).with_defaults(options.defaults)
 
 
 def scenarios() -> tuple[Path, ...]:
@@ -209,10 +205,11 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
                 f"{lines['feature_file']}: {values['feature_file']} has no features of"
                 f" instance {instance}, expected a row for every training and test instance"
             )
+    space = _space(called, options, lines["algo"])
     if check_paramfile:
         paramfile = _file(values["paramfile"], root, lines["paramfile"])
         written = read_pcs(_text(paramfile, values["paramfile"]), values["paramfile"])
-        if written != _space(called, options):
+        if written != space:
             raise BadInput(
                 f"{lines['paramfile']}: {values['paramfile']} differs from the space of"
                 f" {called.name} in target_algorithms; write it anew with"
@@ -354,6 +351,17 @@ def _algo(value: str, name: str, place: str) -> Options:
         return parse_options(words[3:])
     except BadInput as error:
         raise BadInput(f"{place}: {error}") from None
+
+
+def _space(called: Variant, options: Options, place: str) -> Space:
+    variant_space(called)  # what is wrong in the variant's own files is said of them
+    try:
+        space = variant_space(called, options)
+    except BadInput as error:
+        raise BadInput(f"{place}: {error}") from None
+    if not space.parameters:
+        raise BadInput(f"{place}: no parameter is left to configure, expected one at least")
+    return space
 
 
 def _file(value: str, root: Path, place: str) -> Path:

@@ -12,15 +12,16 @@ import math
 import numbers
 import random
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, SHARED_PCS, Variant
-from target_algorithms.contract import Value
+from target_algorithms.contract import Options, Value
 
 Config = dict[str, Value]
 """The active parameters of a configuration and their typed values; inactive ones are absent."""
@@ -93,6 +94,35 @@ class Parameter:
             return float(bound)
         return float(number)
 
+    @property
+    def single(self) -> bool:
+        """Whether there is one value only."""
+        return len(self.choices) == 1 or (self.kind != "categorical" and self.low == self.high)
+
+    def narrowed(self, values: Sequence[object]) -> "Parameter":
+        """The parameter with these choices, with this one number, or in this range [low, high].
+
+        The default stays if it can; else it is the first choice, or the bound that is nearest.
+        Raises BadInput for values that it does not have.
+        """
+        typed = tuple(map(self.check, values))
+        said = ", ".join(map(str, values))
+        if len(set(typed)) < len(typed):
+            raise BadInput(f"parameter {self.name} is narrowed to {said}, expected each value once")
+        if self.kind == "categorical":
+            choices = tuple(map(str, typed))
+            kept = self.default if self.default in choices else choices[0]
+            return replace(self, choices=choices, default=kept)
+        numbers_ = [float(value) if self.kind == "real" else int(value) for value in typed]
+        low, high = numbers_[0], numbers_[-1]
+        if len(numbers_) > 2 or low > high:
+            raise BadInput(
+                f"parameter {self.name} is narrowed to {said}, expected a number, or the two bounds"
+                " of a range"
+            )
+        default = min(max(float(self.default), low), high)
+        return replace(self, low=low, high=high, default=type(low)(default))
+
     def sample(self, rng: random.Random) -> Value:
         """A value drawn uniformly, on the logarithmic scale where the parameter has one."""
         if self.kind == "categorical":
@@ -125,6 +155,15 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Constant:
+    """A parameter with one value: no configurator sets it, a trial gets it where it is active."""
+
+    name: str
+    value: Value
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True)
 class Space:
     """The parameters of a target algorithm, when each is active, and what may not be combined."""
 
@@ -133,6 +172,8 @@ class Space:
     """Several for one child must all hold."""
     forbidden: tuple[tuple[tuple[str, str], ...], ...] = ()
     """Each is a set of (parameter, value) pairs that no configuration may have together."""
+    constants: tuple[Constant, ...] = field(default=(), compare=False, repr=False)
+    """What is fixed: no part of what a configurator sees, so of no parameter file either."""
 
     @cached_property
     def by_name(self) -> Mapping[str, Parameter]:
@@ -146,32 +187,62 @@ class Space:
         return {name: values[name] for name in self.active(values)}
 
     def fixed(self, values: Mapping[str, Value]) -> "Space":
-        """The space in which these parameters have a value and can no longer be set.
+        """The space in which these parameters have a value; unknown names are ignored."""
+        known = [self.by_name[name] for name in values if name in self.by_name]
+        return self.narrowed({p.name: p.narrowed([values[p.name]]) for p in known})
 
-        What is never active then is gone as well, and so are conditions and forbidden combinations
-        that say nothing any more. Names that are no parameters are ignored.
+    def narrowed(self, changed: Mapping[str, Parameter]) -> "Space":
+        """The space with these parameters in place of those of their names.
+
+        One with a single value becomes a constant. What is never active then is gone, and so are
+        conditions and forbidden combinations that say nothing any more; what depended on a constant
+        depends on what the constant depends on. Raises BadInput if the default is forbidden then.
         """
-        never: set[str] = set()
+        now = {**self.by_name, **changed}
+        fixed = {name: parameter.default for name, parameter in changed.items() if parameter.single}
+        kept: dict[str, tuple[Condition, ...]] = {}
         for name in self._parents_first:
-            for condition in self.conditions_of(name):
-                parent = condition.parent
-                if parent in never or str(values.get(parent, condition.values[0])) not in (
-                    condition.values
-                ):
-                    never.add(name)
-        gone = never | values.keys()
-        clauses = []
-        for clause in self.forbidden:
-            if any(name in never for name, _ in clause) or any(
-                name in values and str(values[name]) != value for name, value in clause
-            ):
-                continue
-            clauses.append(tuple(pair for pair in clause if pair[0] not in values))
-        return Space(
-            tuple(p for p in self.parameters if p.name not in gone),
-            tuple(c for c in self.conditions if c.child not in gone and c.parent not in gone),
-            tuple(clauses),
+            left = _left(name, self.conditions_of(name), kept, now, fixed)
+            if left is not None:
+                kept[name] = left
+        before = {
+            old: left
+            for old in self.constants
+            if (left := _left(old.name, old.conditions, kept, now, fixed)) is not None
+        }
+        place = {(c.child, c.parent): number for number, c in enumerate(self.conditions)}
+        conditions = [c for name in now if name not in fixed for c in kept.get(name, ())]
+        space = Space(
+            tuple(p for name, p in now.items() if name in kept and name not in fixed),
+            tuple(sorted(conditions, key=lambda c: place.get((c.child, c.parent), len(place)))),
+            tuple(
+                dict.fromkeys(
+                    left
+                    for clause in self.forbidden
+                    for left in _clauses_left(clause, kept, now, fixed)
+                )
+            ),
+            (
+                *(replace(old, conditions=left) for old, left in before.items()),
+                *(Constant(name, fixed[name], kept[name]) for name in fixed if name in kept),
+            ),
         )
+        for clause in space.forbidden:
+            if all(space.by_name[name].default == value for name, value in clause):
+                raise BadInput(
+                    f"{clause_text(clause)} is forbidden and the default configuration of what is "
+                    "left, expected another default or value"
+                )
+        return space
+
+    def complete(self, config: Config) -> Config:
+        """What a trial of the configuration gets: its values, and the constants that are active."""
+        active = {
+            constant.name: constant.value
+            for constant in self.constants
+            if all(config.get(c.parent) in c.values for c in constant.conditions)
+        }
+        return {**config, **active}
 
     def with_defaults(self, values: Mapping[str, Value]) -> "Space":
         """The space in which these parameters have other defaults; unknown names are ignored."""
@@ -212,7 +283,10 @@ class Space:
         Raises BadInput that names the parameter: unknown, missing, inactive but given, out of its
         range, not a number, or part of a forbidden combination.
         """
+        fixed = {constant.name: constant.value for constant in self.constants}
         for name in config:
+            if name in fixed:
+                raise BadInput(f"parameter {name} is fixed at {fixed[name]} here: leave it out")
             if name not in self.by_name:
                 raise BadInput(
                     f"unknown parameter {name!r}, expected one of {', '.join(self.by_name)}"
@@ -305,30 +379,151 @@ def clause_text(clause: tuple[tuple[str, str], ...]) -> str:
     return "{" + ", ".join(f"{name}={value}" for name, value in clause) + "}"
 
 
-def variant_space(variant: Variant) -> Space:
+def _left(
+    child: str,
+    conditions: Sequence[Condition],
+    kept: Mapping[str, tuple[Condition, ...]],
+    now: Mapping[str, Parameter],
+    fixed: Mapping[str, Value],
+) -> tuple[Condition, ...] | None:
+    """What is left of a child's conditions; None if they can never hold.
+
+    kept: of all that can be active, what is left of theirs.
+    """
+    values: dict[str, tuple[str, ...]] = {}
+    for condition in conditions:
+        parent = condition.parent
+        if parent not in kept:
+            return None
+        if parent in fixed:
+            if str(fixed[parent]) not in condition.values:
+                return None
+            asked = kept[parent]
+        else:
+            asked = (condition,)
+        for each in asked:
+            possible = values.get(each.parent, each.values)
+            left = [v for v in possible if v in each.values and v in now[each.parent].choices]
+            if not left:
+                return None
+            values[each.parent] = tuple(left)
+    return tuple(Condition(child, parent, left) for parent, left in values.items())
+
+
+def _clauses_left(
+    clause: tuple[tuple[str, str], ...],
+    kept: Mapping[str, tuple[Condition, ...]],
+    now: Mapping[str, Parameter],
+    fixed: Mapping[str, Value],
+) -> Iterator[tuple[tuple[str, str], ...]]:
+    """What is left of a forbidden combination: nothing, or one for each way it can come about."""
+    if any(
+        name not in kept
+        or (str(fixed[name]) != value if name in fixed else value not in now[name].choices)
+        for name, value in clause
+    ):
+        return
+    pairs = [pair for pair in clause if pair[0] not in fixed]
+    # A constant that is not always active takes part in it where its conditions hold.
+    conditions = [c for name, _ in clause if name in fixed for c in kept[name]]
+    for chosen in product(*([(c.parent, value) for value in c.values] for c in conditions)):
+        whole = dict.fromkeys((*pairs, *chosen))
+        if len({name for name, _ in whole}) == len(whole):
+            yield tuple(whole)
+
+
+def variant_space(variant: Variant, options: Options | None = None) -> Space:
     """The space of a variant: its own parameters, then those of the recipe that all variants share.
 
-    A shared parameter that the variant defines again with a single choice means nothing to it, and
-    is not in its space. Raises BadInput for whatever is wrong in one of the two files.
+    A shared parameter that the variant defines again is narrowed to that, and one with a single
+    value is fixed. The options of a scenario fix and narrow what is left, and have defaults of
+    their own. Raises BadInput for whatever is wrong in one of the two files or the options.
     """
     own, shared = (list(_lines(*_pcs(path))) for path in (variant.pcs, SHARED_PCS))
-    named = {_parameter(line).name: line for line in shared if _defines(line)}
-    single = {
-        parameter.name: parameter.default
-        for parameter in map(_parameter, filter(_defines, own))
-        if len(parameter.choices) == 1 and parameter.name in named
-    }
-    shared = [line for line in shared if line not in [named[name] for name in single]]
-    return _space(own + shared).fixed(single)
+    of_all = {p.name: p for p in map(_parameter, filter(_defines, shared))}
+    again = [line for line in own if _defines(line) and _parameter(line).name in of_all]
+    whole = _space([line for line in own if line not in again] + shared)
+    whole = whole.with_defaults(options.defaults if options else {})
+    changed: dict[str, Parameter] = {}
+    for line in again:
+        parameter = _parameter(line)
+        if parameter.name in changed:
+            raise line.wrong(f"parameter {parameter.name} is defined twice")
+        changed[parameter.name] = _defined_again(line, parameter, of_all[parameter.name])
+    for parameter in whole.parameters:
+        if parameter.single:
+            changed[parameter.name] = parameter
+    try:
+        space = whole.narrowed(changed)
+    except BadInput as error:
+        raise BadInput(f"{_shown(variant.pcs)}: {error}") from None
+    space = replace(
+        space,
+        constants=tuple(
+            constant if constant.name in of_all else replace(constant, value=_literal(constant))
+            for constant in space.constants
+        ),
+    )
+    if options is None:
+        return space
+    space = space.fixed(options.fixed)
+    fixed = {constant.name: constant.value for constant in space.constants}
+    wanted: dict[str, Parameter] = {}
+    for name, values in options.narrowed.items():
+        if name not in whole.by_name:
+            raise BadInput(
+                f"option --only names {name}, expected parameters of {variant.name}: "
+                f"{', '.join(whole.by_name)}"
+            )
+        narrowed = space.by_name.get(name, whole.by_name[name]).narrowed(values)
+        if name in fixed:
+            narrowed.check(fixed[name])
+        elif name in space.by_name:
+            wanted[name] = narrowed
+    return space.narrowed(wanted)
+
+
+def _defined_again(line: "_Line", parameter: Parameter, shared: Parameter) -> Parameter:
+    """A shared parameter as a variant defines it again; BadInput where it is no part of it."""
+    values: Sequence[object] = parameter.choices or (parameter.low, parameter.high)
+    several = shared.kind != "categorical" and len(parameter.choices) > 1
+    other = (parameter.kind, parameter.log) != (shared.kind, shared.log)
+    if several or (other and not parameter.choices):
+        scale = "on a logarithmic scale" if shared.log else "on a linear scale"
+        raise line.wrong(
+            f"{shared.name} is shared, expected {{value}} or a range of it as in {SHARED_PCS.name}:"
+            f" {shared.expected} {scale if shared.kind != 'categorical' else ''}".rstrip()
+        )
+    try:
+        narrowed = shared.narrowed(values)
+        return replace(narrowed, default=narrowed.check(parameter.default))
+    except BadInput as error:
+        raise line.wrong(f"{error} ({SHARED_PCS.name})") from None
+
+
+def _literal(constant: Constant) -> Value:
+    """The one value of a variant's own parameter: a number if it reads as one."""
+    text = str(constant.value)
+    try:
+        number = _number(text)
+    except ValueError:
+        return constant.value
+    return int(text) if re.fullmatch(r"[-+]?[0-9]+", text) else number
 
 
 def _pcs(path: Path) -> tuple[str, str]:
     """A parameter file's text, and its name in messages."""
-    where = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    where = _shown(path)
     try:
         return path.read_text(encoding="utf-8"), where
     except OSError as error:
         raise BadInput(f"{where}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{where}: is not UTF-8 text") from None
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def read_pcs(text: str, where: str) -> Space:
