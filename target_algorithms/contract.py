@@ -6,6 +6,7 @@ library only: each call imports this module.
 """
 
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -60,7 +61,10 @@ class Options:
         for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and not _is_count(value):
-                raise BadInput(f"option {option(name)} is {value!r}, expected a positive integer")
+                raise BadInput(
+                    f"option {option(name)} is {reprlib.repr(value)}, expected a positive integer "
+                    "below 10^18"
+                )
         if self.hidden is not None and not (self.hidden and all(map(_is_count, self.hidden))):
             raise BadInput(
                 f"option --hidden is {_dashed(self.hidden)!r}, expected positive integers such as "

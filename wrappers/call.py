@@ -96,7 +96,7 @@ def evaluate(call: aclib.Call, run: Callable[[Trial], Result] = run_here) -> Res
         folder=str(called.folder),
         options=options,
         instance=call.instance,
-        seed=call.seed % 2**32,  # SMAC 2 sends -1 for a deterministic scenario
+        seed=call.seed % 2**32,  # of -1, which SMAC 2 sends for a deterministic scenario
         config=space.complete(space.check(call.config)),
         cutoff=None if math.isinf(call.cutoff) else call.cutoff,
     )

@@ -31,6 +31,15 @@ Kind = Literal["categorical", "integer", "real"]
 RESERVED = frozenset({"instance", "seed", "cutoff", "config", "help"})
 """Words of the call of a target algorithm; a parameter of that name could not be told apart."""
 
+RESERVED_BY_R = frozenset("if else repeat while function for next break in".split())
+"""Words of R; irace's conditions are R, in which a parameter of that name cannot stand."""
+
+DECIMALS = 12
+"""Decimal places of a real that every reader keeps: irace rounds to places, not to digits.
+
+Its default of 4 would turn a weight decay of 0.000001 into 0. Fewer than 15, because rounding is
+also what keeps the rounding error of exp(log(bound)) from leaving the range."""
+
 ROUNDING = 1e-9
 """How far outside its bounds a real may lie, relative to the bound, before it is refused.
 
@@ -80,7 +89,7 @@ class Parameter:
                 return str(value)
             raise self._refusal(value)
         try:
-            number = _number(value)
+            number = finite(value)
         except ValueError:
             raise self._refusal(value) from None
         if self.kind == "integer":
@@ -120,8 +129,17 @@ class Parameter:
                 f"parameter {self.name} is narrowed to {said}, expected a number, or the two bounds"
                 " of a range"
             )
+        if low < high and self.kind == "real" and (why := _too_fine(low, high)):
+            raise BadInput(f"parameter {self.name} is narrowed to {said}, {why}")
         default = min(max(float(self.default), low), high)
         return replace(self, low=low, high=high, default=type(low)(default))
+
+    def values(self, most: int) -> Sequence[Value] | None:
+        """All its values; None if they are more than `most`."""
+        if self.kind == "categorical":
+            return self.choices
+        many = self.kind == "real" or self.high - self.low >= most
+        return None if many else range(int(self.low), int(self.high) + 1)
 
     def sample(self, rng: random.Random) -> Value:
         """A value drawn uniformly, on the logarithmic scale where the parameter has one."""
@@ -325,6 +343,27 @@ class Space:
                 return {name: drawn[name] for name in self.by_name if name in drawn}
         raise BadInput("10000 configurations drawn were all forbidden, expected a larger space")
 
+    def configurations(self, most: int) -> tuple[Config, ...] | None:
+        """All configurations; None if they and the forbidden ones are more than `most`."""
+        every: list[Config] = [{}]
+        for name in self._parents_first:
+            values = self.by_name[name].values(most)
+            if values is None:
+                return None
+            every = [
+                {**config, **given}
+                for config in every
+                for given in (
+                    [{name: value} for value in values]
+                    if all(config.get(c.parent) in c.values for c in self.conditions_of(name))
+                    else [{}]
+                )
+            ]
+            if len(every) > most:
+                return None
+        allowed = (config for config in every if not self._broken(config))
+        return tuple({name: c[name] for name in self.by_name if name in c} for c in allowed)
+
     def _broken(self, config: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
         """The first forbidden clause that holds in `config`, or an empty one."""
         for clause in self.forbidden:
@@ -505,7 +544,7 @@ def _literal(constant: Constant) -> Value:
     """The one value of a variant's own parameter: a number if it reads as one."""
     text = str(constant.value)
     try:
-        number = _number(text)
+        number = finite(text)
     except ValueError:
         return constant.value
     return int(text) if re.fullmatch(r"[-+]?[0-9]+", text) else number
@@ -600,6 +639,8 @@ def _parameter(line: _Line) -> Parameter:
             f"parameter name {name!r}, expected lower-case letters, digits and _, beginning with"
             f" a letter, and none of {', '.join(sorted(RESERVED))}"
         )
+    if name in RESERVED_BY_R:
+        raise line.wrong(f"parameter name {name!r} is a word of R, which irace reads: rename it")
     items = tuple(item.strip() for item in domain.split(","))
     default = default.strip()
     if bracket == "{":
@@ -615,6 +656,8 @@ def _categorical(
             raise line.wrong(
                 f"value {choice!r} of {name}, expected letters, digits and any of _ . + - only"
             )
+        if choice == "NA":
+            raise line.wrong(f"value NA of {name} is no value to R, which irace is in: rename it")
         if choices.count(choice) > 1:
             raise line.wrong(f"value {choice} of {name} is given twice")
     if flags:
@@ -632,7 +675,7 @@ def _numeric(line: _Line, name: str, items: tuple[str, ...], default: str, flags
     numbers_: list[float] = []
     for text in (*items, default):
         try:
-            numbers_.append(_number(text))
+            numbers_.append(finite(text))
         except ValueError:
             raise line.wrong(f"{text!r} in the range of {name}, expected a number") from None
         if "i" in flags and numbers_[-1] != int(numbers_[-1]):
@@ -644,9 +687,23 @@ def _numeric(line: _Line, name: str, items: tuple[str, ...], default: str, flags
         raise line.wrong(f"lower bound {items[0]} of {name}, expected more than 0 on a log scale")
     if not low <= value <= high:
         raise line.wrong(f"default {default} of {name}, expected it in [{items[0]}, {items[1]}]")
+    if "i" not in flags and (why := _too_fine(low, high)):
+        raise line.wrong(f"range [{items[0]}, {items[1]}] of {name}, {why}")
     if "i" in flags:
         return Parameter(name, "integer", (), int(low), int(high), int(value), "l" in flags)
     return Parameter(name, "real", (), low, high, value, "l" in flags)
+
+
+def _too_fine(low: float, high: float) -> str | None:
+    """What is wrong with bounds that some reader would round, None if they come through."""
+    rounded = [round(bound, DECIMALS) for bound in (low, high)]
+    kept = all(
+        abs(near - bound) <= ROUNDING * abs(bound)
+        for near, bound in zip(rounded, (low, high), strict=True)
+    )
+    if kept and rounded[0] < rounded[1]:
+        return None
+    return f"expected bounds that differ in {DECIMALS} decimal places: scale the parameter"
 
 
 def _condition(line: _Line, parameters: Mapping[str, Parameter]) -> Condition:
@@ -690,7 +747,7 @@ def _known_choice(line: _Line, parameters: Mapping[str, Parameter], name: str, v
         raise line.wrong(f"value {value!r} of {name}, expected {parameter.expected}")
 
 
-def _number(value: object) -> float:
+def finite(value: object) -> float:
     """A finite number from text or from Python's or NumPy's number. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, (str, numbers.Real)):
         raise ValueError

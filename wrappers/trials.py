@@ -54,7 +54,7 @@ class Trials:
             folder=str(scenario.variant.folder),
             options=scenario.options,
             instance=instance,
-            seed=seed % 2**32,
+            seed=seed,
             config=self._space.complete(config),
             cutoff=scenario.cutoff,
         )

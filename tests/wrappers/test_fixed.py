@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from sparse_training.errors import BadInput
-from target_algorithms import ROOT, Variant
+from target_algorithms import ROOT
 from target_algorithms.contract import Trial
 from target_algorithms.trial import run as train
 from tests.examples import BASELINE, COMBINATION, PLAIN, scenario_name
-from tests.wrappers.cases import execute
+from tests.wrappers.cases import execute, with_options
 from wrappers import formats
 from wrappers.aclib import parse
 from wrappers.call import evaluate
@@ -23,17 +23,6 @@ from wrappers.space import Config, variant_space
 from wrappers.validation import validate
 
 ONLY = "norm:none,width_factor:1,depth_change:0,activation:relu"
-
-
-def with_options(suite: Path, variant: Variant, options: str) -> Path:
-    """The variant's scenario in the suite with more options, its space written."""
-    folder = suite / "scenarios" / scenario_name(variant)
-    file = folder / "scenario.txt"
-    algo, rest = file.read_text().split("\n", 1)
-    rest = rest.replace(f"/{variant.name}.pcs", f"/{variant.name}-fixed.pcs")
-    file.write_text(f"{algo} {options}\n{rest}")
-    formats.write(formats.committed(read(folder, check_paramfile=False)))
-    return folder
 
 
 def words(scenario: Scenario, instance: str, seed: int) -> list[str]:
