@@ -96,27 +96,27 @@ def _options(words: Sequence[str]) -> dict[str, str]:
     words = [word for word in words if word not in _FLAGS]
     options = {}
     for name, value in zip(words[::2], words[1::2], strict=False):
-        if not name.startswith("--"):
+        if not re.fullmatch(r"--\S+", name):
             raise BadInput(f"expected --option VALUE before the configuration, found {name!r}")
         if name in options and name != "--cutoff":
             raise BadInput(f"option {name} is given twice")
         options[name] = value
     if len(words) % 2:
-        raise BadInput(f"{words[-1]} has no value")
+        raise BadInput(f"{words[-1]!r} has no value")
     return options
 
 
 def _pairs(words: Sequence[str]) -> dict[str, str]:
     config: dict[str, str] = {}
     for name, value in zip(words[::2], words[1::2], strict=False):
-        if not name.startswith("-"):
+        if not re.fullmatch(r"-+\S+", name):
             raise BadInput(f"the configuration must be pairs of -name value, found {name!r}")
         name = name.lstrip("-")
         if name in config:
             raise BadInput(f"parameter {name} is given twice")
         config[name] = value.strip("'")  # older SMAC quotes values
     if len(words) % 2:
-        raise BadInput(f"parameter {words[-1].lstrip('-')} has no value")
+        raise BadInput(f"parameter {words[-1].lstrip('-')!r} has no value")
     return config
 
 

@@ -334,7 +334,7 @@ def locate(path: Path) -> Path:
     """The absolute path of the scenario.txt that is meant; BadInput if there is none."""
     named = [root / "scenarios" / path / "scenario.txt" for root in roots()]
     for candidate in (path, path / "scenario.txt", *named):
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             file = candidate.resolve()
             if len(file.parents) < 4:
                 raise BadInput(
@@ -373,7 +373,7 @@ def _space(called: Variant, options: Options, place: str) -> Space:
 
 def _file(value: str, root: Path, place: str) -> Path:
     file = root / value
-    if not file.is_file():
+    if not os.path.isfile(file):  # Path.is_file raises for a name that no system takes
         raise BadInput(f"{place}: no file {value}, expected a path relative to {root}")
     return file
 

@@ -89,7 +89,7 @@ def test_a_missing_cutoff_is_no_limit_and_a_second_one_replaces_the_first() -> N
         (["mine", "i", "0", "nan", "0", "1"], "cutoff must be a positive number"),
         (["mine", "i", "0", "10"], "five words are expected"),
         (["mine", "i", "0", "10", "0", "1", "lr", "2"], "pairs of -name value, found 'lr'"),
-        (["mine", "i", "0", "10", "0", "1", "-lr"], "parameter lr has no value"),
+        (["mine", "i", "0", "10", "0", "1", "-lr"], "parameter 'lr' has no value"),
         (["mine", "i", "0", "10", "0", "1", "-lr", "1", "--lr", "2"], "lr is given twice"),
     ],
 )
