@@ -5,6 +5,8 @@ and the instance on the command line and, in a scenario, at the end of its `algo
 library only: each call imports this module.
 """
 
+import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -20,6 +22,8 @@ _COUNTS = ("active_weights", "peak_weights", "training_samples", "training_flops
 _CHOICES = {"engine": ("auto", "masked", "sparse"), "device": ("cpu", "cuda")}
 _EITHER = (("training_samples", "training_flops"), ("hidden", "network"))
 _MOST = 10**18
+_WORD = "[a-z][a-z0-9_]*:[A-Za-z0-9_.+/-]+"
+_ONLY = re.compile(f"{_WORD}(,{_WORD})*")
 
 
 def option(name: str) -> str:
@@ -49,12 +53,18 @@ class Options:
     device: str = "cpu"
     memory_limit: int = MEMORY_LIMIT
     """Memory a trial may take, MiB."""
+    only: str | None = None
+    """Parameters that have fewer values here, `name:value,name:low/high,name:choice/choice`: one
+    value fixes it, several are a range of a number or choices."""
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and not _is_count(value):
-                raise BadInput(f"option {option(name)} is {value!r}, expected a positive integer")
+                raise BadInput(
+                    f"option {option(name)} is {reprlib.repr(value)}, expected a positive integer "
+                    "below 10^18"
+                )
         if self.hidden is not None and not (self.hidden and all(map(_is_count, self.hidden))):
             raise BadInput(
                 f"option --hidden is {_dashed(self.hidden)!r}, expected positive integers such as "
@@ -81,6 +91,14 @@ class Options:
                     f"{self.active_weights} of --active-weights"
                 )
 
+        if self.only is not None:
+            names = [word.partition(":")[0] for word in self.only.split(",")]
+            if not _ONLY.fullmatch(self.only) or len(set(names)) < len(names):
+                raise BadInput(
+                    f"option --only is {self.only!r}, expected each parameter once, such as "
+                    "norm:none,batch_size:32/128"
+                )
+
     @property
     def words(self) -> tuple[str, ...]:
         """The words of a command line that say this."""
@@ -104,6 +122,12 @@ class Options:
         if self.network is not None:
             values["depth_change"] = 0
         return values
+
+    @property
+    def narrowed(self) -> dict[str, tuple[str, ...]]:
+        """The values that `only` leaves of parameters."""
+        pairs = (word.partition(":") for word in (self.only or "").split(",") if word)
+        return {name: tuple(values.split("/")) for name, _, values in pairs}
 
     @property
     def defaults(self) -> dict[str, Value]:

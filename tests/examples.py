@@ -33,9 +33,14 @@ def config_of(variant: Variant, *, peak: bool = False, **changes: Any) -> Config
     return {**space_of(variant, peak=peak).default, **changes}
 
 
+def whole(variant: Variant, config: Config) -> Config:
+    """A configuration with what the variant fixes, as a trial gets it."""
+    return {**variant_space(variant).complete(config), **config}
+
+
 def topology_at(variant: Variant, **changes: Any) -> Topology:
     """Its topology at its default with some changes."""
-    topology, _ = configured(variant, config_of(variant, peak=True, **changes))
+    topology, _ = configured(variant, whole(variant, config_of(variant, peak=True, **changes)))
     return topology
 
 

@@ -18,12 +18,14 @@ because GPS looks for it there. ParamILS takes no sixth field, so there is none.
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import Field, asdict, dataclass, fields
 from typing import Any
 
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Options, Result, Trained, option
+from wrappers.space import finite
 
 _PREFIX = "Result of this algorithm run: "
 _FLAGS = {"--overwrite_cost_runtime"}  # AClib 2 sends it with irace; it changes nothing here
@@ -87,35 +89,40 @@ def parse(words: Sequence[str]) -> Call:
 
 
 def _options(words: Sequence[str]) -> dict[str, str]:
-    """`--name value` words as a dictionary; a later value replaces an earlier one."""
+    """`--name value` words as a dictionary.
+
+    A second cutoff replaces the first: irace's own comes behind the one of its scenario.
+    """
     words = [word for word in words if word not in _FLAGS]
     options = {}
     for name, value in zip(words[::2], words[1::2], strict=False):
-        if not name.startswith("--"):
+        if not re.fullmatch(r"--\S+", name):
             raise BadInput(f"expected --option VALUE before the configuration, found {name!r}")
+        if name in options and name != "--cutoff":
+            raise BadInput(f"option {name} is given twice")
         options[name] = value
     if len(words) % 2:
-        raise BadInput(f"{words[-1]} has no value")
+        raise BadInput(f"{words[-1]!r} has no value")
     return options
 
 
 def _pairs(words: Sequence[str]) -> dict[str, str]:
     config: dict[str, str] = {}
     for name, value in zip(words[::2], words[1::2], strict=False):
-        if not name.startswith("-"):
+        if not re.fullmatch(r"-+\S+", name):
             raise BadInput(f"the configuration must be pairs of -name value, found {name!r}")
         name = name.lstrip("-")
         if name in config:
             raise BadInput(f"parameter {name} is given twice")
         config[name] = value.strip("'")  # older SMAC quotes values
     if len(words) % 2:
-        raise BadInput(f"parameter {words[-1].lstrip('-')} has no value")
+        raise BadInput(f"parameter {words[-1].lstrip('-')!r} has no value")
     return config
 
 
 def _cutoff(word: str) -> float:
     try:
-        cutoff = float(word)
+        cutoff = math.inf if word == "inf" else finite(word)
     except ValueError:
         cutoff = math.nan
     if not cutoff > 0:
@@ -124,10 +131,9 @@ def _cutoff(word: str) -> float:
 
 
 def _seed(word: str) -> int:
-    try:
-        return int(word)
-    except ValueError:
-        raise BadInput(f"the seed must be an integer, found {word!r}") from None
+    if not re.fullmatch(r"-1|[0-9]{1,10}", word) or int(word) >= 2**32:
+        raise BadInput(f"the seed must be an integer from 0 to {2**32 - 1}, found {word!r}")
+    return int(word)
 
 
 def answer(named: bool, seed: int, result: Result) -> str:
@@ -166,7 +172,7 @@ def _misc(trained: Trained | None) -> str:
 USAGE = (
     "[--active-weights N [--peak-weights N]] (--training-samples N | --training-flops N) "
     "(--hidden N[-N...] | --network NAME) [--engine auto|masked|sparse] [--device cpu|cuda] "
-    "[--memory-limit MIB]"
+    "[--memory-limit MIB] [--only NAME:VALUE[/VALUE...][,NAME:...]]"
 )
 
 

@@ -36,6 +36,7 @@ Options (fixed by the scenario, never configured):
   --engine NAME           auto, masked or sparse (default auto: the faster one that can do it)
   --device NAME           cpu or cuda (default cpu)
   --memory-limit MIB      resident memory of a trial (default 4096)
+  --only NAME:VALUE,...   fixes parameters, or narrows them: NAME:LOW/HIGH, NAME:CHOICE/CHOICE
 Instance: source/dataset/fold or, for an inner fold, source/dataset/fold/inner: sklearn/digits/0/3
 Cutoff: wall-clock seconds for the training (start-up is not charged); none when absent.
 Every active parameter of the variant's space must be given, inactive ones must not:
@@ -63,6 +64,8 @@ def help_text(words: Sequence[str]) -> str:
         active = " and ".join(conditions.get(parameter.name, []))
         columns = f"{_range(parameter):38} {parameter.default!s:10} {active}"
         lines.append(f"  -{parameter.name:24} {columns}".rstrip())
+    for constant in space.constants:
+        lines.append(f"Fixed, not to be given: {constant.name} {constant.value}")
     for clause in space.forbidden:
         lines.append("Forbidden: " + " with ".join(f"{name}={value}" for name, value in clause))
     if "density_path" in space.by_name:
@@ -88,13 +91,14 @@ def evaluate(call: aclib.Call, run: Callable[[Trial], Result] = run_here) -> Res
             needs = "--peak-weights" if name == "density_path" else "--hidden"
             raise BadInput(f"parameter {name} is {value} unless {needs} is given: leave it out")
     called = variant(call.variant)
+    space = variant_space(called, options)
     trial = Trial(
         variant=called.name,
         folder=str(called.folder),
         options=options,
         instance=call.instance,
-        seed=call.seed % 2**32,  # SMAC 2 sends -1 for a deterministic scenario
-        config=variant_space(called).fixed(options.fixed).check(call.config),
+        seed=call.seed % 2**32,  # of -1, which SMAC 2 sends for a deterministic scenario
+        config=space.complete(space.check(call.config)),
         cutoff=None if math.isinf(call.cutoff) else call.cutoff,
     )
     result = run(trial)

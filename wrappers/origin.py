@@ -20,6 +20,7 @@ from target_algorithms import ROOT, Variant
 from wrappers.provenance import trial_code
 from wrappers.records import FORMAT, Hardware, Hashes, Product, Record, RunInfo, now
 from wrappers.scenario import Scenario
+from wrappers.space import variant_space
 
 _LIBRARIES = ("torch", "numpy", "scipy", "ConfigSpace", "scikit-learn")
 
@@ -53,7 +54,7 @@ def describe(
         workers=workers,
         state="running",
         settings={},
-        fixed=scenario.options.fixed,
+        fixed={constant.name: constant.value for constant in scenario.space.constants},
         hashes=hashes(scenario, code),
         versions={"python": platform.python_version(), **versions_of(_LIBRARIES), **versions},
         product=product(),
@@ -86,10 +87,11 @@ def stated(scenario: Scenario) -> dict[str, str]:
     """SHA-256 of what the files of a scenario say, by the fields of `Hashes`."""
     instances = (scenario.training, scenario.test, sorted(scenario.features.items()))
     asked = (scenario.variant.name, scenario.options.words, scenario.cutoff)
+    fixed = variant_space(scenario.variant).constants  # by the variant; options are in `asked`
     return {
         "scenario": _sha256(repr(asked)),
         "instances": _sha256(repr(instances)),
-        "space": _sha256(repr(scenario.space)),
+        "space": _sha256(repr(scenario.space) + (repr(fixed) if fixed else "")),
     }
 
 

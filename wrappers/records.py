@@ -263,7 +263,7 @@ class RunInfo:
         "what the configurator set differently from its own defaults, and why"
     )
     fixed: dict[str, Value] = column(
-        "parameters that the scenario's options leave no choice of, and their values",
+        "parameters that the variant or the scenario's options fix, and their values",
         default_factory=dict,
     )
     hashes: Hashes = column("SHA-256 of what the trials depend on, see below")

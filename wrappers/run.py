@@ -9,6 +9,7 @@ of a configurator: given its seed and the answers, it always asks the same trial
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -184,6 +185,25 @@ class Run:
         )
         append_line(path, entry)
         self._trajectory.append(entry)
+
+    def try_all(self) -> None:
+        """Gives what is left of the budget to all configurations, if the space has that few.
+
+        Pair after pair; the best is the incumbent as soon as all have as many pairs as any had.
+        Raises BudgetExhausted.
+        """
+        every = self.space.configurations(self.budget)
+        if every is None or self.remaining == 0:
+            return
+        self.settings({"configurations": len(every), "configurator_ended_after": self.used})
+        most = max(Counter(identity for identity, *_ in self._asked).values(), default=0)
+        totals = [0.0] * len(every)
+        for pair in range(len(self.pairs)):
+            costs = self.evaluate_many([(config, pair) for config in every])
+            totals = [total + cost for total, cost in zip(totals, costs, strict=True)]
+            if pair + 1 >= most:
+                best = totals.index(min(totals))
+                self.new_incumbent(every[best], totals[best] / (pair + 1))
 
     def settings(self, changed: Mapping[str, Any]) -> None:
         """Notes in run.json what the configurator set differently from its defaults, and why."""

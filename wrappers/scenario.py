@@ -5,9 +5,9 @@
 twelve keys, one spelling each, no comment and no blank line, no `=` and no `#` inside a value.
 """
 
-import math
 import os
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Variant, roots, variant
 from target_algorithms.contract import Options
 from wrappers.aclib import parse_options
-from wrappers.space import Space, read_pcs, variant_space
+from wrappers.space import Space, finite, read_pcs, variant_space
 
 KEYS = (
     "algo",
@@ -92,7 +92,7 @@ class Scenario:
     @property
     def space(self) -> Space:
         """The variant's parameters as the scenario's options leave them."""
-        return _space(self.variant, self.options)
+        return variant_space(self.variant, self.options)
 
     @property
     def copies(self) -> dict[str, str]:
@@ -105,10 +105,6 @@ class Scenario:
             "params.pcs": self.root / self.paramfile,
         }
         return {name: file.read_text(encoding="utf-8") for name, file in files.items()}
-
-
-def _space(called: Variant, options: Options) -> Space:
-    return variant_space(called).fixed(options.fixed).with_defaults(options.defaults)
 
 
 def scenarios() -> tuple[Path, ...]:
@@ -193,8 +189,9 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
     training = read_instances(_file(values["instance_file"], root, lines["instance_file"]), root)
     test_file = _file(values["test_instance_file"], root, lines["test_instance_file"])
     test = read_instances(test_file, root)
+    trained = set(training)
     for number, instance in enumerate(test, start=1):
-        if instance in training:
+        if instance in trained:
             raise BadInput(
                 f"{os.path.relpath(test_file, root)}, line {number}: test instance {instance}"
                 f" is a training instance too, in {values['instance_file']}"
@@ -209,10 +206,11 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
                 f"{lines['feature_file']}: {values['feature_file']} has no features of"
                 f" instance {instance}, expected a row for every training and test instance"
             )
+    space = _space(called, options, lines["algo"])
     if check_paramfile:
         paramfile = _file(values["paramfile"], root, lines["paramfile"])
         written = read_pcs(_text(paramfile, values["paramfile"]), values["paramfile"])
-        if written != _space(called, options):
+        if written != space:
             raise BadInput(
                 f"{lines['paramfile']}: {values['paramfile']} differs from the space of"
                 f" {called.name} in target_algorithms; write it anew with"
@@ -252,16 +250,20 @@ def _check_leaks(training: Sequence[str], test: Sequence[str], where: str) -> No
     part of `set`, its folds parts of the folds. Ids of another form are no folds of anything.
     """
     fold = re.compile(r"([^/]+/[^/]+?)(?:_\d+)?/(\d+)(/\d+)?")
+    # Of each data set: the outer folds trained on and whether whole, with the first such instance.
+    seen: dict[str, dict[tuple[str, bool], str]] = {}
+    for trained in filter(None, map(fold.fullmatch, training)):
+        folds = seen.setdefault(trained[1], {})
+        folds.setdefault((trained[2], not trained[3]), trained[0])
     for number, instance in enumerate(test, start=1):
         tested = fold.fullmatch(instance)
-        for trained in filter(None, map(fold.fullmatch, training if tested else ())):
-            if tested and trained[1] == tested[1]:
-                if tested[3] or not trained[3] or trained[2] != tested[2]:
-                    raise BadInput(
-                        f"{where}, line {number}: test instance {instance} is evaluated on rows "
-                        f"that training instance {trained[0]} sees; expected inner folds of it on "
-                        "the training side, or another data set"
-                    )
+        for (outer, whole), other in seen.get(tested[1], {}).items() if tested else ():
+            if tested and (tested[3] or whole or outer != tested[2]):
+                raise BadInput(
+                    f"{where}, line {number}: test instance {instance} is evaluated on rows that"
+                    f" training instance {other} sees; expected inner folds of it on the training"
+                    " side, or another data set"
+                )
 
 
 def read_instances(file: Path, root: Path) -> tuple[str, ...]:
@@ -273,6 +275,7 @@ def read_instances(file: Path, root: Path) -> tuple[str, ...]:
     lines = _text(file, where).splitlines()
     if not lines:
         raise BadInput(f"{where}, line 1: no instance, expected one a line")
+    seen: set[str] = set()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             raise BadInput(f"{where}, line {number}: blank, expected one instance a line")
@@ -281,8 +284,9 @@ def read_instances(file: Path, root: Path) -> tuple[str, ...]:
                 f"{where}, line {number}: instance {line!r}, expected one word without quotes,"
                 " commas, = and #"
             )
-        if line in lines[: number - 1]:
+        if line in seen:
             raise BadInput(f"{where}, line {number}: instance {line} is given twice")
+        seen.add(line)
     return tuple(lines)
 
 
@@ -330,7 +334,7 @@ def locate(path: Path) -> Path:
     """The absolute path of the scenario.txt that is meant; BadInput if there is none."""
     named = [root / "scenarios" / path / "scenario.txt" for root in roots()]
     for candidate in (path, path / "scenario.txt", *named):
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             file = candidate.resolve()
             if len(file.parents) < 4:
                 raise BadInput(
@@ -356,9 +360,20 @@ def _algo(value: str, name: str, place: str) -> Options:
         raise BadInput(f"{place}: {error}") from None
 
 
+def _space(called: Variant, options: Options, place: str) -> Space:
+    variant_space(called)  # what is wrong in the variant's own files is said of them
+    try:
+        space = variant_space(called, options)
+    except BadInput as error:
+        raise BadInput(f"{place}: {error}") from None
+    if not space.parameters:
+        raise BadInput(f"{place}: no parameter is left to configure, expected one at least")
+    return space
+
+
 def _file(value: str, root: Path, place: str) -> Path:
     file = root / value
-    if not file.is_file():
+    if not os.path.isfile(file):  # Path.is_file raises for a name that no system takes
         raise BadInput(f"{place}: no file {value}, expected a path relative to {root}")
     return file
 
@@ -374,10 +389,9 @@ def _text(file: Path, where: str) -> str:
 
 def _float(text: str) -> float | None:
     try:
-        number = float(text)
+        return finite(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
 
 
 def _positive(value: str, key: str, place: str) -> float:
@@ -388,6 +402,8 @@ def _positive(value: str, key: str, place: str) -> float:
 
 
 def _count(value: str, key: str, place: str) -> int:
-    if not (value.isascii() and value.isdigit() and int(value) > 0):
-        raise BadInput(f"{place}: {key} is {value!r}, expected a positive integer")
+    if not re.fullmatch("0*[1-9][0-9]{,17}", value):
+        raise BadInput(
+            f"{place}: {key} is {reprlib.repr(value)}, expected a positive integer below 10^18"
+        )
     return int(value)

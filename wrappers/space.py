@@ -12,15 +12,16 @@ import math
 import numbers
 import random
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, SHARED_PCS, Variant
-from target_algorithms.contract import Value
+from target_algorithms.contract import Options, Value
 
 Config = dict[str, Value]
 """The active parameters of a configuration and their typed values; inactive ones are absent."""
@@ -29,6 +30,15 @@ Kind = Literal["categorical", "integer", "real"]
 
 RESERVED = frozenset({"instance", "seed", "cutoff", "config", "help"})
 """Words of the call of a target algorithm; a parameter of that name could not be told apart."""
+
+RESERVED_BY_R = frozenset("if else repeat while function for next break in".split())
+"""Words of R; irace's conditions are R, in which a parameter of that name cannot stand."""
+
+DECIMALS = 12
+"""Decimal places of a real that every reader keeps: irace rounds to places, not to digits.
+
+Its default of 4 would turn a weight decay of 0.000001 into 0. Fewer than 15, because rounding is
+also what keeps the rounding error of exp(log(bound)) from leaving the range."""
 
 ROUNDING = 1e-9
 """How far outside its bounds a real may lie, relative to the bound, before it is refused.
@@ -79,7 +89,7 @@ class Parameter:
                 return str(value)
             raise self._refusal(value)
         try:
-            number = _number(value)
+            number = finite(value)
         except ValueError:
             raise self._refusal(value) from None
         if self.kind == "integer":
@@ -92,6 +102,44 @@ class Parameter:
                 raise self._refusal(value)
             return float(bound)
         return float(number)
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one value only."""
+        return len(self.choices) == 1 or (self.kind != "categorical" and self.low == self.high)
+
+    def narrowed(self, values: Sequence[object]) -> "Parameter":
+        """The parameter with these choices, with this one number, or in this range [low, high].
+
+        The default stays if it can; else it is the first choice, or the bound that is nearest.
+        Raises BadInput for values that it does not have.
+        """
+        typed = tuple(map(self.check, values))
+        said = ", ".join(map(str, values))
+        if len(set(typed)) < len(typed):
+            raise BadInput(f"parameter {self.name} is narrowed to {said}, expected each value once")
+        if self.kind == "categorical":
+            choices = tuple(map(str, typed))
+            kept = self.default if self.default in choices else choices[0]
+            return replace(self, choices=choices, default=kept)
+        numbers_ = [float(value) if self.kind == "real" else int(value) for value in typed]
+        low, high = numbers_[0], numbers_[-1]
+        if len(numbers_) > 2 or low > high:
+            raise BadInput(
+                f"parameter {self.name} is narrowed to {said}, expected a number, or the two bounds"
+                " of a range"
+            )
+        if low < high and self.kind == "real" and (why := _too_fine(low, high)):
+            raise BadInput(f"parameter {self.name} is narrowed to {said}, {why}")
+        default = min(max(float(self.default), low), high)
+        return replace(self, low=low, high=high, default=type(low)(default))
+
+    def values(self, most: int) -> Sequence[Value] | None:
+        """All its values; None if they are more than `most`."""
+        if self.kind == "categorical":
+            return self.choices
+        many = self.kind == "real" or self.high - self.low >= most
+        return None if many else range(int(self.low), int(self.high) + 1)
 
     def sample(self, rng: random.Random) -> Value:
         """A value drawn uniformly, on the logarithmic scale where the parameter has one."""
@@ -125,6 +173,15 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Constant:
+    """A parameter with one value: no configurator sets it, a trial gets it where it is active."""
+
+    name: str
+    value: Value
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True)
 class Space:
     """The parameters of a target algorithm, when each is active, and what may not be combined."""
 
@@ -133,6 +190,8 @@ class Space:
     """Several for one child must all hold."""
     forbidden: tuple[tuple[tuple[str, str], ...], ...] = ()
     """Each is a set of (parameter, value) pairs that no configuration may have together."""
+    constants: tuple[Constant, ...] = field(default=(), compare=False, repr=False)
+    """What is fixed: no part of what a configurator sees, so of no parameter file either."""
 
     @cached_property
     def by_name(self) -> Mapping[str, Parameter]:
@@ -156,32 +215,62 @@ class Space:
         return self.check({**{name: values[name] for name in active}, **changes})
 
     def fixed(self, values: Mapping[str, Value]) -> "Space":
-        """The space in which these parameters have a value and can no longer be set.
+        """The space in which these parameters have a value; unknown names are ignored."""
+        known = [self.by_name[name] for name in values if name in self.by_name]
+        return self.narrowed({p.name: p.narrowed([values[p.name]]) for p in known})
 
-        What is never active then is gone as well, and so are conditions and forbidden combinations
-        that say nothing any more. Names that are no parameters are ignored.
+    def narrowed(self, changed: Mapping[str, Parameter]) -> "Space":
+        """The space with these parameters in place of those of their names.
+
+        One with a single value becomes a constant. What is never active then is gone, and so are
+        conditions and forbidden combinations that say nothing any more; what depended on a constant
+        depends on what the constant depends on. Raises BadInput if the default is forbidden then.
         """
-        never: set[str] = set()
+        now = {**self.by_name, **changed}
+        fixed = {name: parameter.default for name, parameter in changed.items() if parameter.single}
+        kept: dict[str, tuple[Condition, ...]] = {}
         for name in self._parents_first:
-            for condition in self.conditions_of(name):
-                parent = condition.parent
-                if parent in never or str(values.get(parent, condition.values[0])) not in (
-                    condition.values
-                ):
-                    never.add(name)
-        gone = never | values.keys()
-        clauses = []
-        for clause in self.forbidden:
-            if any(name in never for name, _ in clause) or any(
-                name in values and str(values[name]) != value for name, value in clause
-            ):
-                continue
-            clauses.append(tuple(pair for pair in clause if pair[0] not in values))
-        return Space(
-            tuple(p for p in self.parameters if p.name not in gone),
-            tuple(c for c in self.conditions if c.child not in gone and c.parent not in gone),
-            tuple(clauses),
+            left = _left(name, self.conditions_of(name), kept, now, fixed)
+            if left is not None:
+                kept[name] = left
+        before = {
+            old: left
+            for old in self.constants
+            if (left := _left(old.name, old.conditions, kept, now, fixed)) is not None
+        }
+        place = {(c.child, c.parent): number for number, c in enumerate(self.conditions)}
+        conditions = [c for name in now if name not in fixed for c in kept.get(name, ())]
+        space = Space(
+            tuple(p for name, p in now.items() if name in kept and name not in fixed),
+            tuple(sorted(conditions, key=lambda c: place.get((c.child, c.parent), len(place)))),
+            tuple(
+                dict.fromkeys(
+                    left
+                    for clause in self.forbidden
+                    for left in _clauses_left(clause, kept, now, fixed)
+                )
+            ),
+            (
+                *(replace(old, conditions=left) for old, left in before.items()),
+                *(Constant(name, fixed[name], kept[name]) for name in fixed if name in kept),
+            ),
         )
+        for clause in space.forbidden:
+            if all(space.by_name[name].default == value for name, value in clause):
+                raise BadInput(
+                    f"{clause_text(clause)} is forbidden and the default configuration of what is "
+                    "left, expected another default or value"
+                )
+        return space
+
+    def complete(self, config: Config) -> Config:
+        """What a trial of the configuration gets: its values, and the constants that are active."""
+        active = {
+            constant.name: constant.value
+            for constant in self.constants
+            if all(config.get(c.parent) in c.values for c in constant.conditions)
+        }
+        return {**config, **active}
 
     def with_defaults(self, values: Mapping[str, Value]) -> "Space":
         """The space in which these parameters have other defaults; unknown names are ignored."""
@@ -222,7 +311,10 @@ class Space:
         Raises BadInput that names the parameter: unknown, missing, inactive but given, out of its
         range, not a number, or part of a forbidden combination.
         """
+        fixed = {constant.name: constant.value for constant in self.constants}
         for name in config:
+            if name in fixed:
+                raise BadInput(f"parameter {name} is fixed at {fixed[name]} here: leave it out")
             if name not in self.by_name:
                 raise BadInput(
                     f"unknown parameter {name!r}, expected one of {', '.join(self.by_name)}"
@@ -260,6 +352,27 @@ class Space:
             if not self._broken(drawn):
                 return {name: drawn[name] for name in self.by_name if name in drawn}
         raise BadInput("10000 configurations drawn were all forbidden, expected a larger space")
+
+    def configurations(self, most: int) -> tuple[Config, ...] | None:
+        """All configurations; None if they and the forbidden ones are more than `most`."""
+        every: list[Config] = [{}]
+        for name in self._parents_first:
+            values = self.by_name[name].values(most)
+            if values is None:
+                return None
+            every = [
+                {**config, **given}
+                for config in every
+                for given in (
+                    [{name: value} for value in values]
+                    if all(config.get(c.parent) in c.values for c in self.conditions_of(name))
+                    else [{}]
+                )
+            ]
+            if len(every) > most:
+                return None
+        allowed = (config for config in every if not self._broken(config))
+        return tuple({name: c[name] for name in self.by_name if name in c} for c in allowed)
 
     def _broken(self, config: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
         """The first forbidden clause that holds in `config`, or an empty one."""
@@ -315,30 +428,151 @@ def clause_text(clause: tuple[tuple[str, str], ...]) -> str:
     return "{" + ", ".join(f"{name}={value}" for name, value in clause) + "}"
 
 
-def variant_space(variant: Variant) -> Space:
+def _left(
+    child: str,
+    conditions: Sequence[Condition],
+    kept: Mapping[str, tuple[Condition, ...]],
+    now: Mapping[str, Parameter],
+    fixed: Mapping[str, Value],
+) -> tuple[Condition, ...] | None:
+    """What is left of a child's conditions; None if they can never hold.
+
+    kept: of all that can be active, what is left of theirs.
+    """
+    values: dict[str, tuple[str, ...]] = {}
+    for condition in conditions:
+        parent = condition.parent
+        if parent not in kept:
+            return None
+        if parent in fixed:
+            if str(fixed[parent]) not in condition.values:
+                return None
+            asked = kept[parent]
+        else:
+            asked = (condition,)
+        for each in asked:
+            possible = values.get(each.parent, each.values)
+            left = [v for v in possible if v in each.values and v in now[each.parent].choices]
+            if not left:
+                return None
+            values[each.parent] = tuple(left)
+    return tuple(Condition(child, parent, left) for parent, left in values.items())
+
+
+def _clauses_left(
+    clause: tuple[tuple[str, str], ...],
+    kept: Mapping[str, tuple[Condition, ...]],
+    now: Mapping[str, Parameter],
+    fixed: Mapping[str, Value],
+) -> Iterator[tuple[tuple[str, str], ...]]:
+    """What is left of a forbidden combination: nothing, or one for each way it can come about."""
+    if any(
+        name not in kept
+        or (str(fixed[name]) != value if name in fixed else value not in now[name].choices)
+        for name, value in clause
+    ):
+        return
+    pairs = [pair for pair in clause if pair[0] not in fixed]
+    # A constant that is not always active takes part in it where its conditions hold.
+    conditions = [c for name, _ in clause if name in fixed for c in kept[name]]
+    for chosen in product(*([(c.parent, value) for value in c.values] for c in conditions)):
+        whole = dict.fromkeys((*pairs, *chosen))
+        if len({name for name, _ in whole}) == len(whole):
+            yield tuple(whole)
+
+
+def variant_space(variant: Variant, options: Options | None = None) -> Space:
     """The space of a variant: its own parameters, then those of the recipe that all variants share.
 
-    A shared parameter that the variant defines again with a single choice means nothing to it, and
-    is not in its space. Raises BadInput for whatever is wrong in one of the two files.
+    A shared parameter that the variant defines again is narrowed to that, and one with a single
+    value is fixed. The options of a scenario fix and narrow what is left, and have defaults of
+    their own. Raises BadInput for whatever is wrong in one of the two files or the options.
     """
     own, shared = (list(_lines(*_pcs(path))) for path in (variant.pcs, SHARED_PCS))
-    named = {_parameter(line).name: line for line in shared if _defines(line)}
-    single = {
-        parameter.name: parameter.default
-        for parameter in map(_parameter, filter(_defines, own))
-        if len(parameter.choices) == 1 and parameter.name in named
-    }
-    shared = [line for line in shared if line not in [named[name] for name in single]]
-    return _space(own + shared).fixed(single)
+    of_all = {p.name: p for p in map(_parameter, filter(_defines, shared))}
+    again = [line for line in own if _defines(line) and _parameter(line).name in of_all]
+    whole = _space([line for line in own if line not in again] + shared)
+    whole = whole.with_defaults(options.defaults if options else {})
+    changed: dict[str, Parameter] = {}
+    for line in again:
+        parameter = _parameter(line)
+        if parameter.name in changed:
+            raise line.wrong(f"parameter {parameter.name} is defined twice")
+        changed[parameter.name] = _defined_again(line, parameter, of_all[parameter.name])
+    for parameter in whole.parameters:
+        if parameter.single:
+            changed[parameter.name] = parameter
+    try:
+        space = whole.narrowed(changed)
+    except BadInput as error:
+        raise BadInput(f"{_shown(variant.pcs)}: {error}") from None
+    space = replace(
+        space,
+        constants=tuple(
+            constant if constant.name in of_all else replace(constant, value=_literal(constant))
+            for constant in space.constants
+        ),
+    )
+    if options is None:
+        return space
+    space = space.fixed(options.fixed)
+    fixed = {constant.name: constant.value for constant in space.constants}
+    wanted: dict[str, Parameter] = {}
+    for name, values in options.narrowed.items():
+        if name not in whole.by_name:
+            raise BadInput(
+                f"option --only names {name}, expected parameters of {variant.name}: "
+                f"{', '.join(whole.by_name)}"
+            )
+        narrowed = space.by_name.get(name, whole.by_name[name]).narrowed(values)
+        if name in fixed:
+            narrowed.check(fixed[name])
+        elif name in space.by_name:
+            wanted[name] = narrowed
+    return space.narrowed(wanted)
+
+
+def _defined_again(line: "_Line", parameter: Parameter, shared: Parameter) -> Parameter:
+    """A shared parameter as a variant defines it again; BadInput where it is no part of it."""
+    values: Sequence[object] = parameter.choices or (parameter.low, parameter.high)
+    several = shared.kind != "categorical" and len(parameter.choices) > 1
+    other = (parameter.kind, parameter.log) != (shared.kind, shared.log)
+    if several or (other and not parameter.choices):
+        scale = "on a logarithmic scale" if shared.log else "on a linear scale"
+        raise line.wrong(
+            f"{shared.name} is shared, expected {{value}} or a range of it as in {SHARED_PCS.name}:"
+            f" {shared.expected} {scale if shared.kind != 'categorical' else ''}".rstrip()
+        )
+    try:
+        narrowed = shared.narrowed(values)
+        return replace(narrowed, default=narrowed.check(parameter.default))
+    except BadInput as error:
+        raise line.wrong(f"{error} ({SHARED_PCS.name})") from None
+
+
+def _literal(constant: Constant) -> Value:
+    """The one value of a variant's own parameter: a number if it reads as one."""
+    text = str(constant.value)
+    try:
+        number = finite(text)
+    except ValueError:
+        return constant.value
+    return int(text) if re.fullmatch(r"[-+]?[0-9]+", text) else number
 
 
 def _pcs(path: Path) -> tuple[str, str]:
     """A parameter file's text, and its name in messages."""
-    where = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    where = _shown(path)
     try:
         return path.read_text(encoding="utf-8"), where
     except OSError as error:
         raise BadInput(f"{where}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{where}: is not UTF-8 text") from None
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def read_pcs(text: str, where: str) -> Space:
@@ -415,6 +649,8 @@ def _parameter(line: _Line) -> Parameter:
             f"parameter name {name!r}, expected lower-case letters, digits and _, beginning with"
             f" a letter, and none of {', '.join(sorted(RESERVED))}"
         )
+    if name in RESERVED_BY_R:
+        raise line.wrong(f"parameter name {name!r} is a word of R, which irace reads: rename it")
     items = tuple(item.strip() for item in domain.split(","))
     default = default.strip()
     if bracket == "{":
@@ -430,6 +666,8 @@ def _categorical(
             raise line.wrong(
                 f"value {choice!r} of {name}, expected letters, digits and any of _ . + - only"
             )
+        if choice == "NA":
+            raise line.wrong(f"value NA of {name} is no value to R, which irace is in: rename it")
         if choices.count(choice) > 1:
             raise line.wrong(f"value {choice} of {name} is given twice")
     if flags:
@@ -447,7 +685,7 @@ def _numeric(line: _Line, name: str, items: tuple[str, ...], default: str, flags
     numbers_: list[float] = []
     for text in (*items, default):
         try:
-            numbers_.append(_number(text))
+            numbers_.append(finite(text))
         except ValueError:
             raise line.wrong(f"{text!r} in the range of {name}, expected a number") from None
         if "i" in flags and numbers_[-1] != int(numbers_[-1]):
@@ -459,9 +697,23 @@ def _numeric(line: _Line, name: str, items: tuple[str, ...], default: str, flags
         raise line.wrong(f"lower bound {items[0]} of {name}, expected more than 0 on a log scale")
     if not low <= value <= high:
         raise line.wrong(f"default {default} of {name}, expected it in [{items[0]}, {items[1]}]")
+    if "i" not in flags and (why := _too_fine(low, high)):
+        raise line.wrong(f"range [{items[0]}, {items[1]}] of {name}, {why}")
     if "i" in flags:
         return Parameter(name, "integer", (), int(low), int(high), int(value), "l" in flags)
     return Parameter(name, "real", (), low, high, value, "l" in flags)
+
+
+def _too_fine(low: float, high: float) -> str | None:
+    """What is wrong with bounds that some reader would round, None if they come through."""
+    rounded = [round(bound, DECIMALS) for bound in (low, high)]
+    kept = all(
+        abs(near - bound) <= ROUNDING * abs(bound)
+        for near, bound in zip(rounded, (low, high), strict=True)
+    )
+    if kept and rounded[0] < rounded[1]:
+        return None
+    return f"expected bounds that differ in {DECIMALS} decimal places: scale the parameter"
 
 
 def _condition(line: _Line, parameters: Mapping[str, Parameter]) -> Condition:
@@ -505,7 +757,7 @@ def _known_choice(line: _Line, parameters: Mapping[str, Parameter], name: str, v
         raise line.wrong(f"value {value!r} of {name}, expected {parameter.expected}")
 
 
-def _number(value: object) -> float:
+def finite(value: object) -> float:
     """A finite number from text or from Python's or NumPy's number. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, (str, numbers.Real)):
         raise ValueError

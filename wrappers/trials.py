@@ -22,6 +22,7 @@ class Trials:
 
     def __init__(self, scenario: Scenario, evaluator: Evaluator) -> None:
         self._scenario, self._evaluator = scenario, evaluator
+        self._space = scenario.space
 
     def evaluate(self, asked: Sequence[tuple[Config, Pair]]) -> Iterator[tuple[int, Record]]:
         """Positions and records of the triples, each as soon as it is done.
@@ -53,7 +54,7 @@ class Trials:
             folder=str(scenario.variant.folder),
             options=scenario.options,
             instance=instance,
-            seed=seed % 2**32,
-            config=config,
+            seed=seed,
+            config=self._space.complete(config),
             cutoff=scenario.cutoff,
         )

@@ -10,19 +10,24 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from target_algorithms import ROOT, Role, Variant, variants
+from target_algorithms import ROOT, SHARED_PCS, Role, Variant, variants
+from target_algorithms.contract import Trial
+from target_algorithms.trial import run
+from tests.examples import config_of, options_for, whole
 from wrappers import configurators
 from wrappers.scenario import read, scenarios, sets
-from wrappers.space import variant_space
+from wrappers.space import read_pcs, variant_space
 
 PACKAGES = ("commands", "analysis", "wrappers", "target_algorithms", "sparse_training")
 """From the top down: each imports itself and those behind it."""
 
+SHARED = read_pcs(SHARED_PCS.read_text(), SHARED_PCS.name)
 VARIANTS = [each for each in variants().values() if each.folder.is_relative_to(ROOT)]
 CONFIGURATORS = [c for c in configurators.configurators().values() if c.file.is_relative_to(ROOT)]
 
@@ -66,6 +71,36 @@ def test_a_combination_can_be_every_other_variant_of_this_checkout(chosen: Varia
         pytest.skip("no combination")
     single = {each.name for each in VARIANTS if each.role in (Role.COMPETITOR, Role.BASELINE)}
     assert set(chosen.presets) == single
+
+
+@every_variant
+def test_shared_parameters_are_the_same_for_all_variants(chosen: Variant) -> None:
+    """But for those that it leaves out, which the next test is about."""
+    space = variant_space(chosen)
+    shared = [parameter for parameter in space.parameters if parameter.name in SHARED.by_name]
+    left_out = set(SHARED.by_name) - set(space.by_name)
+    assert shared == [p for p in SHARED.parameters if p.name not in left_out]
+
+
+@every_variant
+def test_what_a_variant_leaves_out_of_the_recipe_would_change_nothing(chosen: Variant) -> None:
+    space = variant_space(chosen)
+    for name in set(SHARED.by_name) - set(space.by_name):
+        parameter = SHARED.by_name[name]
+        values = parameter.choices or (parameter.low, parameter.high)
+        parents = {c.parent: c.values[0] for c in SHARED.conditions_of(name)}
+        peak = "peak_weights" in chosen.requires
+        base = whole(chosen, config_of(chosen, peak=peak, **parents))
+        trial = Trial(
+            variant=chosen.name,
+            folder=str(chosen.folder),
+            options=options_for(chosen),
+            instance="sklearn/digits/0/3",
+            seed=17,
+            config=base,
+        )
+        results = [run(replace(trial, config={**base, name: value})) for value in values]
+        assert all(result == results[0] for result in results), name
 
 
 def test_a_set_has_every_variant_that_its_budget_allows() -> None:

@@ -18,7 +18,7 @@ from sparse_training.rules.when import Unit
 from target_algorithms import SHARED_PCS, Role, Variant, recipe, variant, variants
 from target_algorithms.contract import Options, Trained, Trial, Value
 from target_algorithms.trial import configured, run
-from tests.examples import PEAK, config_of, options_for, space_of, topology_at
+from tests.examples import PEAK, config_of, options_for, space_of, topology_at, whole
 from tests.sparse_training.cases import Case, assert_agreement, same, toy_run, with_updates
 from wrappers.space import RESERVED, read_pcs, variant_space
 
@@ -34,8 +34,10 @@ every_sparse = pytest.mark.parametrize("chosen", SPARSE, ids=[each.name for each
 
 
 def own_names(chosen: Variant) -> list[str]:
-    """Names of the parameters that a variant has to itself."""
-    return [name for name in variant_space(chosen).by_name if name not in SHARED.by_name]
+    """Names of the parameters that a variant has to itself, those with one value among them."""
+    space = variant_space(chosen)
+    names = [*space.by_name, *(constant.name for constant in space.constants)]
+    return [name for name in names if name not in SHARED.by_name]
 
 
 def trial(chosen: Variant, config: dict[str, Value], **changes: Any) -> Trial:
@@ -46,7 +48,7 @@ def trial(chosen: Variant, config: dict[str, Value], **changes: Any) -> Trial:
         options=options_for(chosen, **changes),
         instance="sklearn/digits/0/3",
         seed=17,
-        config=config,
+        config=whole(chosen, config),
     )
 
 
@@ -70,6 +72,7 @@ def test_a_variant_takes_the_parameters_that_its_file_declares(chosen: Variant) 
 def test_parameters_that_can_be_absent_have_a_default_and_the_others_none(chosen: Variant) -> None:
     space = variant_space(chosen)
     absent = {condition.child for condition in space.conditions} | {"density_path"}
+    absent |= {constant.name for constant in space.constants if constant.conditions}
     for name, parameter in inspect.signature(chosen.compose).parameters.items():
         assert (parameter.default is not parameter.empty) == (name in absent), name
 
@@ -95,7 +98,7 @@ def test_every_choice_of_a_parameter_means_something(chosen: Variant) -> None:
         config = space.sample(rng)
         new = left & set(config.items())
         if new:
-            configured(chosen, config)
+            configured(chosen, whole(chosen, config))
             left -= new
     assert not left
 
@@ -105,28 +108,6 @@ def test_the_shared_file_declares_what_a_recipe_is_composed_of() -> None:
     assert list(SHARED.by_name) == list(signature.parameters)
     conditional = {condition.child for condition in SHARED.conditions}
     assert conditional <= {n for n, p in signature.parameters.items() if p.default is not p.empty}
-
-
-@every_variant
-def test_shared_parameters_are_the_same_for_all_variants(chosen: Variant) -> None:
-    """But for those that it leaves out, which the next test is about."""
-    space = variant_space(chosen)
-    shared = [parameter for parameter in space.parameters if parameter.name in SHARED.by_name]
-    left_out = set(SHARED.by_name) - set(space.by_name)
-    assert shared == [p for p in SHARED.parameters if p.name not in left_out]
-
-
-@every_variant
-def test_what_a_variant_leaves_out_of_the_recipe_would_change_nothing(chosen: Variant) -> None:
-    space = variant_space(chosen)
-    peak = grants_peak(chosen)
-    for name in set(SHARED.by_name) - set(space.by_name):
-        parameter = SHARED.by_name[name]
-        values = parameter.choices or (parameter.low, parameter.high)
-        parents = {c.parent: c.values[0] for c in SHARED.conditions_of(name)}
-        base = config_of(chosen, peak=peak, **parents)
-        results = [run(trial(chosen, {**base, name: value})) for value in values]
-        assert all(result == results[0] for result in results), name
 
 
 # Trials ------------------------------------------------------------------------------------------
@@ -221,7 +202,7 @@ def preset_config(combined: Variant, preset: str) -> dict[str, Value]:
     """A combination's configuration at which it is another variant."""
     space = variant_space(combined)
     values = {p.name: p.default for p in space.parameters} | dict(combined.presets[preset])
-    return dict(space.check({name: values[name] for name in space.active(values)}))
+    return space.complete(space.check({name: values[name] for name in space.active(values)}))
 
 
 every_preset = pytest.mark.parametrize(

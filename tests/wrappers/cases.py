@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from target_algorithms import variants
-from wrappers import configurators
+from target_algorithms import Variant, variants
+from tests.examples import scenario_name
+from wrappers import configurators, formats
 from wrappers.configurators import TEMPLATE, Configurator
-from wrappers.scenario import Scenario
+from wrappers.scenario import Scenario, read
 from wrappers.space import Config, Space, read_pcs, variant_space
 
 # A toy: one variant with everything the formats have, one scenario --------------------------------
@@ -103,6 +104,17 @@ def forbidden_configuration(space: Space, clause: tuple[tuple[str, str], ...]) -
         for config in iter(lambda: free.sample(rng), None)
         if all(config.get(name) == value for name, value in clause)
     )
+
+
+def with_options(suite: Path, variant: Variant, options: str) -> Path:
+    """The variant's scenario in the suite with more options, its space written."""
+    folder = suite / "scenarios" / scenario_name(variant)
+    file = folder / "scenario.txt"
+    algo, rest = file.read_text().split("\n", 1)
+    rest = rest.replace(f"/{variant.name}.pcs", f"/{variant.name}-fixed.pcs")
+    file.write_text(f"{algo} {options}\n{rest}")
+    formats.write(formats.committed(read(folder, check_paramfile=False)))
+    return folder
 
 
 # Runs: short, of the configurator that a new one begins with --------------------------------------

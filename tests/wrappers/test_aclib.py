@@ -67,13 +67,29 @@ def test_a_missing_cutoff_is_no_limit_and_a_second_one_replaces_the_first() -> N
         (["--seed", "1"], "first word must be a variant"),
         (["mine", "--config"], "--instance VALUE is missing"),
         (["mine", "--instance", "i", "--config"], "--seed VALUE is missing"),
-        (["mine", "--instance", "i", "--seed", "x", "--config"], "seed must be an integer"),
+        *(
+            (
+                ["mine", "--instance", "i", "--seed", seed, "--config"],
+                "seed must be an integer from",
+            )
+            for seed in ("x", "1_0", "١", " 1\n", "1.0", "-2", "+1", "", str(2**32), "9" * 5000)
+        ),
+        *((["mine", "i", "0", "10", "0", seed], "seed must be an int") for seed in ("1_0", "-7")),
+        *(
+            (["mine", name, "1", "--seed", "1", name, "1", "--config"], f"{name} is given twice")
+            for name in ("--instance", "--hidden", "--active-weights")
+        ),
+        (
+            ["mine", "--instance", "i", "--seed", "1", "--seed", "2", "--config"],
+            "option --seed is given twice",
+        ),
+        (["mine", "--instance", "i", "--seed", "1", "--cutoff", "1_0", "--config"], "the cutoff"),
         (["mine", "i", "0", "ten", "0", "1"], "cutoff must be a positive number"),
         (["mine", "i", "0", "-3", "0", "1"], "cutoff must be a positive number"),
         (["mine", "i", "0", "nan", "0", "1"], "cutoff must be a positive number"),
         (["mine", "i", "0", "10"], "five words are expected"),
         (["mine", "i", "0", "10", "0", "1", "lr", "2"], "pairs of -name value, found 'lr'"),
-        (["mine", "i", "0", "10", "0", "1", "-lr"], "parameter lr has no value"),
+        (["mine", "i", "0", "10", "0", "1", "-lr"], "parameter 'lr' has no value"),
         (["mine", "i", "0", "10", "0", "1", "-lr", "1", "--lr", "2"], "lr is given twice"),
     ],
 )

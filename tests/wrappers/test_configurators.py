@@ -1,18 +1,30 @@
 """What every configurator keeps to, whichever file it is in."""
 
+import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sparse_training.errors import BadInput
 from target_algorithms import Role, Variant
-from tests.examples import COMBINATION, PLAIN, each_of, scenario_name
+from tests.examples import BASELINE, COMBINATION, CONFIGURING, PLAIN, each_of, scenario_name
+from tests.wrappers.cases import with_options
 from wrappers import configurators
 from wrappers.configurators import Configurator
 from wrappers.pairs import training_pairs
-from wrappers.records import RUNHISTORY, TRAJECTORY, Incumbent, Numbered, read_lines
+from wrappers.records import (
+    RUNHISTORY,
+    TRAJECTORY,
+    Incumbent,
+    Numbered,
+    read_lines,
+    read_run,
+    write_run,
+)
 from wrappers.scenario import read
+from wrappers.space import canonical, config_id, read_pcs, variant_space
 
 TRIALS = 26
 
@@ -50,6 +62,79 @@ def test_a_configurator_keeps_to_the_rules(
     same = read_lines(again / RUNHISTORY, Numbered)
     assert [trial.config_id for trial in same] == [trial.config_id for trial in trials]
     assert [trial.cost for trial in same] == [trial.cost for trial in trials]
+
+
+def all_but(*free: str) -> str:
+    """The option that fixes all parameters of the baseline at their defaults but these."""
+    left = [p for p in variant_space(BASELINE).parameters if p.name not in free]
+    return "--only " + ",".join(f"{p.name}:{p.default}" for p in left)
+
+
+@pytest.mark.parametrize("configurator", each_of(CONFIGURING))
+@pytest.mark.parametrize(
+    ("free", "configurations"),
+    [
+        (("decay_biases",), 2),
+        (("decay_biases", "norm", "sparse_gradient_correction"), 10),
+        (("depth_change", "learning_rate_schedule"), 12),
+    ],
+)
+def test_in_a_space_of_few_configurations_the_whole_budget_goes_to_them(
+    configurator: Configurator,
+    free: tuple[str, ...],
+    configurations: int,
+    suite: Path,
+    tmp_path: Path,
+) -> None:
+    """And a run of it that was cut off goes on as if it had not been."""
+    trials = 40
+    scenario = read(with_options(suite, BASELINE, all_but(*free)))
+    every = scenario.space.configurations(trials)
+    assert every is not None and len(every) == len({canonical(c) for c in every}) == configurations
+    folder = configurators.execute(
+        scenario, configurator, seed=2, trials=trials, workers=2, results=tmp_path
+    )
+    records = read_lines(folder / RUNHISTORY, Numbered)
+    whole = {record.trial: (record.key, record.cost) for record in records}
+    assert len(records) == trials and read_run(folder).state == "finished"
+    tried, there = {r.config_id for r in records}, {config_id(config) for config in every}
+    assert tried <= there and (tried == there or configurations > 2)
+    settings, trajectory = read_run(folder).settings, (folder / TRAJECTORY).read_text()
+
+    kept = [line for line in (folder / RUNHISTORY).read_text().splitlines(keepends=True)][:-15]
+    (folder / RUNHISTORY).write_text("".join(kept))
+    write_run(folder, replace(read_run(folder), state="running"))
+    configurators.execute(
+        scenario, configurator, seed=2, trials=trials, workers=2, results=tmp_path
+    )
+    again = read_lines(folder / RUNHISTORY, Numbered)
+    assert {record.trial: (record.key, record.cost) for record in again} == whole
+    assert read_run(folder).settings == settings
+    assert (folder / TRAJECTORY).read_text() == trajectory
+
+
+def test_all_configurations_of_a_space_are_those_that_can_be_sampled() -> None:
+    space = read_pcs("a {x, y} [x]\nb [1, 3] [1]il\nc {u, v} [u]\nb | a in {x}\n{a=y, c=v}", "t")
+    every = space.configurations(8)
+    assert every is not None
+    rng = random.Random(1)
+    assert {canonical(c) for c in every} == {canonical(space.sample(rng)) for _ in range(500)}
+    assert [space.check(config) for config in every] == list(every) and len(every) == 7
+    assert space.configurations(7) is None  # the forbidden one is counted
+    assert read_pcs("a [0, 1] [0]", "t").configurations(10**6) is None
+    assert read_pcs("a [0, 1000000000000] [0]i", "t").configurations(1000) is None
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31 - 1, 2**40])
+def test_a_seed_that_some_configurator_cannot_have_is_refused(
+    seed: int, suite: Path, tmp_path: Path
+) -> None:
+    scenario = read(suite / "scenarios" / scenario_name())
+    with pytest.raises(BadInput, match=f"the seed is {seed}, expected an integer from 0 to 2147"):
+        configurators.execute(
+            scenario, CONFIGURING[0], seed=seed, trials=1, workers=1, results=tmp_path
+        )
+    assert not list(tmp_path.glob("digits"))
 
 
 def test_an_unknown_configurator_is_answered_with_the_known_ones() -> None:

@@ -452,6 +452,32 @@ def test_irace_reads_every_scenario_with_the_one_file_for_all() -> None:
 
 
 @pytest.mark.irace
+def test_every_scenario_grants_what_irace_needs_at_its_own_settings() -> None:
+    """Asked of irace, in one process; and our own reckoning agrees."""
+    names = [f"{folder.parent.name}/{folder.name}" for folder in scenarios()]
+    listed = ", ".join(f'"{name}"' for name in names)
+    told = rscript(
+        f"""
+        for (name in c({listed})) {{
+          Sys.setenv(SCENARIO = name)
+          s <- checkScenario(readScenario("{ALL_SCENARIOS}"))
+          p <- readParameters(s$parameterFile, digits = s$digits)
+          most <- floor(irace:::computeNbIterations(p$nbVariable))
+          least <- irace:::computeMinimumBudget(s, most, most, 0)
+          cat("\ntold", name, s$maxExperiments, least, "\n")
+        }}
+        """
+    )
+    asked = [line.split()[1:] for line in told.splitlines() if line.startswith("told ")]
+    assert [name for name, _, _ in asked] == names
+    for name, granted, least in asked:
+        assert int(granted) >= int(least), name
+        space = read(name).space
+        assert irace.plan(len(space.parameters), int(least)) == {}
+        assert irace.plan(len(space.parameters), int(least) - 1) != {}
+
+
+@pytest.mark.irace
 def test_irace_reads_the_same_space_there_as_in_the_tables_that_are_written_for_a_scenario(
     tmp_path: Path,
 ) -> None:

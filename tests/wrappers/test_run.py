@@ -282,8 +282,8 @@ def test_a_changed_scenario_does_not_go_on_in_the_old_record(
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("runcount_limit = 600", "runcount_limit = 700"),
-        ("wallclock_limit = 3600", "wallclock_limit = 7200"),
+        ("runcount_limit = 1200", "runcount_limit = 700"),
+        ("wallclock_limit = 7200", "wallclock_limit = 9000"),
     ],
 )
 def test_what_no_trial_depends_on_may_change(

@@ -139,6 +139,21 @@ def line(old: str, new: str) -> Edit:
         ),
         (line("--hidden 256-256", ""), "line 1: option --hidden is missing"),
         (line(" --active-weights 1000", " --hidden 1"), "line 1: option --hidden is given twice"),
+        *(
+            (line("runcount_limit = 600", f"runcount_limit = {word}"), "line 8: runcount_limit is ")
+            for word in ("9" * 5000, "0", "1_0", "١", "-1", "1.0", str(10**18))
+        ),
+        *(
+            (line("cutoff_time = 60", f"cutoff_time = {word}"), "line 6: cutoff_time is ")
+            for word in ("9" * 5000, "0", "6_0", "٦", "nan", "inf")
+        ),
+        *(
+            (
+                line("--training-samples 20000", f"--training-samples {number}"),
+                "line 1: option --training-samples is '1000",
+            )
+            for number in (10**30, 10**18)
+        ),
         (line("1000", "many"), "line 1: option --active-weights is 'many', expected a positive"),
         (
             line("256-256", "256-"),
@@ -211,6 +226,23 @@ def test_a_malformed_scenario_is_refused_in_one_line(
     assert message in str(refusal.value)
     assert "line " in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_number_of_many_digits_is_told_shortly(toys: Path) -> None:
+    line("runcount_limit = 600", f"runcount_limit = {'9' * 5000}")(toys)
+    with pytest.raises(
+        BadInput, match=r"is '9+\.\.\.9+', expected a positive integer below 10\^18"
+    ):
+        read(toys / "scenarios/toys/toy")
+
+
+def test_an_instance_given_twice_is_found_however_far_apart(tmp_path: Path) -> None:
+    names = [f"a/set_{number}/0/{fold}" for number in range(2000) for fold in range(10)]
+    (tmp_path / "training.txt").write_text("\n".join(names) + "\n")
+    assert read_instances(tmp_path / "training.txt", tmp_path) == tuple(names)
+    (tmp_path / "training.txt").write_text("\n".join([*names, names[7]]) + "\n")
+    with pytest.raises(BadInput, match=f"line 20001: instance {names[7]} is given twice"):
+        read_instances(tmp_path / "training.txt", tmp_path)
 
 
 def test_inner_folds_of_a_subset_may_train_where_the_whole_is_the_test(toys: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, SHARED_PCS, Variant, roots, variant, variants
 from tests.wrappers.cases import OWN_PCS, RECIPE_PCS
+from wrappers.formats.pcs import old_pcs
 from wrappers.space import (
     Space,
     canonical,
@@ -202,6 +203,15 @@ def test_a_space_that_is_all_forbidden_is_not_searched_for_ever() -> None:
         ("a-b [0, 1] [1]", "line 1: parameter name 'a-b'"),
         ("Big [0, 1] [1]", "line 1: parameter name 'Big'"),
         ("seed [0, 1] [1]", "line 1: parameter name 'seed'"),
+        ("next {x, y} [x]", "line 1: parameter name 'next' is a word of R, which irace reads: ren"),
+        ("if [0, 1] [1]", "line 1: parameter name 'if' is a word of R"),
+        ("a {x, NA} [x]", "line 1: value NA of a is no value to R, which irace is in: rename it"),
+        (
+            "a [0.1, 0.1000000000001] [0.1]",
+            "line 1: range [0.1, 0.1000000000001] of a, expected bounds that differ in 12 decimal",
+        ),
+        ("a [0.00000000000004, 1] [1]l", "expected bounds that differ in 12 decimal places: scale"),
+        ("a [1e-13, 2e-13] [1e-13]", "expected bounds that differ in 12 decimal places"),
         ("a {x, y} [x]\nb | a in {x}", "line 2: condition on unknown parameter 'b'"),
         ("a {x, y} [x]\na | b in {x}", "line 2: unknown parameter 'b'"),
         ("a {x, y} [x]\nb [0, 1] [1]\nb | a in {z}", "line 3: value 'z' of a, expected one of"),
@@ -275,15 +285,95 @@ def test_a_root_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         roots()
 
 
-def test_a_shared_parameter_defined_again_with_one_choice_is_not_in_the_space(toys: Path) -> None:
+# What a variant or a scenario fixes and narrows ---------------------------------------------------
+
+
+def toy_with(toys: Path, lines: str) -> Variant:
     toy = Variant("toy", toys / "target_algorithms/toy")
-    toy.pcs.write_text(OWN_PCS + "momentum_kind {nesterov} [nesterov]\nalone {a} [a]\n")
-    space, whole = variant_space(toy), read_pcs(OWN_PCS + SHARED_PCS.read_text(), "t")
-    assert set(space.by_name) == set(whole.by_name) - {"momentum_kind"} | {"alone"}
-    assert set(space.conditions) < set(whole.conditions)
-    toy.pcs.write_text(OWN_PCS + "momentum_kind {nesterov, heavy_ball} [nesterov]\n")
-    with pytest.raises(BadInput, match="momentum_kind is defined twice"):
+    toy.pcs.write_text(OWN_PCS + lines)
+    return toy
+
+
+def fixed_in(space: Space) -> dict[str, object]:
+    return {constant.name: constant.value for constant in space.constants}
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "gone"),
+    [
+        ("batch_size {16} [16]", 16, set()),
+        ("momentum {0.5} [0.5]", 0.5, set()),
+        ("learning_rate_sgd {0.1} [0.1]", 0.1, set()),
+        ("optimizer {sgd} [sgd]", "sgd", {"learning_rate_adamw", "beta2"}),
+        ("norm {none} [none]", "none", {"sparse_gradient_correction"}),
+        ("alone {a} [a]", "a", set()),
+        ("alone {0.25} [0.25]", 0.25, set()),
+        ("alone {3} [3]", 3, set()),
+    ],
+)
+def test_a_parameter_that_a_variant_gives_one_value_is_fixed_and_reaches_the_trial(
+    toys: Path, line: str, value: object, gone: set[str]
+) -> None:
+    space, name = variant_space(toy_with(toys, line)), line.split()[0]
+    whole = variant_space(toy_with(toys, ""))
+    assert set(space.by_name) == set(whole.by_name) - {name} - gone
+    assert fixed_in(space) == {name: value}
+    completed = space.complete(space.default)
+    assert completed == {**space.default, name: value}
+    assert type(completed[name]) is type(value)
+    with pytest.raises(BadInput, match=f"parameter {name} is fixed at {value} here: leave it out"):
+        space.check(completed)
+
+
+def test_a_fixed_parameter_reaches_a_trial_only_where_it_is_active(toys: Path) -> None:
+    space = variant_space(toy_with(toys, "momentum {0.5} [0.5]\n"))
+    drawn = [space.sample(random.Random(seed)) for seed in range(20)]
+    assert {config["optimizer"] for config in drawn} == {"sgd", "adamw"}
+    for config in drawn:
+        assert "momentum" not in config
+        assert ("momentum" in space.complete(config)) == (config["optimizer"] == "sgd")
+
+
+def test_a_shared_parameter_defined_again_is_narrowed_and_has_the_default_given(
+    toys: Path,
+) -> None:
+    again = "activation {gelu, relu, srelu} [gelu]\nmomentum [0, 0.5] [0]\n"
+    lines = f"batch_size [32, 128] [100]il\n{again}"
+    space, whole = variant_space(toy_with(toys, lines)), variant_space(toy_with(toys, ""))
+    batch = space.by_name["batch_size"]
+    assert (batch.low, batch.high, batch.default, batch.log) == (32, 128, 100, True)
+    assert space.by_name["activation"].choices == ("gelu", "relu", "srelu")
+    assert (space.by_name["momentum"].high, space.default["momentum"]) == (0.5, 0)
+    # all_relu is no choice any more, so what depends on it is gone.
+    assert list(space.by_name) == [name for name in whole.by_name if name != "all_relu_slope"]
+    assert space.constants == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("momentum {0.5} [0.5]\nmomentum {0.5} [0.5]", "momentum is defined twice"),
+        ("momentum {1.5} [1.5]", "parameter momentum is '1.5', expected a number in [0, 0.99]"),
+        ("momentum {fast} [fast]", "parameter momentum is 'fast', expected a number"),
+        ("momentum {0.1, 0.5} [0.5]", "expected {value} or a range of it as in recipe.pcs: a num"),
+        (
+            "batch_size [8, 64] [16]il",
+            "parameter batch_size is 8, expected an integer in [16, 512]",
+        ),
+        ("batch_size [16, 64] [16]i", "expected {value} or a range of it as in recipe.pcs: an int"),
+        ("batch_size {16.5} [16.5]", "parameter batch_size is '16.5', expected an integer"),
+        ("norm {none, group} [none]", "parameter norm is 'group', expected one of none, batch"),
+        ("norm [0, 1] [0]", "expected {value} or a range of it as in recipe.pcs: one of none"),
+    ],
+)
+def test_what_is_no_part_of_a_shared_parameter_is_refused_with_its_line(
+    toys: Path, lines: str, message: str
+) -> None:
+    toy = toy_with(toys, lines)
+    with pytest.raises(BadInput) as refusal:
         variant_space(toy)
+    assert str(refusal.value).startswith(f"{toy.pcs}, line ")
+    assert message in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_a_wrong_line_of_a_variants_own_file_is_named_with_the_file(toys: Path) -> None:
@@ -340,6 +430,65 @@ def test_what_a_fixed_parameter_makes_active_stays_and_so_do_its_clauses() -> No
     assert list(cubic.by_name) == ["start", "density", "mask"]
     assert [str(condition) for condition in cubic.conditions] == ["start in {density}"]
     assert cubic.forbidden == ((("mask", "scored"),), (("mask", "scored"), ("start", "factor")))
+
+
+CHAIN = read_pcs(
+    """outer {on, off} [on]
+inner {a, b, c} [a]
+leaf [0, 1] [0.5]
+other {x, y} [x]
+inner | outer in {on}
+leaf | inner in {a, b}
+{inner=a, other=y}
+""",
+    "t",
+)
+
+
+def test_what_depended_on_a_constant_depends_on_what_the_constant_depends_on() -> None:
+    space = CHAIN.fixed({"inner": "a"})
+    assert list(space.by_name) == ["outer", "leaf", "other"]
+    assert [str(c) for c in space.conditions_of("leaf")] == ["outer in {on}"]
+    assert space.forbidden == ((("other", "y"), ("outer", "on")),)
+    off = space.check({"outer": "off", "other": "y"})
+    assert space.complete(off) == off
+    on = space.check({"outer": "on", "leaf": 0.5, "other": "x"})
+    assert CHAIN.check(space.complete(on)) == space.complete(on)
+
+
+@given(st.integers(0, 2**32), st.data())
+def test_whatever_is_fixed_or_narrowed_a_completed_sample_is_one_of_the_whole_space(
+    seed: int, data: st.DataObject
+) -> None:
+    """And has all its active parameters: nothing goes missing, nothing is left over."""
+    wholes = [read_pcs(OWN_PCS + RECIPE_PCS, "toy.pcs"), CHAIN]
+    whole = data.draw(st.sampled_from(wholes))
+    changed = {}
+    for name in data.draw(st.sets(st.sampled_from(sorted(whole.by_name)), max_size=6)):
+        parameter = whole.by_name[name]
+        if parameter.choices:
+            values = data.draw(
+                st.lists(st.sampled_from(parameter.choices), min_size=1, unique=True)
+            )
+        else:
+            values = data.draw(st.sampled_from([[parameter.low], [parameter.default]]))
+        changed[name] = parameter.narrowed(values)
+    try:
+        space = whole.narrowed(changed)
+        config = space.sample(random.Random(seed))
+    except BadInput:  # nothing that is allowed is left, or not the default
+        return
+    completed = space.complete(config)
+    assert whole.check(completed) == {
+        name: completed[name] for name in whole.by_name if name in completed
+    }
+    assert read_pcs(old_pcs(space), "t") == space
+
+
+def test_a_combination_that_leaves_no_default_is_refused() -> None:
+    for changed in ({"path": "cubic", "mask": "scored"}, {"mask": "scored", "start": "factor"}):
+        with pytest.raises(BadInput, match="is forbidden and the default"):
+            FIXABLE.fixed(changed).fixed({"path": "cubic"})
 
 
 def test_fixing_nothing_changes_nothing() -> None:

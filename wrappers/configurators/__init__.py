@@ -4,8 +4,9 @@ A configurator is a module with one function,
 
     configure(scenario: Scenario, run: Run, *, seed: int) -> None
 
-that asks `run` for trials, names its incumbents and ends by itself or with BudgetExhausted. Given
-the same seed and answers it must ask the same trials (that is how an interrupted run goes on). It
+that asks `run` for trials, names its incumbents and ends by itself or with BudgetExhausted. (Where
+the space has few configurations, what it leaves of the budget goes to all of them.) Given the same
+seed and answers it must ask the same trials (that is how an interrupted run goes on). It
 may say more of itself:
 
     available() -> str | None       None, or what to install for it
@@ -35,6 +36,9 @@ from wrappers.scenario import Scenario
 
 TEMPLATE = Path(__file__).with_name("random_search.py")
 """What a new configurator begins with."""
+
+MOST_SEED = 2**31 - 2
+"""The largest seed of a run: R's integers go no further."""
 
 
 @dataclass(frozen=True)
@@ -134,11 +138,15 @@ def execute(
     progress: Progress = lambda done: None,
     anyway: bool = False,
 ) -> Path:
-    """Does a run, or what is left of it, and returns its folder."""
+    """Does a run, or what is left of it, and returns its folder. Raises BadInput."""
+    if not 0 <= seed <= MOST_SEED:
+        raise BadInput(f"the seed is {seed}, expected an integer from 0 to {MOST_SEED}")
     info = chosen.describe(scenario, seed=seed, trials=trials, workers=workers)
     with open_run(results, scenario, info, progress, anyway=anyway) as run:
         if not run.finished:
             with contextlib.suppress(BudgetExhausted):
                 chosen.module.configure(scenario, run, seed=seed)
+                if chosen.configures:
+                    run.try_all()
             run.finish()
     return run.folder

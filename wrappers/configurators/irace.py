@@ -137,7 +137,7 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
                 "folder": name,
                 "pairs": min(len(run.pairs), run.budget),
                 "budget": run.budget,
-                "seed": seed % (2**31 - 1),
+                "seed": seed,
                 "digits": tables.DIGITS,
                 "settings": settings,
             }

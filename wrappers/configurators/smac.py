@@ -8,6 +8,7 @@ What is avoided here, seen in SMAC 2.4.1:
 - more than 4 instance features crash its default model: `pca_components=None`;
 - an infinite `crash_cost` (the default) reaches the forest: ours is the worst cost, 1;
 - ask does not stop at `n_trials`: `run` raises BudgetExhausted;
+- ask raises where it draws no new configuration any more, in a space of few: this is its end;
 - its files are rewritten at every tell and can't be resumed from when torn: `save=False`, a
   temporary folder, and resuming by replay instead;
 - its choices depend on the order of sets, which is salted by process: `sparse-aclib run` fixes
@@ -46,7 +47,8 @@ def versions() -> dict[str, str]:
 
 def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
     """Ask, evaluate, tell until the budget is used up."""
-    from smac.runhistory import TrialValue
+    from smac.main.exceptions import ConfigurationSpaceExhaustedException
+    from smac.runhistory import TrialInfo, TrialValue
 
     logging.getLogger("smac").setLevel(logging.ERROR)
     # SMAC's local search takes the mean of no times when it has made no step.
@@ -57,8 +59,15 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
         places = {pair: index for index, pair in enumerate(run.pairs)}
         seeds = list(dict.fromkeys(seed for _, seed in run.pairs))
         batch = 1  # the default comes first, alone
-        while True:
-            asked = [facade.ask() for _ in range(batch)]
+        exhausted = False
+        while not exhausted:
+            asked: list[TrialInfo] = []
+            try:
+                while len(asked) < batch:
+                    asked.append(facade.ask())
+            except ConfigurationSpaceExhaustedException:
+                exhausted = True
+                run.settings({"configurator_ended_after": run.used})
             for key in facade.intensifier.get_instance_seed_keys_of_interest():
                 blocks.setdefault(key.seed, len(blocks))
             costs = run.evaluate_many(

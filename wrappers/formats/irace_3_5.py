@@ -14,14 +14,10 @@ from pathlib import Path
 
 from wrappers.formats._text import bounds, by_child, cell, text
 from wrappers.scenario import PROGRAM, Scenario
-from wrappers.space import Condition, Space, number_text
+from wrappers.space import DECIMALS, Condition, Space, number_text
 
-DIGITS = 12
-"""Decimal places irace 4 keeps of a real (3.5 keeps 15 in its `aclib` mode, whatever is set).
-
-irace rounds reals to *places*, not to significant digits: its default of 4 would turn a
-weight decay of 0.000001 into 0. Fewer than 15, because rounding is also what keeps the rounding
-error of exp(log(bound)) from leaving the range, which irace treats as a fault of its own."""
+DIGITS = DECIMALS
+"""What irace 4 is told to keep (3.5 keeps 15 in its `aclib` mode, whatever is set)."""
 
 
 def files(scenario: Scenario, folder: Path) -> dict[str, str]:
