@@ -101,9 +101,9 @@ def test_in_a_space_of_few_configurations_the_whole_budget_goes_to_them(
     assert tried <= there and (tried == there or configurations > 2)
     settings, trajectory = read_run(folder).settings, (folder / TRAJECTORY).read_text()
 
+    write_run(folder, replace(read_run(folder), state="running"))
     kept = [line for line in (folder / RUNHISTORY).read_text().splitlines(keepends=True)][:-15]
     (folder / RUNHISTORY).write_text("".join(kept))
-    write_run(folder, replace(read_run(folder), state="running"))
     configurators.execute(
         scenario, configurator, seed=2, trials=trials, workers=2, results=tmp_path
     )
