@@ -1,22 +1,25 @@
 """`sparse-aclib`: run scenarios with any configurator, validate, analyse, show."""
 
-import os
 import pkgutil
 import signal
 import sys
 from importlib import import_module
-
-import typer
+from typing import TYPE_CHECKING
 
 import commands
 from sparse_training.errors import BadInput
-from wrappers.evaluator import environment
+from wrappers.processes import isolate
+
+if TYPE_CHECKING:
+    import typer
 
 PROGRAM = "sparse-aclib"
 
 
-def build() -> typer.Typer:
+def build() -> "typer.Typer":
     """The command line, of the commands that there are."""
+    import typer
+
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
@@ -40,10 +43,8 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Runs the command line; whatever the user can mend ends in one line and status 2."""
-    if sys.argv[1:2] == ["run"] and os.environ.get("PYTHONHASHSEED") != "0":
-        # A run must make the same choices in any process, or it can't go on where it was killed.
-        words = [sys.executable, "-m", "commands", *sys.argv[1:]]
-        os.execve(sys.executable, words, environment())
+    # A run must make the same choices in any process, or it can't go on where it was killed.
+    isolate(["-m", "commands", *sys.argv[1:]])
     # Ended from outside, the processes that this one has started are ended too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:

@@ -22,8 +22,8 @@ from commands.ablate import ablate
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Role
 from wrappers.configurators import Configurator, configurators, missing
-from wrappers.evaluator import environment
 from wrappers.origin import check_fetched
+from wrappers.processes import environment
 from wrappers.records import RUN, RUNHISTORY, TRAJECTORY, Incumbent, read_lines, read_run
 from wrappers.run import check_same, run_folder
 from wrappers.scenario import Scenario, read, scenarios

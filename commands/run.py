@@ -30,8 +30,8 @@ def command(
     wallclock_limit of the scenario is for other configurators, which count seconds.
     """
     from wrappers import configurators
+    from wrappers.processes import die_with
     from wrappers.scenario import read
-    from wrappers.worker import die_with
 
     if parent is not None:  # started by a benchmark: end with it
         die_with(parent)

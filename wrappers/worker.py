@@ -15,7 +15,6 @@ the truly sparse engine needs no torch, so the worker loads it only when the fir
 """
 
 import contextlib
-import ctypes
 import functools
 import gc
 import math
@@ -32,10 +31,10 @@ import msgspec
 
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Options, Result, Trained, Trial, failure
+from wrappers.processes import die_with
 
 _POLL = 0.02  # seconds between two looks at the child's memory
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +73,6 @@ def warn_of_slow_trials(reason: str) -> None:
 def could_be_sparse(options: Options) -> bool:
     """Whether the truly sparse engine may be chosen."""
     return options.hidden is not None and options.engine == "auto"
-
-
-def die_with(parent: int) -> None:
-    """Has this process killed when its parent ends, or ends it now if that has happened."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 class _NoTorch:

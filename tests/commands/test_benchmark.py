@@ -23,7 +23,7 @@ from tests.examples import (
     scenario_name,
 )
 from wrappers.configurators import TEMPLATE, configurators
-from wrappers.evaluator import environment
+from wrappers.processes import environment
 from wrappers.records import RUNHISTORY, TRAJECTORY, Incumbent, append_line, read_run, write_run
 from wrappers.scenario import read
 from wrappers.space import Config, config_id

@@ -18,8 +18,8 @@ from target_algorithms import ROOT
 from tests.examples import CONFIGURING, DEFAULT_ONLY, each_of, scenario_name
 from tests.wrappers.cases import FIRST, execute
 from wrappers.configurators import TEMPLATE, Configurator
-from wrappers.evaluator import environment
 from wrappers.pairs import ablation_pairs, training_pairs, validation_pairs
+from wrappers.processes import environment
 from wrappers.records import (
     RUN,
     RUNHISTORY,

@@ -15,7 +15,8 @@ import target_algorithms.trial as trials
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Details, Options, Trained, Trial
 from tests.examples import REFERENCE, config_of
-from wrappers.evaluator import Evaluator, environment
+from wrappers.evaluator import Evaluator
+from wrappers.processes import environment
 from wrappers.worker import run_limited
 
 ASKED = Trial(
