@@ -9,6 +9,7 @@ of a configurator: given its seed and the answers, it always asks the same trial
 """
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -130,6 +131,20 @@ class Run:
         if exhausted:
             raise BudgetExhausted
         return [self._costs[key] for key in keys]
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder for a configurator's own files, gone at the end.
+
+        What a process that was killed left in it goes when the run goes on.
+        """
+        place = self.folder / ".scratch"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def new_incumbent(self, config: Config, estimate: float | None) -> None:
         """Puts a configuration on the trajectory, with the configurator's estimate of its cost."""
