@@ -14,9 +14,10 @@ from target_algorithms import ROOT
 
 _PR_SET_PDEATHSIG = 1
 
-_ONE_THREAD = dict.fromkeys(
+ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
+"""What keeps numerical libraries from starting threads."""
 
 _STARTED = "SPARSE_ACLIB_COMMAND"
 """Holds the process that was replaced already, whatever a script in Python's place sets anew."""
@@ -37,7 +38,7 @@ def environment() -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
         "PYTHONNOUSERSITE": "1",
     }
-    return kept | _ONE_THREAD | fixed
+    return kept | ONE_THREAD | fixed
 
 
 def isolate(words: Sequence[str]) -> None:

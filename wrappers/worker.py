@@ -10,8 +10,9 @@ the resident memory (`memory_limit`, MiB). The child's whole process group is ki
 however it ends. The child dies with the worker, and the worker with its parent.
 
 Why fork: importing torch costs seconds, a fork milliseconds, and a fresh child carries nothing over
-from the trial before. It is safe because this process never runs a parallel operation. A trial on
-the truly sparse engine needs no torch, so the worker loads it only when the first one asks for it.
+from the trial before. It is safe because this process has one thread, which is seen to at each
+fork. A trial on the truly sparse engine needs no torch, so the worker loads it only when the first
+one asks for it.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ import msgspec
 
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Options, Result, Trained, Trial, failure
-from wrappers.processes import die_with
+from wrappers.processes import ONE_THREAD, die_with
 
 _POLL = 0.02  # seconds between two looks at the child's memory
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -118,6 +119,16 @@ def _child(trial: Trial, answer: int) -> NoReturn:
     os._exit(0)
 
 
+def _fork() -> int:
+    """Forks this process. A lock that another thread held would never open again in the child."""
+    if (threads := len(os.listdir("/proc/self/task"))) > 1:
+        raise RuntimeError(
+            f"a process that forks trials has {threads} threads, expected 1: a library that it has"
+            f" loaded ignores {' and '.join(ONE_THREAD)}"
+        )
+    return os.fork()
+
+
 def _resident(pid: int) -> int:
     """Resident memory of a process in bytes, 0 once it is gone."""
     try:
@@ -139,7 +150,7 @@ def run_limited(trial: Trial, parent: int | None = None) -> Result:
     readable, writable = os.pipe()
     start = time.monotonic()
     worker = os.getpid()
-    pid = os.fork()
+    pid = _fork()
     if pid == 0:
         try:
             os.setpgid(0, 0)
@@ -221,7 +232,7 @@ def _prepare(instance: str) -> None:
     with contextlib.suppress(BadInput, OSError):
         if instances.prepared(instance) or not instances.at_hand(instance):
             return
-        pid = os.fork()
+        pid = _fork()
         if pid == 0:
             try:
                 instances.load(instance)

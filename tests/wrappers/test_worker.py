@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +17,8 @@ import target_algorithms.trial as trials
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Details, Options, Trained, Trial
 from tests.examples import REFERENCE, config_of
-from wrappers.evaluator import Evaluator
-from wrappers.processes import environment
+from wrappers.evaluator import Evaluator, WorkerProcess
+from wrappers.processes import ONE_THREAD, environment
 from wrappers.worker import run_limited
 
 ASKED = Trial(
@@ -151,6 +153,33 @@ def test_a_child_that_is_killed_from_outside_is_crashed(
 
     training(die)
     assert run_limited(ASKED).error == "the trial ended without a result (signal 9)"
+
+
+def test_a_process_with_several_threads_forks_no_trial(
+    training: Callable[[Training], None],
+) -> None:
+    """Its locks could stay closed in the child for ever."""
+    training(lambda asked: trained())
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    with pytest.raises(RuntimeError, match="has 2 threads, expected 1"):
+        run_limited(ASKED)
+    done.set()
+    thread.join()
+    assert run_limited(ASKED).cost == 0.25
+
+
+def test_a_worker_has_one_thread_whatever_its_caller_has_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ONE_THREAD:
+        monkeypatch.setenv(name, "4")
+    masked = replace(ASKED, options=replace(ASKED.options, engine="masked"))
+    with closing(WorkerProcess()) as worker:
+        for trial in (ASKED, masked):
+            assert worker.run(trial).status == "SUCCESS"
+            assert len(os.listdir(f"/proc/{worker.pid}/task")) == 1
 
 
 def test_children_of_the_trial_end_with_it(
