@@ -42,7 +42,16 @@ def environment() -> dict[str, str]:
 
 
 def isolate(words: Sequence[str]) -> None:
-    """Replaces this process by Python on the words in that environment, unless it has it."""
+    """Replaces this process by Python on the words in that environment, unless it has it.
+
+    Standard streams that the caller has closed are opened: the next pipe would be given their
+    numbers.
+    """
+    for stream in (0, 1, 2):
+        try:
+            os.fstat(stream)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if os.environ != environment() and os.environ.get(_STARTED) != str(os.getpid()):
         started = {_STARTED: str(os.getpid())}  # a process that is replaced keeps its number
         os.execve(sys.executable, [sys.executable, *words], environment() | started)

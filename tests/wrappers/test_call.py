@@ -167,6 +167,25 @@ def test_nor_do_they_reach_a_command(
     assert PLAIN.name in done.stdout
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_standard_stream_that_is_closed_does_no_harm(closed: str, tmp_path: Path) -> None:
+    """Elsewhere the first pipe that is opened would get its number."""
+    call = [sys.executable, str(ROOT / "wrappers/target"), PLAIN.name, *config_call(*pairs())]
+    run = [sys.executable, "-m", "commands", "run", scenario_name(), "--trials=2", "--quiet"]
+    for words in (call, [*run, f"--results={tmp_path}"]):
+        done = subprocess.run(
+            ["bash", "-c", f'"$@" {closed}', "bash", *words],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "SPARSE_ACLIB_PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ("SUCCESS" in done.stdout) == (words is call and ">&-" not in closed.split())
+    (history,) = tmp_path.rglob("runhistory.jsonl")
+    assert history.read_text().count('"SUCCESS"') == 2
+
+
 def test_a_call_and_a_worker_have_the_same_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
