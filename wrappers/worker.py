@@ -10,9 +10,9 @@ the resident memory (`memory_limit`, MiB). The child's whole process group is ki
 however it ends. The child dies with the worker, and the worker with its parent.
 
 Why fork: importing torch costs seconds, a fork milliseconds, and a fresh child carries nothing over
-from the trial before. It is safe because this process has one thread, which is seen to at each
-fork. A trial on the truly sparse engine needs no torch, so the worker loads it only when the first
-one asks for it.
+from the trial before. It is safe because this process has one thread, which is seen to whenever it
+has loaded libraries. A trial on the truly sparse engine needs no torch, so the worker loads it only
+when the first one asks for it.
 """
 
 import contextlib
@@ -119,16 +119,6 @@ def _child(trial: Trial, answer: int) -> NoReturn:
     os._exit(0)
 
 
-def _fork() -> int:
-    """Forks this process. A lock that another thread held would never open again in the child."""
-    if (threads := len(os.listdir("/proc/self/task"))) > 1:
-        raise RuntimeError(
-            f"a process that forks trials has {threads} threads, expected 1: a library that it has"
-            f" loaded ignores {' and '.join(ONE_THREAD)}"
-        )
-    return os.fork()
-
-
 def _resident(pid: int) -> int:
     """Resident memory of a process in bytes, 0 once it is gone."""
     try:
@@ -150,7 +140,7 @@ def run_limited(trial: Trial, parent: int | None = None) -> Result:
     readable, writable = os.pipe()
     start = time.monotonic()
     worker = os.getpid()
-    pid = _fork()
+    pid = os.fork()
     if pid == 0:
         try:
             os.setpgid(0, 0)
@@ -232,7 +222,7 @@ def _prepare(instance: str) -> None:
     with contextlib.suppress(BadInput, OSError):
         if instances.prepared(instance) or not instances.at_hand(instance):
             return
-        pid = _fork()
+        pid = os.fork()
         if pid == 0:
             try:
                 instances.load(instance)
@@ -249,8 +239,7 @@ def _load_torch() -> str | None:
         warm_up("masked")
     except ImportError as error:
         return f"torch cannot be imported ({error}): run './run_all.sh setup'"
-    gc.collect()
-    gc.freeze()
+    _ready_to_fork()
     return None
 
 
@@ -259,6 +248,17 @@ def load() -> None:
     from target_algorithms.trial import warm_up
 
     warm_up("sparse")
+    _ready_to_fork()
+
+
+def _ready_to_fork() -> None:
+    """Prepares this process for its children. Raises RuntimeError where forking is not safe."""
+    if (threads := len(os.listdir("/proc/self/task"))) > 1:
+        # A lock that another one holds at the fork never opens again in the child.
+        raise RuntimeError(
+            f"a process that forks trials has {threads} threads, expected 1: a library that it has"
+            f" loaded ignores {' and '.join(ONE_THREAD)}"
+        )
     gc.collect()
     gc.freeze()  # the children share these pages as long as nobody writes to them
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -155,19 +154,21 @@ def test_a_child_that_is_killed_from_outside_is_crashed(
     assert run_limited(ASKED).error == "the trial ended without a result (signal 9)"
 
 
-def test_a_process_with_several_threads_forks_no_trial(
-    training: Callable[[Training], None],
-) -> None:
-    """Its locks could stay closed in the child for ever."""
-    training(lambda asked: trained())
-    done = threading.Event()
-    thread = threading.Thread(target=done.wait)
-    thread.start()
-    with pytest.raises(RuntimeError, match="has 2 threads, expected 1"):
-        run_limited(ASKED)
-    done.set()
-    thread.join()
-    assert run_limited(ASKED).cost == 0.25
+def test_a_process_with_several_threads_does_not_become_one_that_forks_trials() -> None:
+    """Locks that others hold at a fork could stay closed in the child for ever."""
+    code = (
+        "import threading, wrappers.worker as worker\n"
+        "worker.load()\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "worker.load()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr.splitlines()[-1].startswith(
+        "RuntimeError: a process that forks trials has 2 threads, expected 1"
+    )
+    assert done.stderr.count("in <module>") == 1 and "line 4, in <module>" in done.stderr
 
 
 def test_a_worker_has_one_thread_whatever_its_caller_has_set(
