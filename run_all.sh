@@ -3,6 +3,11 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+# Python's settings of the caller are for the caller's Python. (PYTHON names ours.)
+for name in "${!PYTHON@}"; do
+    [ "$name" = PYTHON ] || unset "$name"
+done
+
 usage() {
     cat <<'HELP'
 Usage: ./run_all.sh [COMMAND]
@@ -23,7 +28,7 @@ Environment:
   PYTHON                     the Python (3.11 or newer) to make .venv with
   SPARSE_ACLIB_TORCH_INDEX   address of a pip index with CPU builds of PyTorch (pytorch.org shows
                              its own when you choose "CPU"); without it pip's index decides, and
-                             on Linux with an x86 processor that may be a CUDA build
+                             on Linux with an x86 processor that may be a CUDA build (some GB)
   SPARSE_ACLIB_DATA          where data sets are kept (default: the user's cache folder)
 HELP
 }
@@ -82,14 +87,16 @@ install_packages() {
         "${pip[@]}" install --no-deps --index-url "$SPARSE_ACLIB_TORCH_INDEX" \
             "$(grep '^torch==' requirements.lock)"
     fi
-    # The lock is complete, so nothing is resolved and no CUDA package comes along. rpy2's ABI mode
-    # needs neither a compiler nor R's headers.
+    # The lock is complete, so nothing is resolved: what a CUDA build of PyTorch needs is not in it,
+    # and comes below where the index has no other build. rpy2's ABI mode needs neither a compiler
+    # nor R's headers.
     if ! RPY2_CFFI_MODE=ABI "${pip[@]}" install --no-deps -r requirements.lock; then
         say "The lock does not fit this Python or machine; installing what pyproject.toml allows"
         RPY2_CFFI_MODE=ABI "${pip[@]}" install -e '.[irace,openml,test]'
     fi
     if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
-        say "This machine's index gave a CUDA build of PyTorch; installing what that needs"
+        say "This machine's index gave a CUDA build of PyTorch; installing what that needs, some GB." \
+            "(200 MB are enough: set SPARSE_ACLIB_TORCH_INDEX, './run_all.sh help' says to what)"
         "${pip[@]}" install "$(grep '^torch==' requirements.lock)"
     fi
     "${pip[@]}" install --no-deps -e .
@@ -107,27 +114,34 @@ prepare_engines() {
     .venv/bin/sparse-aclib engines >&2
 }
 
-has_irace() {
-    command -v Rscript >/dev/null && Rscript -e 'quit(status = !requireNamespace("irace", quietly = TRUE))' \
-        >/dev/null 2>&1
+# What is to be done before irace can be run; nothing where it can.
+lacking_irace() {
+    .venv/bin/python -c 'from wrappers.configurators import irace; print(irace.available() or "")'
 }
 
 install_irace() {
-    has_irace && return
+    [ -n "$(lacking_irace)" ] || return 0
     say "Installing R and irace"
-    debian_install r-base-core r-cran-irace && has_irace && return
-    say "irace is left out: R with its package irace is not there and can't be installed from here." \
-        "As root on Debian: apt-get install r-base-core r-cran-irace"
+    debian_install r-base-core r-cran-irace && [ -z "$(lacking_irace)" ] && return
+    say "irace is left out, and can't be installed from here: $(lacking_irace)"
 }
 
 setup() {
-    local stamp=.venv/.sparse-aclib wanted
+    local stamp=.venv/.sparse-aclib wanted place made_in
     wanted=$(cat requirements.lock pyproject.toml | sha256sum)
-    if [ "$(cat $stamp 2>/dev/null)" != "$wanted" ]; then
+    # An environment knows its path and the checkout's: after 'mv' or 'cp -r' its commands do not
+    # start, or run what lies at the old place.
+    made_in=$(sed -n 2p $stamp 2>/dev/null) || true
+    place=$(cd .venv 2>/dev/null && pwd -P) || true
+    if [ "${made_in:-$place}" != "$place" ]; then
+        say "This checkout's .venv was made as $made_in; making it anew"
+        rm -rf .venv
+    fi
+    if [ "$(head -n 1 $stamp 2>/dev/null)" != "$wanted" ]; then
         [ -x .venv/bin/python ] || make_environment
         install_packages
         prepare_engines
-        echo "$wanted" >$stamp
+        printf '%s\n' "$wanted" "$(cd .venv && pwd -P)" >$stamp
     fi
     install_irace
 }

@@ -20,7 +20,8 @@ from functools import partial
 
 from target_algorithms import ROOT
 from target_algorithms.contract import Options, Trial
-from wrappers.evaluator import WorkerProcess, environment
+from wrappers.evaluator import WorkerProcess
+from wrappers.processes import environment
 from wrappers.scenario import read
 
 SCENARIO = read(ROOT / "scenarios/digits/rigl")

@@ -5,21 +5,22 @@ import pkgutil
 import signal
 import sys
 from importlib import import_module
-from typing import Annotated, TypeGuard
-
-import typer
+from typing import TYPE_CHECKING, Annotated, TypeGuard
 
 import commands
-from sparse_training.errors import BadInput
-from wrappers.evaluator import environment
-from wrappers.origin import product
-from wrappers.records import Busy
+from sparse_training.errors import BadInput, Busy
+from wrappers.processes import isolate
+
+if TYPE_CHECKING:
+    import typer
 
 PROGRAM = "sparse-aclib"
 
 
-def build() -> typer.Typer:
+def build() -> "typer.Typer":
     """The command line, of the commands that there are."""
+    import typer
+
     app = typer.Typer(
         no_args_is_help=True,
         invoke_without_command=True,
@@ -38,6 +39,8 @@ def build() -> typer.Typer:
         ] = False,
     ) -> None:
         if version:
+            from wrappers.origin import product
+
             print(f"{PROGRAM} {product().version} ({product().commit or 'not a git checkout'})")
             raise typer.Exit
 
@@ -62,10 +65,8 @@ def main() -> None:
 
     Status 75 (try again later) where another process works on the same folder.
     """
-    if sys.argv[1:2] == ["run"] and os.environ.get("PYTHONHASHSEED") != "0":
-        # A run must make the same choices in any process, or it can't go on where it was killed.
-        words = [sys.executable, "-m", "commands", *sys.argv[1:]]
-        os.execve(sys.executable, words, environment())
+    # A run must make the same choices in any process, or it can't go on where it was killed.
+    isolate(["-m", "commands", *sys.argv[1:]])
     # Ended from outside, the processes that this one has started are ended too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:

@@ -23,9 +23,9 @@ from commands.ablate import ablate
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Role
 from wrappers.configurators import Configurator, configurator, configurators, missing
-from wrappers.evaluator import environment
 from wrappers.health import health
 from wrappers.origin import check_fetched
+from wrappers.processes import environment
 from wrappers.records import (
     ABLATION_TRIALS,
     RUN,

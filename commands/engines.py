@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from wrappers.evaluator import environment
+from wrappers.processes import environment
 
 
 def command() -> None:

@@ -37,9 +37,9 @@ def command(
     """
     from wrappers import configurators
     from wrappers.health import health
+    from wrappers.processes import die_with
     from wrappers.records import RUNHISTORY, Numbered, read_lines
     from wrappers.scenario import read
-    from wrappers.worker import die_with
 
     if parent is not None:  # started by a benchmark: end with it
         die_with(parent)

@@ -7,3 +7,7 @@ class BadInput(ValueError):
     It says what was found, where, and what was expected. Command lines print it and exit with a
     non-zero status, a trial answers ABORT: no retry can help.
     """
+
+
+class Busy(BadInput):
+    """Another process works on the same files; later it will not."""

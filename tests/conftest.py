@@ -1,5 +1,6 @@
 """What all tests share: markers of configurators, and scenarios small enough for a test."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -8,8 +9,9 @@ import hypothesis
 import pytest
 
 from target_algorithms import ROOT
-from tests.examples import required
-from wrappers import configurators
+from wrappers.processes import ONE_THREAD
+
+os.environ.update(ONE_THREAD)  # before numpy is imported: tests fork trials from this process
 
 hypothesis.settings.register_profile("suite", deadline=None)  # machines differ, and have a bad day
 hypothesis.settings.load_profile("suite")
@@ -17,6 +19,9 @@ hypothesis.settings.load_profile("suite")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests marked with a configurator that is not installed; fail if it is required."""
+    from tests.examples import required
+    from wrappers import configurators
+
     for name, reason in configurators.missing().items():
         for item in items:
             if item.get_closest_marker(name) and not required(name):

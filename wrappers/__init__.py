@@ -4,6 +4,7 @@
     scenario.py         scenarios and instance sets: reading and checking them
     aclib.py, call.py   one call of AClib: its words and its answer; what `./wrappers/target` does
     worker.py           trials one after the other in processes of their own, within their limits
+    processes.py        how processes start and end: environment, death with the parent
     evaluator.py        many trials at once, on several workers
     trials.py, pairs.py trials of a scenario; the (instance, seed) pairs that all compare on
     run.py              a configurator's run: budget, resuming

@@ -12,30 +12,10 @@ from typing import IO, Self
 import msgspec
 
 from sparse_training.errors import BadInput
-from target_algorithms import ROOT
 from target_algorithms.contract import Result, Trial, failure
+from wrappers.processes import environment
 from wrappers.records import now
 from wrappers.worker import Ready, could_be_sparse, ended_from_outside, warn_of_slow_trials
-
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)
-"""What wrappers/target sets for its own process, too."""
-
-
-def environment() -> dict[str, str]:
-    """Environment of every process of a run: one thread, this checkout's code, fixed hashes.
-
-    Text hashes are salted by process; SMAC's choices depend on the order of its sets. The safe
-    path keeps modules of the folder that a command is called in out of the libraries' way.
-    """
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    fixed = {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONHASHSEED": "0",
-        "PYTHONSAFEPATH": "1",
-    }
-    return os.environ | _ONE_THREAD | fixed
 
 
 class WorkerDied(Exception):

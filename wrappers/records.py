@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from sparse_training.errors import BadInput
+from sparse_training.errors import BadInput, Busy
 from sparse_training.files import naming, write_whole
 from target_algorithms import ROOT, Role
 from target_algorithms.contract import WORST_COST, Details, Result, Value, column
@@ -537,10 +537,6 @@ def _count_lines(path: Path) -> int:
 
 
 _PATIENCE = 5.0  # seconds in which a process that was killed is gone
-
-
-class Busy(BadInput):
-    """Another process works on the same folder; later it will not."""
 
 
 @contextmanager

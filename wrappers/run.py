@@ -9,6 +9,7 @@ of a configurator: given its seed and the answers, it always asks the same trial
 """
 
 import itertools
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -161,6 +162,20 @@ class Run:
                 f"{self.folder}: the default configuration fails on {first[1]} and {second[0]} "
                 f"({why}); '--anyway' goes on all the same"
             )
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder for a configurator's own files, gone at the end.
+
+        What a process that was killed left in it goes when the run goes on.
+        """
+        place = self.folder / ".scratch"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def new_incumbent(self, config: Config, estimate: float | None) -> None:
         """Puts a configuration on the trajectory, with the configurator's estimate of its cost."""

@@ -10,12 +10,12 @@ the resident memory (`memory_limit`, MiB). The child's whole process group is ki
 however it ends. The child dies with the worker, and the worker with its parent.
 
 Why fork: importing torch costs seconds, a fork milliseconds, and a fresh child carries nothing over
-from the trial before. It is safe because this process never runs a parallel operation. A trial on
-the truly sparse engine needs no torch, so the worker loads it only when the first one asks for it.
+from the trial before. It is safe because this process has one thread, which is seen to whenever it
+has loaded libraries. A trial on the truly sparse engine needs no torch, so the worker loads it only
+when the first one asks for it.
 """
 
 import contextlib
-import ctypes
 import functools
 import gc
 import math
@@ -32,10 +32,10 @@ import msgspec
 
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Options, Result, Trained, Trial, failure
+from wrappers.processes import ONE_THREAD, die_with
 
 _POLL = 0.02  # seconds between two looks at the child's memory
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_PR_SET_PDEATHSIG = 1
 _FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP)
 """How a program that is wrong ends itself; any other signal comes from somebody else."""
 
@@ -76,14 +76,6 @@ def warn_of_slow_trials(reason: str) -> None:
 def could_be_sparse(options: Options) -> bool:
     """Whether the truly sparse engine may be chosen."""
     return options.hidden is not None and options.engine == "auto"
-
-
-def die_with(parent: int) -> None:
-    """Has this process killed when its parent ends, or ends it now if that has happened."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 class _NoTorch:
@@ -283,8 +275,7 @@ def _load_torch() -> str | None:
         warm_up("masked")
     except ImportError as error:
         return f"torch cannot be imported ({error}): run './run_all.sh setup'"
-    gc.collect()
-    gc.freeze()
+    _ready_to_fork()
     return None
 
 
@@ -293,6 +284,17 @@ def load() -> None:
     from target_algorithms.trial import warm_up
 
     warm_up("sparse")
+    _ready_to_fork()
+
+
+def _ready_to_fork() -> None:
+    """Prepares this process for its children. Raises RuntimeError where forking is not safe."""
+    if (threads := len(os.listdir("/proc/self/task"))) > 1:
+        # A lock that another one holds at the fork never opens again in the child.
+        raise RuntimeError(
+            f"a process that forks trials has {threads} threads, expected 1: a library that it has"
+            f" loaded ignores {' and '.join(ONE_THREAD)}"
+        )
     gc.collect()
     gc.freeze()  # the children share these pages as long as nobody writes to them
 

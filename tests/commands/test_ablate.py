@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from commands.ablate import ablate
-from sparse_training.errors import BadInput
+from sparse_training.errors import BadInput, Busy
 from tests.examples import DEFAULT_ONLY, scenario_name
 from wrappers import configurators
 from wrappers.pairs import ablation_pairs
@@ -15,7 +15,6 @@ from wrappers.records import (
     RUNHISTORY,
     TRAJECTORY,
     AblationPath,
-    Busy,
     Incumbent,
     Record,
     append_line,

@@ -23,7 +23,7 @@ from tests.examples import (
     scenario_name,
 )
 from wrappers.configurators import TEMPLATE, configurators
-from wrappers.evaluator import environment
+from wrappers.processes import environment
 from wrappers.records import (
     RUNHISTORY,
     TRAJECTORY,

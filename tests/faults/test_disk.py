@@ -13,7 +13,7 @@ import pytest
 from sparse_training.data.instances import load
 from target_algorithms import ROOT
 from tests.examples import scenario_name
-from wrappers.evaluator import environment
+from wrappers.processes import environment
 from wrappers.records import RUNHISTORY, Numbered, read_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]

@@ -19,7 +19,7 @@ import pytest
 from commands.report import command as report
 from tests.examples import CONFIGURING, each_of, scenario_name
 from wrappers.configurators import TEMPLATE, Configurator
-from wrappers.evaluator import environment
+from wrappers.processes import environment
 from wrappers.records import (
     ABLATION,
     ABLATION_TRIALS,

@@ -327,7 +327,9 @@ def test_without_a_compiler_the_masked_engine_is_used_and_the_reason_named(
         "print(choice.missing(network, Needs(), 'cpu'))\n"
         "print(choice.factory('auto', network, Needs(), density=.1, device='cpu').__name__)"
     )
-    reason, used = run(code, CC=compiler, XDG_CACHE_HOME=str(tmp_path)).splitlines()
+    # A folder on PATH that may not be read would make another message of it.
+    settings = {"CC": compiler, "XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    reason, used = run(code, **settings).splitlines()
     assert message in reason and used == "MaskedEngine"
 
 

@@ -22,10 +22,12 @@ from tests.examples import (
     PLAIN,
     REFERENCE,
     config_of,
+    scenario_name,
     space_of,
     topology_at,
 )
 from tests.wrappers.cases import forbidden_configuration
+from wrappers.processes import environment
 from wrappers.space import clause_text, variant_space
 
 FIXED = ["--active-weights", "500", "--training-samples", "600", "--hidden", "32-32"]
@@ -110,6 +112,102 @@ def test_an_interpreter_that_is_a_script_and_modules_in_the_callers_folder_do_no
         timeout=60,
     )
     assert '"SUCCESS"' in done.stdout, done.stderr
+
+
+@pytest.fixture
+def poisoned(tmp_path: Path) -> dict[str, str]:
+    """Settings that are somebody else's: modules in the libraries' place, switches of Python's."""
+    for module in ("numpy", "msgspec", "typer", "queue", "torch"):
+        (tmp_path / f"{module}.py").write_text(f"raise SystemExit('{module} of the caller')\n")
+    settings = {"PYTHONPATH": str(tmp_path), "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2"}
+    settings |= {"PYTHONSTARTUP": str(tmp_path / "numpy.py"), "PYTHONINSPECT": "1"}
+    settings |= {"PYTHONHASHSEED": "7", "PYTHONIOENCODING": "ascii"}
+    return {**os.environ, **settings, "SPARSE_ACLIB_PYTHON": sys.executable}
+
+
+@pytest.mark.parametrize("variant", [PLAIN, MASKED_ONLY], ids=["sparse", "masked"])
+def test_python_settings_of_the_caller_do_not_reach_a_trial(
+    variant: Variant, poisoned: dict[str, str]
+) -> None:
+    words = [variant.name, *config_call(*pairs(variant))]
+    done = subprocess.run(
+        ["python3", str(ROOT / "wrappers/target"), *words],
+        env=poisoned,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert quality(done) == quality(target(*words))
+
+
+def quality(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stdout.splitlines()[1].split(", ")[3]
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["run", scenario_name(), "--trials", "2"]], ids=" ".join
+)
+def test_nor_do_they_reach_a_command(
+    words: list[str], poisoned: dict[str, str], tmp_path: Path
+) -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import commands.__main__ as c; c.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=poisoned,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert PLAIN.name in done.stdout
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_standard_stream_that_is_closed_does_no_harm(closed: str, tmp_path: Path) -> None:
+    """Elsewhere the first pipe that is opened would get its number."""
+    call = [sys.executable, str(ROOT / "wrappers/target"), PLAIN.name, *config_call(*pairs())]
+    run = [sys.executable, "-m", "commands", "run", scenario_name(), "--trials=2", "--quiet"]
+    for words in (call, [*run, f"--results={tmp_path}"]):
+        done = subprocess.run(
+            ["bash", "-c", f'"$@" {closed}', "bash", *words],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "SPARSE_ACLIB_PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ("SUCCESS" in done.stdout) == (words is call and ">&-" not in closed.split())
+    (history,) = tmp_path.rglob("runhistory.jsonl")
+    assert history.read_text().count('"SUCCESS"') == 2
+
+
+def test_a_call_and_a_worker_have_the_same_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shim = tmp_path / "python"
+    shim.write_text("#!/bin/sh\nexec env -0\n")
+    shim.chmod(0o755)
+    for name, text in {"PYTHONHOME": sys.base_prefix, "PYTHONUTF8": "0", "OTHER": "kept"}.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setenv("SPARSE_ACLIB_PYTHON", str(shim))
+    told = subprocess.run(
+        [sys.executable, str(ROOT / "wrappers/target")],
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    given = dict(line.split("=", 1) for line in told.stdout.split("\0") if line)
+    del given["SPARSE_ACLIB_TARGET"]
+    expected = environment()
+    assert expected["OTHER"] == "kept" and "PYTHONHOME" not in expected
+    assert expected.pop("PYTHONPATH") == str(ROOT)  # the script knows where it lies
+    assert given == expected
 
 
 def test_the_script_runs_by_its_shebang_as_well() -> None:

@@ -692,7 +692,14 @@ def called(words: list[str], **variables: str) -> subprocess.CompletedProcess[st
 
 def started(words: list[str]) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
-    return subprocess.Popen(words, env=_variables(), cwd=ROOT, text=True, stdout=pipe, stderr=pipe)
+    # Where tests run in the background Ctrl-C is ignored, and would be by the process as well.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            words, env=_variables(), cwd=ROOT, text=True, stdout=pipe, stderr=pipe
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _command(*words: str) -> list[str]:

@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -23,8 +25,9 @@ from tests.wrappers.cases import (
     sample,
 )
 from wrappers import configurators, formats
-from wrappers.configurators import irace
+from wrappers.configurators import _irace_box, irace
 from wrappers.formats import irace_3_5
+from wrappers.processes import environment
 from wrappers.run import BudgetExhausted, Run
 from wrappers.scenario import Scenario, read, scenarios
 from wrappers.space import Config, Space, canonical, read_pcs
@@ -36,7 +39,14 @@ NO_SCENARIO = cast(Scenario, None)
 class FakeRun:
     """A run whose costs are a formula; trials that were asked before cost nothing."""
 
-    def __init__(self, budget: int, space: Space = SPACE, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        budget: int,
+        space: Space = SPACE,
+        limit: int | None = None,
+        scratch: Path | None = None,
+    ) -> None:
+        self.place = scratch
         self.space, self.budget, self.limit = space, budget, limit or budget
         self.pairs = [(f"a/digits/0/{k % 10}", 100 + k // 10) for k in range(budget + 9)]
         self.trials: list[tuple[Config, int]] = []
@@ -58,6 +68,15 @@ class FakeRun:
 
     def new_incumbent(self, config: Config, estimate: float | None) -> None:
         self.incumbents.append((config, estimate))
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory() as folder:
+            place = self.place or Path(folder)
+            place.mkdir(exist_ok=True)
+            yield place
+            place.rmdir()  # it is empty again
+            Path(folder).mkdir(exist_ok=True)
 
     def settings(self, changed: dict[str, object]) -> None:
         self.changed |= changed
@@ -202,9 +221,24 @@ def test_a_fault_of_the_evaluator_comes_through_unchanged() -> None:
 
 @pytest.mark.irace
 def test_the_death_of_the_process_with_r_is_one_clear_line() -> None:
-    with pytest.raises(BadInput, match="^irace stopped: ") as stop:
+    with pytest.raises(BadInput, match="^irace stopped: its process was ended by SIGKILL$"):
         configure(FaultyRun(60, "killed"))
-    assert "\n" not in str(stop.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "told"),
+    [
+        (-signal.SIGKILL, "at work\n", "its process was ended by SIGKILL"),
+        (-signal.SIGSEGV, "", "its process was ended by SIGSEGV"),
+        (3, "\n", "its process ended with status 3, silently"),
+        (1, "loading\nError in f() :\n  broken\n", "Error in f() : broken"),
+    ],
+)
+def test_an_end_of_r_is_told_by_its_signal_or_its_words_or_its_status(
+    code: int, printed: str, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "output.txt").write_text(printed)
+    assert irace._end(code, tmp_path / "output.txt") == told
 
 
 @pytest.mark.irace
@@ -233,11 +267,12 @@ def test_the_child_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
         "import os, sys, time\n"
         "from pathlib import Path\n"
         "from wrappers.configurators import irace\n"
+        "from wrappers.processes import environment\n"
         "from wrappers.space import read_pcs\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "space = read_pcs('momentum [0, 0.99] [0.9]', 't')\n"
         "irace._write_files(folder, space)\n"
-        "with irace._child(folder) as (tell, messages):\n"
+        "with irace._child(folder, environment()) as (_, tell, messages):\n"
         "    tell({'folder': str(folder), 'pairs': 24, 'budget': 42, 'seed': 1, 'digits': 12,\n"
         "          'settings': {}})\n"
         "    next(messages)\n"
@@ -254,6 +289,96 @@ def test_the_child_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
             return
         time.sleep(0.1)
     pytest.fail("the process with R is still there")
+
+
+@pytest.mark.irace
+def test_an_r_at_work_is_killed_with_its_parent(tmp_path: Path) -> None:
+    """It would sleep on: it listens to nobody."""
+    code = f'cat(Sys.getpid(), file = "{tmp_path}/pid"); Sys.sleep(3600)'
+    parent = (
+        f"from wrappers.configurators._irace_box import rscript; rscript({code!r})"  # and waits
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent], env=environment())
+    pid = wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    process.kill()
+    process.wait()
+    wait_for(lambda: not Path(f"/proc/{pid}/exe").exists())
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    """The first true answer."""
+    for _ in range(3000):
+        if answer := condition():
+            return answer
+        time.sleep(0.02)
+    raise AssertionError("waited for a minute")
+
+
+POISONED = {
+    "a blank": "v b",
+    "a quote": "v'b",
+    "a command": "v;touch hit;$(touch hit)",
+    "a folder that is not there": "nowhere/at all",
+}
+
+
+@pytest.mark.irace
+@pytest.mark.parametrize("name", POISONED.values(), ids=list(POISONED))
+def test_nothing_of_the_users_is_removed_whatever_the_temporary_directory_is_called(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R removes its own at its end, by a shell command without quotes."""
+    (tmp_path / "v").write_text("precious")
+    (tmp_path / "b").write_text("precious")
+    if "/" not in name:
+        (tmp_path / name).mkdir()
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(irace, "versions", irace.versions.__wrapped__)
+    for variable in ("TMPDIR", "TMP", "TEMP"):
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    assert list(irace.versions()) == ["rpy2", "R", "irace"]
+    assert len(configure(FakeRun(24)).trials) > 12
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.irace
+def test_a_run_in_a_folder_with_a_blank_leaves_what_lies_beside_it(tmp_path: Path) -> None:
+    run = FakeRun(24, scratch=tmp_path / "v b")
+    (tmp_path / "v").write_text("precious")
+    configure(run)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v"]
+
+
+@pytest.mark.irace
+def test_settings_of_the_user_do_not_reach_r(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, trials = rscript(SETTINGS), configure(FakeRun(24)).trials
+    broken = "stop('a file of the user was read')\n"
+    (tmp_path / ".Rprofile").write_text(broken)
+    (tmp_path / ".Renviron").write_text("R_DEFAULT_PACKAGES=nosuch\nFROM_USER=yes\n")
+    (tmp_path / "library" / "irace").mkdir(parents=True)
+    (tmp_path / "library" / "irace" / "DESCRIPTION").write_text("Package: irace\nVersion: 0.1\n")
+    monkeypatch.chdir(tmp_path)
+    for variable, text in {
+        **{"HOME": str(tmp_path), "R_PROFILE_USER": str(tmp_path / ".Rprofile")},
+        **{"R_PROFILE": str(tmp_path / ".Rprofile"), "R_HOME": str(tmp_path)},
+        **{"R_ENVIRON_USER": str(tmp_path / ".Renviron"), "R_LIBS": str(tmp_path / "library")},
+        **{"R_ENVIRON": str(tmp_path / ".Renviron"), "R_LIBS_USER": str(tmp_path / "library")},
+        **{"R_DEFAULT_PACKAGES": "nosuch", "R_SESSION_TMPDIR": str(tmp_path)},
+        **{"LC_ALL": "tr_TR.nonsense", "LANGUAGE": "de", "RHOME": str(tmp_path)},
+    }.items():
+        monkeypatch.setenv(variable, text)
+    assert rscript(SETTINGS) == plain
+    assert configure(FakeRun(24)).trials == trials
+    assert (tmp_path / ".Rprofile").read_text() == broken
+
+
+SETTINGS = """
+    cat(.libPaths(), R.home(), Sys.getlocale(), search(), Sys.getenv("FROM_USER"),
+        dirname(tempdir()) == getwd(), list.files(all.files = TRUE, no.. = TRUE) == "")
+    """
 
 
 def test_it_is_among_the_configurators_that_the_suite_compares() -> None:
@@ -301,12 +426,7 @@ def test_what_is_missing_is_named_with_what_installs_it(
 
 def rscript(code: str) -> str:
     """Standard output of a piece of R that has irace."""
-    done = subprocess.run(
-        ["Rscript", "--no-init-file", "-e", f"suppressMessages(library(irace)); {code}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = _irace_box.rscript(f"suppressMessages(library(irace)); {code}")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -530,18 +650,18 @@ def test_irace_accepts_a_scenario_written_into_a_folder(variant: Variant, tmp_pa
 
 def irace_program(*words: str, scenario: str | None) -> subprocess.CompletedProcess[str]:
     """irace's own program on scenarios/irace.txt, from the repository's root."""
-    environment = {name: value for name, value in os.environ.items() if name != "SCENARIO"}
-    if scenario is not None:
-        environment["SCENARIO"] = scenario
     program = rscript('cat(system.file("bin/irace", package = "irace"))')
-    return subprocess.run(
-        [program, "--scenario", "scenarios/irace.txt", *words],
-        cwd=ROOT,
-        env=environment | {"SPARSE_ACLIB_PYTHON": sys.executable},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    with _irace_box.box() as (_, settings):
+        others = {name: text for name, text in settings.items() if name != "SCENARIO"}
+        named = {} if scenario is None else {"SCENARIO": scenario}
+        return subprocess.run(
+            [program, "--scenario", "scenarios/irace.txt", *words],
+            cwd=ROOT,
+            env={**others, **named, "SPARSE_ACLIB_PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
 
 @pytest.mark.irace

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from sparse_training.errors import BadInput
+from sparse_training.errors import BadInput, Busy
 from target_algorithms import ROOT
 from target_algorithms.contract import Result, Trial, failure
 from tests.examples import CONFIGURING, DEFAULT_ONLY, each_of, scenario_name
 from tests.wrappers.cases import FIRST, execute, of_other_code
 from wrappers.configurators import TEMPLATE, Configurator
-from wrappers.evaluator import Evaluator, environment
+from wrappers.evaluator import Evaluator
 from wrappers.pairs import Pair, ablation_pairs, training_pairs, validation_pairs
+from wrappers.processes import environment
 from wrappers.records import (
     RUN,
     RUNHISTORY,
     TRAJECTORY,
-    Busy,
     Incumbent,
     Numbered,
     RunInfo,
@@ -35,6 +35,7 @@ from wrappers.records import (
 )
 from wrappers.run import BudgetExhausted, Run, open_run, run_folder
 from wrappers.scenario import Scenario, read
+from wrappers.validation import runs_below
 
 
 def opened(scenario: Scenario, results: Path, trials: int) -> AbstractContextManager[Run]:
@@ -171,9 +172,12 @@ def test_a_run_killed_again_and_again_ends_like_an_uninterrupted_one(
     whole = run_folder(tmp_path / "whole", scenario, configurator.name, 7)
     killed = command(tmp_path / "killed")
     folder = run_folder(tmp_path / "killed", scenario, configurator.name, 7)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    settings = environment() | {"TMPDIR": str(temporary)}
     kills = 0
     for done in (2, 7, 11):
-        process = subprocess.Popen(killed, env=environment() | {"PYTHONHASHSEED": str(done)})
+        process = subprocess.Popen(killed, env=settings | {"PYTHONHASHSEED": str(done)})
         while process.poll() is None:
             history = folder / RUNHISTORY
             if history.exists() and len(history.read_bytes().splitlines()) >= done:
@@ -184,13 +188,32 @@ def test_a_run_killed_again_and_again_ends_like_an_uninterrupted_one(
         process.wait()
     before = (folder / RUNHISTORY).read_bytes()
     assert kills == 3 and 11 <= len(before.splitlines()) < len(stable(whole))
-    subprocess.run(killed, env=environment(), check=True)
+    assert runs_below([tmp_path / "killed"]) == [folder]
+    subprocess.run(killed, env=settings, check=True)
     after = (folder / RUNHISTORY).read_bytes()
     complete = before[: before.rfind(b"\n") + 1]
     assert after.startswith(complete), "a recorded trial was lost or evaluated again"
     assert stable(folder) == stable(whole)
     assert (folder / TRAJECTORY).read_bytes() == (whole / TRAJECTORY).read_bytes()
     assert read_run(folder).state == "finished"
+    # Temporary files of the killed lay in the run's folder, and went when it went on.
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        path.name for path in whole.iterdir()
+    )
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_a_killed_process_left_in_the_scratch_folder_is_swept(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    folder = execute(scenario, tmp_path, 2)
+    (folder / ".scratch" / "deep").mkdir(parents=True)
+    (folder / ".scratch" / "deep" / "file").touch()
+    info = read_run(folder)
+    with open_run(tmp_path, scenario, info) as run, run.scratch() as place:
+        assert place.parent == folder and list(place.iterdir()) == []
+        (place / "file").touch()
+    assert not place.exists()
 
 
 def test_a_torn_last_line_is_dropped_with_a_word_and_its_trial_evaluated_again(

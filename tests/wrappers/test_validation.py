@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sparse_training.errors import BadInput
+from sparse_training.errors import BadInput, Busy
 from target_algorithms.contract import Details, Result, Trial
 from tests.examples import DEFAULT_ONLY
 from tests.wrappers.cases import execute, of_other_code
@@ -18,7 +18,6 @@ from wrappers.records import (
     RUNHISTORY,
     TRAJECTORY,
     VALIDATION,
-    Busy,
     Incumbent,
     Numbered,
     Record,

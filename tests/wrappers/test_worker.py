@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ import target_algorithms.trial as trials
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Details, Options, Trained, Trial
 from tests.examples import REFERENCE, config_of
-from wrappers.evaluator import Evaluator, environment
+from wrappers.evaluator import Evaluator, WorkerProcess
+from wrappers.processes import ONE_THREAD, environment
 from wrappers.worker import run_limited
 
 ASKED = Trial(
@@ -190,6 +192,35 @@ def test_a_trial_without_a_process_is_no_result(
     monkeypatch.setattr(os, "fork", refuse)
     result = run_limited(ASKED)
     assert result.status == "ABORT" and "Resource temporarily unavailable" in str(result.error)
+
+
+def test_a_process_with_several_threads_does_not_become_one_that_forks_trials() -> None:
+    """Locks that others hold at a fork could stay closed in the child for ever."""
+    code = (
+        "import threading, wrappers.worker as worker\n"
+        "worker.load()\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "worker.load()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr.splitlines()[-1].startswith(
+        "RuntimeError: a process that forks trials has 2 threads, expected 1"
+    )
+    assert done.stderr.count("in <module>") == 1 and "line 4, in <module>" in done.stderr
+
+
+def test_a_worker_has_one_thread_whatever_its_caller_has_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ONE_THREAD:
+        monkeypatch.setenv(name, "4")
+    masked = replace(ASKED, options=replace(ASKED.options, engine="masked"))
+    with closing(WorkerProcess()) as worker:
+        for trial in (ASKED, masked):
+            assert worker.run(trial).status == "SUCCESS"
+            assert len(os.listdir(f"/proc/{worker.pid}/task")) == 1
 
 
 def test_children_of_the_trial_end_with_it(

@@ -124,9 +124,7 @@ def run_irace(
     from rpy2 import rinterface
     from rpy2.rinterface_lib import callbacks, embedded
 
-    embedded.set_initoptions(
-        ("rpy2", "--quiet", "--no-save", "--no-restore", "--no-init-file", "--no-site-file")
-    )
+    embedded.set_initoptions(("rpy2", "--quiet", "--no-save", "--no-restore"))
     rinterface.initr(interactive=False)
     callbacks.consoleread = lambda prompt: "0\n"  # leaves a debugger's menu, should one open
 

@@ -19,19 +19,20 @@ import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from sparse_training.errors import BadInput
-from wrappers.evaluator import environment
+from wrappers.configurators._irace_box import box, rscript
 from wrappers.formats import irace_3_5 as tables
 from wrappers.origin import versions_of
+from wrappers.processes import ending_with_us
 from wrappers.run import Run
 from wrappers.scenario import Scenario
 from wrappers.space import Config, Space, canonical
@@ -39,6 +40,7 @@ from wrappers.space import Config, Space, canonical
 INSTALL = "run 'apt-get install --no-install-recommends r-base-core r-cran-irace'"
 
 Message = dict[str, Any]
+_Child = tuple[subprocess.Popen[bytes], Callable[[Message], None], Iterator[Message]]
 
 _IN_R = Path(__file__).with_name("_irace_in_r.py")
 """The other half, which runs R."""
@@ -52,7 +54,11 @@ def available() -> str | None:
         return "the package rpy2 is not installed; run './run_all.sh setup'"
     if shutil.which("Rscript") is None:
         return f"R is not installed; {INSTALL}, then './run_all.sh setup'"
-    if "irace" not in versions():
+    try:
+        found = versions()
+    except BadInput as error:
+        return str(error)
+    if "irace" not in found:
         return f"R has no package irace; {INSTALL}, then './run_all.sh setup'"
     return None
 
@@ -60,19 +66,11 @@ def available() -> str | None:
 @functools.cache
 def versions() -> dict[str, str]:
     """The versions of R and of its irace, without what is not installed."""
-    rscript = shutil.which("Rscript")
-    if rscript is None:
+    if shutil.which("Rscript") is None:
         return {}
-    look = (
+    told = rscript(
         "cat(format(getRversion()),"
         " tryCatch(format(packageVersion('irace')), error = function(missing) ''))"
-    )
-    told = subprocess.run(
-        [rscript, "--no-init-file", "-e", look],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
     )
     return versions_of(["rpy2"]) | dict(zip(("R", "irace"), told.stdout.split(), strict=False))
 
@@ -129,12 +127,11 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
     # irace's own first trial is this one; asked again, it is answered from the record.
     default = run.space.default
     run.new_incumbent(default, evaluate([(default, 0)])[0])
-    with tempfile.TemporaryDirectory(prefix="irace-") as name:
-        folder = Path(name)
+    with run.scratch() as place, box(place) as (folder, settings_of_r):
         _write_files(folder, run.space)
-        with _child(folder) as (tell, messages):
+        with _child(folder, settings_of_r) as (process, tell, messages):
             start = {
-                "folder": name,
+                "folder": str(folder),
                 "pairs": min(len(run.pairs), run.budget),
                 "budget": run.budget,
                 "seed": seed,
@@ -156,7 +153,7 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
                 else:
                     return
             # irace can end R, and R the process, without a word to us; it has printed one, though.
-            raise BadInput(f"irace stopped: {_last_words(folder / 'output.txt')}")
+            raise BadInput(f"irace stopped: {_end(process.wait(), folder / 'output.txt')}")
 
 
 def _write_files(folder: Path, space: Space) -> None:
@@ -166,20 +163,19 @@ def _write_files(folder: Path, space: Space) -> None:
 
 
 @contextmanager
-def _child(folder: Path) -> Iterator[tuple[Callable[[Message], None], Iterator[Message]]]:
-    """The process with R: what tells it something, and what it says until it ends."""
+def _child(folder: Path, settings: Mapping[str, str]) -> Iterator[_Child]:
+    """The process with R: itself, what tells it something, and what it says until it ends."""
     from_child, to_parent = os.pipe()
     from_parent, to_child = os.pipe()
     with open(folder / "output.txt", "w") as output:
         process = subprocess.Popen(
-            [sys.executable, str(_IN_R), str(to_parent), str(from_parent)],
+            ending_with_us([sys.executable, str(_IN_R), str(to_parent), str(from_parent)]),
             pass_fds=(to_parent, from_parent),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            # Without a compiler and R's headers rpy2 can work in this mode only. R's temporary
-            # folder outlives an R that is killed, so it goes where ours is removed.
-            env=environment() | {"RPY2_CFFI_MODE": "ABI", "TMPDIR": str(folder)},
+            cwd=folder,
+            env=settings,
             start_new_session=True,  # Ctrl-C is for the command, which ends this process itself
         )
     os.close(to_parent)
@@ -193,16 +189,18 @@ def _child(folder: Path) -> Iterator[tuple[Callable[[Message], None], Iterator[M
 
     try:
         with open(from_child, encoding="utf-8") as lines:
-            yield tell, map(json.loads, lines)
+            yield process, tell, map(json.loads, lines)
     finally:
         os.close(to_child)
         process.kill()
         process.wait()
 
 
-def _last_words(output: Path) -> str:
-    """What R printed last, an error if there is one, in one line."""
+def _end(code: int, output: Path) -> str:
+    """How R ended, in one line: by which signal, else what it printed last, an error if any."""
+    if code < 0:
+        return f"its process was ended by {signal.Signals(-code).name}"
     lines = [line for line in output.read_text(errors="replace").splitlines() if line.strip()]
     errors = [number for number, line in enumerate(lines) if re.match(r"(\w+)?Error\b", line)]
     told = lines[errors[-1] :] if errors else lines[-3:]
-    return " ".join(" ".join(told).split()) or "without a message"
+    return " ".join(" ".join(told).split()) or f"its process ended with status {code}, silently"

@@ -10,7 +10,7 @@ What is avoided here, seen in SMAC 2.4.1:
 - ask does not stop at `n_trials`: `run` raises BudgetExhausted;
 - ask raises where it draws no new configuration any more, in a space of few: this is its end;
 - its files are rewritten at every tell and can't be resumed from when torn: `save=False`, a
-  temporary folder, and resuming by replay instead;
+  folder that does not last, and resuming by replay instead;
 - its choices depend on the order of sets, which is salted by process: `sparse-aclib run` fixes
   Python's text hashes (PYTHONHASHSEED);
 - with several workers of its own it does not reproduce: trials are asked in batches as wide as
@@ -19,7 +19,6 @@ What is avoided here, seen in SMAC 2.4.1:
 
 import importlib.util
 import logging
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -53,8 +52,8 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
     logging.getLogger("smac").setLevel(logging.ERROR)
     # SMAC's local search takes the mean of no times when it has made no step.
     warnings.filterwarnings("ignore", message="Mean of empty slice|invalid value encountered")
-    with tempfile.TemporaryDirectory() as folder:
-        facade = _facade(scenario, run, seed, Path(folder))
+    with run.scratch() as folder:
+        facade = _facade(scenario, run, seed, folder)
         blocks: dict[int, int] = {}  # SMAC's seed -> our block of pairs
         places = {pair: index for index, pair in enumerate(run.pairs)}
         seeds = list(dict.fromkeys(seed for _, seed in run.pairs))
