@@ -4,6 +4,7 @@ The one module of this package that writes files. Everything is computed from th
 record gives the same report.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pandas as pd
 from analysis import anytime, configurability, facts, page, records, sections, words
 from analysis.sections import Analysis, SetResults
 from analysis.study import Study, ablation_table, conduct, importance_table, surrogate_table
-from sparse_training.files import write_whole
+from sparse_training.files import sweep, write_whole
+from wrappers.records import locked
 
 ANALYSES = (
     Analysis("runs", configurability.per_run),
@@ -67,12 +69,15 @@ def write_report(
         few=facts.fewest_seeds(study),
     )
     path = out or results / "report.html"
-    for name, frame in tables.items():
-        write_whole(path.parent / "tables" / f"{name}.csv", _csv(frame))
-    for part in parts:
-        for picture in part.pictures:
-            write_whole(path.parent / "figures" / picture.file, picture.png)
-    write_whole(path, html)
+    with locked(path.parent, patience=math.inf):  # so that all files are of one report
+        for name, frame in tables.items():
+            write_whole(path.parent / "tables" / f"{name}.csv", _csv(frame))
+        for part in parts:
+            for picture in part.pictures:
+                write_whole(path.parent / "figures" / picture.file, picture.png)
+        write_whole(path, html)
+        for folder in (path.parent / "tables", path.parent / "figures"):
+            sweep(folder)
     return path
 
 

@@ -34,7 +34,6 @@ from wrappers.records import (
     Incumbent,
     Numbered,
     Record,
-    locked,
     read_lines,
     read_run,
 )
@@ -241,10 +240,7 @@ class Benchmark:
                 continue
             ablation = read_lines(job.folder / ABLATION_TRIALS, Record)
             say(f"ablation of {job.name}: {health(ablation)}")
-        with (
-            errors.status("tables, figures, report (a minute for ten variants)"),
-            locked(self.results, patience=math.inf),
-        ):
+        with errors.status("tables, figures, report (a minute for ten variants)"):
             report = write_report(self.results, missing=missing(), left_out=say)
         if failed:
             folder, words = next(iter(failed.items()))

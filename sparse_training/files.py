@@ -42,6 +42,13 @@ def write_whole(path: Path, content: str | bytes) -> None:
             raise
 
 
+def sweep(folder: Path) -> None:
+    """Removes what a killed `write_whole` left in a folder; for who alone writes there."""
+    for left in folder.glob(f".*-{'[a-z0-9_]' * 8}"):
+        if left.is_file():
+            left.unlink(missing_ok=True)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Has an OSError name the file; that of a write, on a full disk say, names none."""

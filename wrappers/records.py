@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from sparse_training.errors import BadInput, Busy
-from sparse_training.files import naming, write_whole
+from sparse_training.files import naming, sweep, write_whole
 from target_algorithms import ROOT, Role
 from target_algorithms.contract import WORST_COST, Details, Result, Value, column
 from wrappers.space import Config, config_id
@@ -543,6 +543,8 @@ _PATIENCE = 5.0  # seconds in which a process that was killed is gone
 def locked(folder: Path, *, patience: float = _PATIENCE) -> Iterator[None]:
     """Keeps a second process out of a folder of records; the lock goes with the process.
 
+    What a writer that was killed has left there is removed.
+
     patience: seconds to wait for another one to end. Raises Busy then.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -556,6 +558,7 @@ def locked(folder: Path, *, patience: float = _PATIENCE) -> Iterator[None]:
                 if time.monotonic() > until:
                     raise Busy(f"{folder}: another process is working on it; try later") from None
                 time.sleep(0.1)
+        sweep(folder)
         yield
 
 

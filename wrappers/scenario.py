@@ -5,6 +5,7 @@
 twelve keys, one spelling each, no comment and no blank line, no `=` and no `#` inside a value.
 """
 
+import difflib
 import os
 import re
 import reprlib
@@ -341,9 +342,14 @@ def locate(path: Path) -> Path:
                     f"{file}: expected a path like scenarios/<set>/<variant>/scenario.txt"
                 )
             return file
-    existing = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in scenarios())
+    existing = [f"{folder.parent.name}/{folder.name}" for folder in scenarios()]
+    words = str(path).removeprefix("scenarios/").strip("/")
+    near = [name for name in existing if words in name.split("/")][:4]
+    near = near or difflib.get_close_matches(words, existing, n=4)
+    meant = f"; did you mean {' or '.join(near)}?" if near else ";"
     raise BadInput(
-        f"no scenario at {path}, expected a folder with a scenario.txt or one of {existing}"
+        f"no scenario at {path}{meant} 'sparse-aclib list' shows all, and a folder with a"
+        " scenario.txt is one"
     )
 
 

@@ -353,6 +353,17 @@ def test_a_damaged_run_json_is_one_line(scenario: Scenario, tmp_path: Path, text
     assert "\n" not in str(e.value)
 
 
+def test_what_a_writer_that_was_killed_left_goes_when_the_run_goes_on(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    folder = execute(scenario, tmp_path, 3)
+    left, kept = folder / ".run-abcd_123", folder / ".notes-of-mine"
+    left.touch()
+    kept.touch()
+    execute(scenario, tmp_path, 3)
+    assert not left.exists() and kept.exists()
+
+
 def test_a_runhistory_without_a_run_json_is_nobodys_to_go_on_with(
     scenario: Scenario, tmp_path: Path
 ) -> None:

@@ -257,10 +257,17 @@ def test_a_convolutional_network_has_batch_normalisation_unless_it_is_configured
 
 
 @pytest.mark.usefixtures("on_the_path")
-def test_a_scenario_that_is_not_there_is_refused_with_those_that_are() -> None:
-    expected = rf"no scenario at toys/nosuch, expected .* one of .*{scenario_name()}, .*, toys/toy"
-    with pytest.raises(BadInput, match=expected):
-        read("toys/nosuch")
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("toy", "toys/toy"), ("scenarios/toys", "toys/toy"), ("toys/tyo", "toys/toy"), ("q/q", None)],
+)
+def test_a_scenario_that_is_not_there_is_refused_with_those_that_may_be_meant(
+    name: str, meant: str | None
+) -> None:
+    with pytest.raises(BadInput, match=f"no scenario at {name}; .*sparse-aclib list") as refused:
+        read(name)
+    assert (f"did you mean {meant}" in str(refused.value)) == (meant is not None)
+    assert meant or "mean" not in str(refused.value)
 
 
 def test_instances_and_features_read_without_a_last_newline(tmp_path: Path) -> None:
