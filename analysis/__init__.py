@@ -6,6 +6,7 @@
     surrogate.py        a forest that predicts the cost of a configuration
     fanova.py           which parameters explain the cost, by a surrogate
     ablation.py         which changes lead from the default to an incumbent
+    fitness.py          whether an instance set measures rules, or noise
     study.py            the frames with what the last three make of every variant (`Study`)
     facts.py            what is missing in a record or does not match, and where it comes from
     words.py            sentences from tables

@@ -11,6 +11,7 @@ seconds to import is imported inside the function that needs it.
     check.py            whether recorded runs are whole
     benchmark.py        all of it, for many runs side by side
     eval.py, call.py    one configuration by hand; the call for it
+    fitness.py          whether instance sets measure sparse training
     list.py, fetch.py, engines.py       what there is; data; the truly sparse engine
     export.py, new.py   files for other programs; scaffolds of variants, configurators, sets
     _console.py         progress and what the commands have in common

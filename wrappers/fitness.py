@@ -1,0 +1,144 @@
+"""The trials by which an instance set is judged: default and random configurations, without a run.
+
+They are kept in a folder of their own, a file a variant; an interrupted measurement goes on.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparse_training.errors import BadInput
+from target_algorithms import SHARED_PCS, Role
+from wrappers.evaluator import Evaluator
+from wrappers.pairs import Pair, derived_seed
+from wrappers.provenance import trial_code
+from wrappers.records import Record, append_line, locked, read_lines
+from wrappers.scenario import Scenario
+from wrappers.space import Config, Space, config_id, read_pcs
+from wrappers.trials import Trials
+
+Matrix = tuple[tuple[Record, ...], ...]
+"""Records of configurations (rows) on pairs (columns)."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was evaluated on an instance set; all on the same pairs."""
+
+    set: str
+    pairs: tuple[Pair, ...]
+    defaults: Mapping[str, tuple[Record, ...]]
+    """Of every variant its default configuration."""
+    random: Mapping[Role, Matrix]
+    """Random settings of the rules of the combination and of the baseline, the recipe at its
+    default."""
+
+
+def fitness_pairs(scenario: Scenario, seeds: int) -> tuple[Pair, ...]:
+    """All training instances with seeds that no run trains with."""
+    return tuple(
+        (instance, derived_seed("fitness", scenario.set, k))
+        for k in range(seeds)
+        for instance in scenario.training
+    )
+
+
+def of_rules(space: Space) -> Space:
+    """The space of a variant's own parameters, the shared ones fixed at their defaults."""
+    shared = read_pcs(SHARED_PCS.read_text(encoding="utf-8"), str(SHARED_PCS)).by_name
+    fixed = {
+        name: parameter.narrowed([parameter.default])
+        for name, parameter in space.by_name.items()
+        if name in shared
+    }
+    return space.narrowed(fixed)
+
+
+def drawn(scenario: Scenario, count: int) -> list[Config]:
+    """Random settings of the rules, each once, the recipe at its default."""
+    space = of_rules(scenario.space)
+    rng = random.Random(derived_seed("fitness", scenario.name))
+    every: dict[str, Config] = {}
+    for _ in range(20 * count):
+        if len(every) == count:
+            break
+        own = space.complete(space.sample(rng))
+        config = {name: own[name] for name in scenario.space.by_name if name in own}
+        every.setdefault(config_id(config), scenario.space.check(config))
+    return list(every.values())
+
+
+def measure(
+    scenarios: Sequence[Scenario],
+    folder: Path,
+    *,
+    configurations: int,
+    seeds: int,
+    workers: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Sample:
+    """Evaluates, of the scenarios of one set, what `Sample` says, or what is missing of it.
+
+    configurations: random ones of the combination, a quarter of that of the baseline; folder: of
+    the records; progress: is told the trials done and the total. Raises BadInput for a set without
+    a combination or a baseline.
+    """
+    pairs = fitness_pairs(scenarios[0], seeds)
+    asked = {each.name: [each.space.default] for each in scenarios}
+    counts = {Role.COMBINATION: configurations, Role.BASELINE: max(2, configurations // 4)}
+    by_role = {}
+    for role, count in counts.items():
+        of_role = [each for each in scenarios if each.variant.role is role]
+        if not of_role:
+            raise BadInput(f"{scenarios[0].set} has no scenario of a {role}, expected one")
+        by_role[role] = of_role[0].name
+        asked[of_role[0].name] += drawn(of_role[0], count)
+    total = sum(map(len, asked.values())) * len(pairs)
+    rows: dict[str, Matrix] = {}
+    done = 0
+
+    def one_more() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    with locked(folder), Evaluator(workers) as evaluator:
+        for scenario in scenarios:
+            log = folder / f"{scenario.variant.name}.jsonl"
+            configs = asked[scenario.name]
+            rows[scenario.name] = _evaluated(scenario, log, configs, pairs, evaluator, one_more)
+    return Sample(
+        set=scenarios[0].set,
+        pairs=pairs,
+        defaults={each.variant.name: rows[each.name][0] for each in scenarios},
+        random={role: rows[name][1:] for role, name in by_role.items()},
+    )
+
+
+def _evaluated(
+    scenario: Scenario,
+    log: Path,
+    configs: Sequence[Config],
+    pairs: Sequence[Pair],
+    evaluator: Evaluator,
+    one_more: Callable[[], None],
+) -> Matrix:
+    known: dict[tuple[str, str, int], Record] = {}
+    for record in read_lines(log, Record, repair=True):
+        code = record.engine and trial_code(scenario.variant, record.engine)
+        if record.cutoff == scenario.cutoff and record.code == code:
+            known[record.key] = record
+    keys = [[(config_id(config), *pair) for pair in pairs] for config in configs]
+    missing: list[tuple[Config, Pair]] = []
+    for config, row in zip(configs, keys, strict=True):
+        for pair, key in zip(pairs, row, strict=True):
+            if key in known:
+                one_more()
+            else:
+                missing.append((config, pair))
+    for _, record in Trials(scenario, evaluator).evaluate(missing):
+        append_line(log, record)
+        known[record.key] = record
+        one_more()
+    return tuple(tuple(known[key] for key in row) for row in keys)
