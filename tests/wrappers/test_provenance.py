@@ -273,6 +273,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("copy") / "checkout"
     for name in (*PACKAGES, "scenarios/digits", "scenarios/spaces"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", root)
     return root
 
 
