@@ -59,6 +59,7 @@ from sparse_training.rules.redistribution import (
     MeanMagnitude,
     MeanMomentum,
     Redistribution,
+    Survivors,
     ToItsLayer,
     ToLargestScores,
 )
@@ -184,10 +185,11 @@ def compose(
     redistributions: dict[str, Redistribution] = {
         "none": ToItsLayer(),
         "score": ToLargestScores(),
-        "momentum": InProportion(MeanMomentum()),
-        "gradient": InProportion(MeanGradient()),
-        "magnitude": InProportion(MeanMagnitude()),
-        "nonzeros": InProportion(ActiveWeights()),
+        "momentum": InProportion(MeanMomentum(), excess_evenly=True),
+        "gradient": InProportion(MeanGradient(), excess_evenly=True),
+        "magnitude": InProportion(MeanMagnitude(), excess_evenly=True),
+        "nonzeros": InProportion(ActiveWeights(), excess_evenly=True),
+        "survivors": InProportion(Survivors()),
     }
     values: dict[str, Value] = {
         "zero": Zero(),
@@ -289,12 +291,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "dsr": {
         **_STEPS,
         "drop_rule": "threshold",
-        "drop_fraction": 0.01,
+        "drop_fraction": 0.113,
         "drop_schedule": "constant",
         "grow": "random",
         "regrow_dropped": "no",
-        "redistribution": "nonzeros",
-        "update_end": 1.0,
+        "redistribution": "survivors",
+        "update_end": 0.95,
     },
     "gse": {
         **_STEPS,
