@@ -285,7 +285,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "drop_fraction": 0.2,
         "drop_schedule": "step",
         "grow": "random",
-        "update_interval_epochs": 5,
     },
     "granet": {**_ITOP, "density_path": "cubic", "path_end": 0.7},
     "dsr": {
