@@ -24,7 +24,6 @@ from sparse_training.rules.drop import (
     Magnitude,
     MagnitudeAndGradient,
     MagnitudeAverage,
-    Reciprocal,
     Sensitivity,
     SignCounts,
     SignThresholds,
@@ -152,7 +151,6 @@ def compose(
         "magnitude_ema": Smallest(MagnitudeAverage(drop_ema_beta), within, rounding),
         "mest": Smallest(MagnitudeAndGradient(mest_lambda), within, rounding),
         "snip": Smallest(Sensitivity(), within, rounding),
-        "reciprocal": Smallest(Reciprocal(), within, rounding),
         "threshold": BelowThreshold(drop_threshold),
         "random": Smallest(Chance(), within, rounding),
     }
