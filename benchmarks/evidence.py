@@ -82,7 +82,7 @@ METHODS: dict[str, tuple[str, dict[str, Value]]] = {
     "itop": ("itop", {"update_interval_steps": 40}),
     "mest": ("mest", {"layer_density_power": 1.0}),
     "granet": ("granet", {"update_interval_steps": 40}),
-    "dsr": ("dsr", {}),
+    "dsr": ("dsr", {"update_interval_steps": 40}),
     "gse": ("gse", {}),
     "static_uniform": ("static", {"layer_density_power": 0.0}),
     "snfs_uniform": ("snfs", {}),

@@ -23,7 +23,7 @@ def keep_largest(scores: NDArray[np.floating], count: int) -> NDArray[np.bool_]:
     """
     if count == 0:
         return np.zeros(len(scores), dtype=np.bool_)
-    least = np.partition(scores, len(scores) - count)[len(scores) - count]
+    least = _least_of_largest(scores, count)
     margin = abs(least) * scores.dtype.type(TIE)
     keep: NDArray[np.bool_] = scores > least + margin
     ties = np.flatnonzero((scores >= least - margin) & ~keep)
@@ -31,6 +31,17 @@ def keep_largest(scores: NDArray[np.floating], count: int) -> NDArray[np.bool_]:
     if np.count_nonzero(keep) != count:
         raise ValueError("scores must be finite to be compared")
     return keep
+
+
+def _least_of_largest(scores: NDArray[np.floating], count: int) -> np.floating:
+    """The smallest of the `count` largest scores."""
+    # numpy partitions ten to some hundred times as slowly where most scores are one and the same,
+    # as those of what is taken, or without a gradient, are: they are left out.
+    least: np.floating = scores.min()
+    above = scores[scores > least]
+    if count <= len(above):
+        least = np.partition(above, len(above) - count)[-count]
+    return least
 
 
 def keep_largest_of_all(
@@ -48,9 +59,9 @@ def keep_largest_of_all(
         for start, end in zip(ends[:-1], ends[1:], strict=True)
         if end > start
     ]
-    everything[best] = -np.inf
-    keep = keep_largest(everything, count - len(best))
+    keep = np.zeros(len(everything), dtype=np.bool_)
     keep[best] = True
+    keep[~keep] = keep_largest(everything[~keep], count - len(best))
     return np.split(keep, ends[1:-1])
 
 

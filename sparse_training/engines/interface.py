@@ -78,6 +78,17 @@ class Optimizer:
 # What rules look at ------------------------------------------------------------------------------
 
 
+def momentum(state: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """What rules know as momentum: SGD's velocity, or AdamW's m / (sqrt(v) + 1e-8) (SNFS's code).
+
+    state: (velocity,) or (m, v).
+    """
+    if len(state) == 1:
+        return state[0]
+    adapted: NDArray[np.float32] = np.divide(state[0], np.sqrt(state[1]) + 1e-8)
+    return adapted
+
+
 class Extent(enum.IntEnum):
     """The weights of which something is looked at."""
 
@@ -234,7 +245,7 @@ class Engine(Protocol):
         """The layer's biases, shape (outputs,)."""
 
     def momenta(self, layer: int) -> NDArray[np.float32]:
-        """Velocity or first moment of the layer's active weights, in ascending position."""
+        """Of the layer's active weights, in ascending position: see `momentum`."""
 
     def gradients(self, rows: NDArray[np.int64]) -> Gradients:
         """The gradient by the effective (masked) weights of the mean loss on the rows.
@@ -244,7 +255,7 @@ class Engine(Protocol):
         """
 
     def dense_momenta(self) -> Gradients:
-        """The dense state as scores: the velocity, or AdamW's m / (sqrt(v) + 1e-8).
+        """The dense state as scores: see `momentum`.
 
         For `dense_state` only; as it is now, training may not go on while it is in use.
         """

@@ -31,6 +31,7 @@ from sparse_training.engines.interface import (
     LayerChange,
     Segment,
     Setup,
+    momentum,
 )
 from sparse_training.errors import BadInput
 from sparse_training.networks.activations import SRELU_START, SReLU
@@ -250,25 +251,26 @@ class MaskedEngine:
         return copied
 
     def momenta(self, layer: int) -> NDArray[np.float32]:
-        return self._read(self._state[0], self._starts[layer], self._active[layer])
+        start, positions = self._starts[layer], self._active[layer]
+        return momentum([self._read(state, start, positions) for state in self._state])
 
     def gradients(self, rows: NDArray[np.int64]) -> DenseGradients:
         self._backward(torch.from_numpy(rows).to(self._device), track=False)
-        return self._scores(self._gradient)
+        return self._scores(self._of_weights(self._gradient))
 
     def dense_momenta(self) -> DenseGradients:
         if not self._optimizer.dense_state:
             raise BadInput("the momentum of inactive weights needs a dense optimiser state")
-        if isinstance(self._optimizer.rule, SGD):
-            return self._scores(self._state[0])
-        first, second = self._state
-        return self._scores(first / (second.sqrt() + 1e-8))
+        return self._scores(momentum([self._of_weights(state) for state in self._state]))
 
-    def _scores(self, buffer: Tensor) -> DenseGradients:
-        copied = buffer[: self._count].detach().cpu().numpy().copy()
-        if not np.isfinite(copied).all():
+    def _of_weights(self, buffer: Tensor) -> NDArray[np.float32]:
+        copied: NDArray[np.float32] = buffer[: self._count].detach().cpu().numpy().copy()
+        return copied
+
+    def _scores(self, values: NDArray[np.float32]) -> DenseGradients:
+        if not np.isfinite(values).all():
             raise Diverged
-        return DenseGradients(np.split(copied, self._starts[1:]))
+        return DenseGradients(np.split(values, self._starts[1:]))
 
     # The mask ------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from sparse_training.engines.interface import (
     LayerChange,
     Segment,
     Setup,
+    momentum,
 )
 from sparse_training.errors import BadInput
 from sparse_training.networks.activations import (
@@ -206,7 +207,8 @@ class SparseEngine:
             struct.outputs, struct.inputs = layer.neurons, layer.fan_in
             struct.slope = _slope(network.activation, number)
             weights = np.ascontiguousarray(drawn, dtype=np.float32).copy()
-            self._connect(number, positions, weights, *self._fresh_state(len(positions)))
+            state = (np.zeros(len(positions), dtype=np.float32) for _ in self._state)
+            self._connect(number, positions, weights, *state)
         self._check_budget()
 
     def _place_extras(self) -> None:
@@ -245,9 +247,10 @@ class SparseEngine:
             self._arrays[layer][name] = array
             setattr(self._layers[layer], name, array.ctypes.data)
 
-    def _fresh_state(self, count: int) -> list[NDArray[np.float32]]:
-        number = 2 if self._net.optimizer == _ADAMW else 1
-        return [np.zeros(count, dtype=np.float32) for _ in range(number)]
+    @property
+    def _state(self) -> tuple[str, ...]:
+        """The names of the optimiser's state."""
+        return ("first", "second") if self._net.optimizer == _ADAMW else ("first",)
 
     # Steps ---------------------------------------------------------------------------------------
 
@@ -318,7 +321,7 @@ class SparseEngine:
         return copied
 
     def momenta(self, layer: int) -> NDArray[np.float32]:
-        return self._values(layer, "first")
+        return momentum([self._values(layer, name) for name in self._state])
 
     def gradients(self, rows: NDArray[np.int64]) -> "ChunkedGradients":
         rows = np.ascontiguousarray(rows, dtype=np.int64)
@@ -339,7 +342,7 @@ class SparseEngine:
     def apply(self, changes: Sequence[LayerChange]) -> None:
         for layer, change in enumerate(changes):
             before = self._active[layer]
-            names = ["weight", "first", "second"][: 1 + len(self._fresh_state(0))]
+            names = ("weight", *self._state)
             place = np.empty(len(change.new), dtype=np.int64)
             self._kernels.locate(
                 change.new, len(change.new), change.active, len(change.active), place

@@ -4,9 +4,9 @@ Most rules are the smallest of some score (`Smallest`); a new score is a class w
 another kind one with `keep`.
 
 **Source**: magnitude: SET, RigL; sign thresholds: SET's code (Mocanu et al. 2018); magnitude and
-gradient: MEST (Yuan et al., NeurIPS 2021, https://arxiv.org/abs/2110.14032); |w g|, |w| / |g| and
-random: as Nowak et al., NeurIPS 2023, https://arxiv.org/abs/2306.12230, compare them; an adaptive
-threshold: DSR (Mostafa & Wang, ICML 2019, https://arxiv.org/abs/1902.05967, algorithm 1).
+gradient: MEST (Yuan et al., NeurIPS 2021, https://arxiv.org/abs/2110.14032); |w g| and random: as
+Nowak et al., NeurIPS 2023, https://arxiv.org/abs/2306.12230, compare them; an adaptive threshold:
+DSR (Mostafa & Wang, ICML 2019, https://arxiv.org/abs/1902.05967, algorithm 1).
 """
 
 import enum
@@ -126,19 +126,6 @@ class Sensitivity:
     def of(self, layer: LayerView, memory: Any, rng: np.random.Generator) -> tuple[Scores, Any]:
         with np.errstate(over="ignore"):
             scores = np.abs(layer.weights) * _slope(layer)
-        return _comparable(scores), None
-
-
-@dataclass(frozen=True)
-class Reciprocal:
-    """|w| / |g|: largest where the gradient is zero."""
-
-    needs = GRADIENT_OF_ACTIVE
-
-    def of(self, layer: LayerView, memory: Any, rng: np.random.Generator) -> tuple[Scores, Any]:
-        with np.errstate(over="ignore"):
-            least = np.finfo(np.float32).tiny
-            scores = np.abs(layer.weights) / np.maximum(_slope(layer), least)
         return _comparable(scores), None
 
 

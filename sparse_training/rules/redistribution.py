@@ -1,9 +1,10 @@
 """In which layers an update grows what it has dropped.
 
 **Source**: by the mean momentum of a layer's weights: SNFS (Dettmers & Zettlemoyer 2019,
-https://arxiv.org/abs/1907.04840) and the authors' code; by the number of a layer's weights: DSR
-(Mostafa & Wang, ICML 2019, https://arxiv.org/abs/1902.05967, algorithm 1); where the largest scores
-of all layers are: GSE (Heddes et al. 2024, https://arxiv.org/abs/2401.06898).
+https://arxiv.org/abs/1907.04840) and the authors' code; by the number of a layer's weights that are
+left: DSR (Mostafa & Wang, ICML 2019, https://arxiv.org/abs/1902.05967, algorithm 1) and the
+authors' code; where the largest scores of all layers are: GSE (Heddes et al. 2024,
+https://arxiv.org/abs/2401.06898).
 """
 
 from collections.abc import Sequence
@@ -83,14 +84,14 @@ class ToItsLayer:
 
 
 class Merit(Protocol):
-    """What a layer's part of the grown weights is in proportion to, before the update."""
+    """What a layer's part of the grown weights is in proportion to."""
 
     @property
     def needs(self) -> Needs:
         """What it looks at."""
 
-    def of(self, layer: LayerView) -> float:
-        """>= 0; 0 for a layer without weights."""
+    def of(self, layer: LayerView, survivors: Positions) -> float:
+        """>= 0; 0 for a layer without weights. survivors: those that the update has not dropped."""
 
 
 def _mean_size(values: NDArray[np.float32]) -> float:
@@ -99,42 +100,52 @@ def _mean_size(values: NDArray[np.float32]) -> float:
 
 @dataclass(frozen=True)
 class MeanMomentum:
-    """Mean |momentum| of the active weights (SNFS)."""
+    """Mean |momentum| of the active weights before the update (SNFS)."""
 
     needs = Needs(momentum=Extent.ACTIVE)
 
-    def of(self, layer: LayerView) -> float:
+    def of(self, layer: LayerView, survivors: Positions) -> float:
         return _mean_size(layer.momentum)
 
 
 @dataclass(frozen=True)
 class MeanGradient:
-    """Mean |gradient| of the active weights."""
+    """Mean |gradient| of the active weights before the update."""
 
     needs = Needs(gradient=Extent.ACTIVE)
 
-    def of(self, layer: LayerView) -> float:
+    def of(self, layer: LayerView, survivors: Positions) -> float:
         return _mean_size(layer.gradient)
 
 
 @dataclass(frozen=True)
 class MeanMagnitude:
-    """Mean |w| of the active weights."""
+    """Mean |w| of the active weights before the update."""
 
     needs = Needs()
 
-    def of(self, layer: LayerView) -> float:
+    def of(self, layer: LayerView, survivors: Positions) -> float:
         return _mean_size(layer.weights)
 
 
 @dataclass(frozen=True)
 class ActiveWeights:
-    """The number of active weights (DSR)."""
+    """The number of active weights before the update (as SNFS compares it)."""
 
     needs = Needs()
 
-    def of(self, layer: LayerView) -> float:
+    def of(self, layer: LayerView, survivors: Positions) -> float:
         return float(len(layer.active))
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """The number of active weights that the update has left (DSR)."""
+
+    needs = Needs()
+
+    def of(self, layer: LayerView, survivors: Positions) -> float:
+        return float(len(survivors))
 
 
 @dataclass(frozen=True)
@@ -142,6 +153,8 @@ class InProportion:
     """Layers grow in proportion to a merit; what a full one cannot take goes to the others."""
 
     merit: Merit
+    excess_evenly: bool = False
+    """Whether it goes to them in equal parts (SNFS) or in proportion to the merit, too (DSR)."""
 
     @property
     def needs(self) -> Needs:
@@ -152,8 +165,12 @@ class InProportion:
         capped = [int(FILL * room) for room in free]
         if sum(capped) < growth.total:
             capped = free
-        merits = [self.merit.of(layer) for layer in growth.view.layers]
-        return _grow(growth, allocate(growth.total, merits, capped))
+        merits = [
+            self.merit.of(layer, left)
+            for layer, left in zip(growth.view.layers, growth.survivors, strict=True)
+        ]
+        counts = allocate(growth.total, merits, capped, excess_evenly=self.excess_evenly)
+        return _grow(growth, counts)
 
 
 @dataclass(frozen=True)
@@ -226,32 +243,39 @@ def _grow(growth: Growth, counts: Sequence[int]) -> list[Positions]:
     ]
 
 
-def allocate(total: int, shares: Sequence[float], capacities: Sequence[int]) -> tuple[int, ...]:
+def allocate(
+    total: int,
+    shares: Sequence[float],
+    capacities: Sequence[int],
+    *,
+    excess_evenly: bool = False,
+) -> tuple[int, ...]:
     """Splits `total` weights in proportion to the shares, no layer above its capacity.
 
     shares: >= 0; those of layers that still have room count as equal if all are zero. What a full
-    layer cannot take goes to the others by the same rule (SNFS), what rounding leaves to the
-    largest remainders, then the first layers. Raises ValueError for a total that is more than all
-    capacities.
+    layer cannot take goes to those that have room, by the same rule or in equal parts
+    (`excess_evenly`), what rounding leaves to the largest remainders, then the first layers. Raises
+    ValueError for a total that is more than all capacities.
     """
     room = np.array(capacities, dtype=np.int64)
     if not 0 <= total <= room.sum():
         raise ValueError(f"{total} weights to share among layers that take {room.sum()}")
-    allotted = np.zeros(len(room), dtype=np.int64)
-    unfilled = room > 0
-    while unfilled.any():
-        weights = np.where(unfilled, np.array(shares, dtype=np.float64), 0.0)
-        if weights.sum() <= 0.0:
-            weights = unfilled.astype(np.float64)
-        exact = (total - allotted.sum()) * (weights / weights.sum())
+    weights = np.array(shares, dtype=np.float64)
+    exact = np.zeros(len(room))
+    unfilled, left = room > 0, float(total)
+    while left > 0.0 and unfilled.any():
+        parts = np.where(unfilled, weights, 0.0)
+        if parts.sum() <= 0.0:
+            parts = unfilled.astype(np.float64)
+        exact += left * (parts / parts.sum())
         full = unfilled & (exact >= room)
-        if not full.any():
-            floor = np.floor(exact + 1e-9).astype(np.int64)
-            left = total - int(allotted.sum() + floor.sum())
-            order = np.lexsort((np.arange(len(room)), floor - exact))
-            floor[[layer for layer in order if unfilled[layer]][:left]] += 1
-            allotted += floor
-            break
-        allotted[full] = room[full]
+        left = float((exact - room)[full].sum())
+        exact[full] = room[full]
         unfilled &= ~full
+        if excess_evenly:
+            weights = np.ones(len(room))
+    allotted = np.floor(exact + 1e-9).astype(np.int64)
+    order = np.lexsort((np.arange(len(room)), allotted - exact))
+    missing = total - int(allotted.sum())
+    allotted[[layer for layer in order if unfilled[layer]][:missing]] += 1
     return tuple(int(number) for number in allotted)

@@ -106,21 +106,25 @@ class SynFlow:
     ) -> list[NDArray[np.float32]]:
         # In double precision, for the products.
         left = [np.abs(values.astype(np.float64)) for values in setup.values]
-        masks = [np.ones(len(values), dtype=np.bool_) for values in left]
+        ranked = alive = [np.arange(len(values)) for values in left]
+        scores = left
         total = sum(map(len, left))
-        scores: list[NDArray[np.float64]] = []
         for number in range(1, self.rounds + 1):
-            # What earlier rounds have pruned is worth less than anything that is left.
+            ranked = alive
             scores = [
-                np.where(mask, layer, -1.0)
-                for layer, mask in zip(flow(setup.network, left), masks, strict=True)
+                layer[own] for layer, own in zip(flow(setup.network, left), ranked, strict=True)
             ]
             density = (keep / total) ** (number / self.rounds)
-            target = max(keep, round(density * total))
-            present = sum(int(mask.sum()) for mask in masks)
-            masks = keep_largest_of_all(scores, min(target, present))
-            left = [values * mask for values, mask in zip(left, masks, strict=True)]
-        return [layer.astype(np.float32) for layer in scores]
+            target = min(max(keep, round(density * total)), sum(map(len, ranked)))
+            stays = keep_largest_of_all(scores, target)
+            alive = [own[stay] for own, stay in zip(ranked, stays, strict=True)]
+            for layer, own, stay in zip(left, ranked, stays, strict=True):
+                layer[own[~stay]] = 0.0
+        # What earlier rounds have pruned is worth less than anything that was left.
+        final = [np.full(len(layer), -1.0, dtype=np.float32) for layer in left]
+        for layer, own, values in zip(final, ranked, scores, strict=True):
+            layer[own] = values
+        return final
 
     def passes(self, rows: int) -> float:
         return 3.0 * self.rounds

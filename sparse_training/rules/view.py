@@ -31,7 +31,7 @@ class LayerView:
     gradients: Gradients | None = None
     """Of the loss by the effective weights; None if no rule needs one."""
     momenta: NDArray[np.float32] | None = None
-    """Velocity or first moment; None if no rule needs it."""
+    """See `engines.interface.momentum`; None if no rule needs it."""
 
     @property
     def size(self) -> int:

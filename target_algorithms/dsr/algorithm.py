@@ -4,6 +4,10 @@
 Dynamic Sparse Reparameterization", ICML 2019, https://arxiv.org/abs/1902.05967, algorithm 1, and
 the authors' code.
 **Differs** from that code:
+- the number of weights that an update aims to move is a fraction of the active ones; there a count
+  for each network, and the default is that of its smallest;
+- where a layer would lose all its weights the largest stays; there the first;
+- the interval between updates stays as it is; there it doubles three times during a run;
 - a layer is filled up to 99 % of its free positions only; the rest goes to the others by the same
   rule;
 - if a layer has too few positions that were free before the update, just dropped ones are eligible.
@@ -17,7 +21,7 @@ from sparse_training.rules.drop import BelowThreshold
 from sparse_training.rules.first_mask import RandomMask
 from sparse_training.rules.grow import AtRandom
 from sparse_training.rules.new_weights import NewWeights, Normal, Value, Zero
-from sparse_training.rules.redistribution import ActiveWeights, InProportion
+from sparse_training.rules.redistribution import InProportion, Survivors
 from sparse_training.rules.topology import Topology, Updates
 from sparse_training.rules.when import Every, Place, Unit
 from sparse_training.schedules import Constant
@@ -48,7 +52,7 @@ def compose(
             drop=BelowThreshold(drop_threshold),
             grow=AtRandom(),
             regrow_dropped=False,
-            redistribution=InProportion(ActiveWeights()),
+            redistribution=InProportion(Survivors()),
             new_weights=NewWeights(value=values[grown_init]),
         ),
     )

@@ -24,7 +24,6 @@ from sparse_training.rules.drop import (
     Magnitude,
     MagnitudeAndGradient,
     MagnitudeAverage,
-    Reciprocal,
     Sensitivity,
     SignCounts,
     SignThresholds,
@@ -59,6 +58,7 @@ from sparse_training.rules.redistribution import (
     MeanMagnitude,
     MeanMomentum,
     Redistribution,
+    Survivors,
     ToItsLayer,
     ToLargestScores,
 )
@@ -151,7 +151,6 @@ def compose(
         "magnitude_ema": Smallest(MagnitudeAverage(drop_ema_beta), within, rounding),
         "mest": Smallest(MagnitudeAndGradient(mest_lambda), within, rounding),
         "snip": Smallest(Sensitivity(), within, rounding),
-        "reciprocal": Smallest(Reciprocal(), within, rounding),
         "threshold": BelowThreshold(drop_threshold),
         "random": Smallest(Chance(), within, rounding),
     }
@@ -184,10 +183,11 @@ def compose(
     redistributions: dict[str, Redistribution] = {
         "none": ToItsLayer(),
         "score": ToLargestScores(),
-        "momentum": InProportion(MeanMomentum()),
-        "gradient": InProportion(MeanGradient()),
-        "magnitude": InProportion(MeanMagnitude()),
-        "nonzeros": InProportion(ActiveWeights()),
+        "momentum": InProportion(MeanMomentum(), excess_evenly=True),
+        "gradient": InProportion(MeanGradient(), excess_evenly=True),
+        "magnitude": InProportion(MeanMagnitude(), excess_evenly=True),
+        "nonzeros": InProportion(ActiveWeights(), excess_evenly=True),
+        "survivors": InProportion(Survivors()),
     }
     values: dict[str, Value] = {
         "zero": Zero(),
@@ -283,18 +283,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "drop_fraction": 0.2,
         "drop_schedule": "step",
         "grow": "random",
-        "update_interval_epochs": 5,
     },
     "granet": {**_ITOP, "density_path": "cubic", "path_end": 0.7},
     "dsr": {
         **_STEPS,
         "drop_rule": "threshold",
-        "drop_fraction": 0.01,
+        "drop_fraction": 0.113,
         "drop_schedule": "constant",
         "grow": "random",
         "regrow_dropped": "no",
-        "redistribution": "nonzeros",
-        "update_end": 1.0,
+        "redistribution": "survivors",
+        "update_end": 0.95,
     },
     "gse": {
         **_STEPS,

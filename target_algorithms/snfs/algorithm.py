@@ -42,9 +42,9 @@ def compose(
     """Sparse momentum; the dense optimiser state costs a dense gradient in every step."""
     schedules: dict[str, Schedule] = {"cosine": Cosine(), "linear": Linear()}
     redistributions: dict[str, Redistribution] = {
-        "momentum": InProportion(MeanMomentum()),
-        "magnitude": InProportion(MeanMagnitude()),
-        "nonzeros": InProportion(ActiveWeights()),
+        "momentum": InProportion(MeanMomentum(), excess_evenly=True),
+        "magnitude": InProportion(MeanMagnitude(), excess_evenly=True),
+        "nonzeros": InProportion(ActiveWeights(), excess_evenly=True),
         "none": ToItsLayer(),
     }
     return Topology(

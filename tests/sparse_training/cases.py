@@ -183,7 +183,7 @@ SNFS = Topology(
         amount=Fraction(0.5, final=0.005),
         drop=Smallest(),
         grow=Largest(Momentum()),
-        redistribution=InProportion(MeanMomentum()),
+        redistribution=InProportion(MeanMomentum(), excess_evenly=True),
         new_weights=NewWeights(state=State.KEPT, regrown_keep=False),
         dense_state=True,
     ),

@@ -19,7 +19,6 @@ from sparse_training.rules.drop import (
     Magnitude,
     MagnitudeAndGradient,
     MagnitudeAverage,
-    Reciprocal,
     Sensitivity,
     SignCounts,
     SignThresholds,
@@ -54,18 +53,12 @@ def test_the_rules_weigh_magnitude_and_gradient_as_published() -> None:
     assert scores(Magnitude(), weights).tolist() == [0.5, 2.0, 1.0]
     assert scores(MagnitudeAndGradient(0.5), weights, gradient).tolist() == [2.5, 2.25, 1.0]
     assert scores(Sensitivity(), weights, gradient).tolist() == [2.0, 1.0, 0.0]
-    reciprocal = scores(Reciprocal(), weights, gradient)
-    assert reciprocal[:2].tolist() == [0.125, 4.0]
-    assert reciprocal[2] > 1e30  # never moved by the loss: kept longest
 
 
-@pytest.mark.parametrize(
-    "score", [MagnitudeAndGradient(100.0), Sensitivity(), Reciprocal()], ids=repr
-)
+@pytest.mark.parametrize("score", [MagnitudeAndGradient(100.0), Sensitivity()], ids=repr)
 def test_scores_too_large_for_a_number_can_still_be_compared(score: DropScore) -> None:
-    """Large weights without a gradient, as dead neurons have, and gradients about to diverge."""
-    slope = 0.0 if score == Reciprocal() else 1e38
-    importance = scores(score, [50.0, 0.1, 60.0, 70.0], [slope, 1.0, slope, slope])
+    """Gradients about to diverge."""
+    importance = scores(score, [50.0, 0.1, 60.0, 70.0], [1e38, 1.0, 1e38, 1e38])
     assert keep_largest(importance, 2).sum() == 2
     assert not keep_largest(importance, 3)[1]
 
@@ -221,7 +214,7 @@ def test_a_threshold_that_is_not_above_zero_is_refused(threshold: float) -> None
 
 RULES: list[DropRule] = [
     *(Smallest(score) for score in (Magnitude(), MagnitudeAverage(), MagnitudeAndGradient())),
-    *(Smallest(score, Within.ALL_LAYERS) for score in (Sensitivity(), Reciprocal())),
+    Smallest(Sensitivity(), Within.ALL_LAYERS),
     *(SignThresholds(), SignCounts(), BelowThreshold(1.0)),
 ]
 

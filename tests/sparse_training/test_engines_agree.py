@@ -21,6 +21,7 @@ from sparse_training.engines.sparse import SparseEngine
 from sparse_training.loop.budget import Budget
 from sparse_training.loop.recipe import LearningRate, Recipe
 from sparse_training.networks.network import Norm
+from sparse_training.rules.redistribution import InProportion, MeanMomentum
 from sparse_training.rules.topology import Topology
 from tests.sparse_training.cases import (
     EVERY_TEN,
@@ -142,6 +143,21 @@ def test_engines_agree_with_batch_normalisation(topology: Topology, optimizer: O
     budget = Budget(active_weights=350, training_samples=900)
     for seed in range(5):
         assert_agreement(Case(recipe, topology, budget, seed))
+
+
+def test_engines_agree_where_the_momentum_of_adamw_moves_weights_between_layers() -> None:
+    topology = with_updates(
+        RIGL,
+        when=replace(EVERY_TEN, interval=5),
+        redistribution=InProportion(MeanMomentum(), excess_evenly=True),
+    )
+    recipe = Recipe(
+        optimizer=Optimizer(rule=AdamW()), learning_rate=LearningRate(initial=0.002), batch_size=16
+    )
+    for seed in range(3):
+        budget = Budget(active_weights=150, training_samples=400)
+        outcome = assert_agreement(Case(recipe, topology, budget, seed))
+        assert outcome.updates > 3
 
 
 def test_engines_agree_on_digits_whose_constant_pixels_make_ties() -> None:

@@ -33,6 +33,16 @@ def test_scores_that_are_not_finite_are_refused(value: float) -> None:
         keep_largest(np.array([1.0, value, value, 2.0]), 1)
 
 
+@pytest.mark.parametrize("count", range(1, 13))
+@pytest.mark.parametrize("lowest", [-1.0, 0.0])
+def test_many_equal_lowest_scores_do_not_change_what_is_kept(count: int, lowest: float) -> None:
+    """Five are above them; some of the equal ones are wanted from six on."""
+    scores = np.full(12, lowest)
+    scores[[1, 3, 4, 8, 11]] = [2.0, 5.0, 2.0, 1.0, 4.0]
+    order = np.lexsort((np.arange(12), -scores))
+    assert positions_of_largest(scores, count) == sorted(order[:count].tolist())
+
+
 def test_a_taken_position_never_beats_a_free_one_whose_score_is_zero() -> None:
     scores = np.array([9.0, 0, 8, 0, 7])
     assert largest_free(scores, positions_of([0, 2, 4]), 2).tolist() == [1, 3]

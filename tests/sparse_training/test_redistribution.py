@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparse_training.positions import no_positions
 from sparse_training.rules.redistribution import (
     ActiveWeights,
     InProportion,
@@ -15,30 +16,82 @@ from sparse_training.rules.redistribution import (
     MeanMomentum,
     Merit,
     Redistribution,
+    Survivors,
     ToItsLayer,
     ToLargestScores,
     allocate,
 )
 from sparse_training.rules.update import LayerUpdate
-from tests.sparse_training.cases import BY_GRADIENT, layer_of, scores_of, updated, view_of
+from tests.sparse_training.cases import (
+    BY_GRADIENT,
+    layer_of,
+    positions_of,
+    scores_of,
+    updated,
+    view_of,
+)
 
 
 def test_redistribution_is_that_of_snfs() -> None:
     """Importances .75 and .25, 10 and 10 removed: 15 and 5 are grown; what is full goes on."""
-    assert allocate(20, [0.75, 0.25], [1000, 1000]) == (15, 5)
-    assert allocate(20, [0.75, 0.25], [int(0.99 * 12), 1000]) == (11, 9)
+    assert allocate(20, [0.75, 0.25], [1000, 1000], excess_evenly=True) == (15, 5)
+    assert allocate(20, [0.75, 0.25], [int(0.99 * 12), 1000], excess_evenly=True) == (11, 9)
+
+
+def test_what_a_full_layer_cannot_take_goes_on_in_equal_parts_or_by_the_same_rule() -> None:
+    """180, 105 and 15 are due; the first has room for 99 of its 180, so 81 go to the others."""
+    importances, room = [0.6, 0.35, 0.05], [99, 990, 4950]
+    # 145.5 and 55.5, of which the first layer's half is rounded up; SNFS's code has 145 and 55.
+    assert allocate(300, importances, room, excess_evenly=True) == (99, 146, 55)
+    # 105 and 15 of what is seven to one: 175.9 and 25.1.
+    assert allocate(300, importances, room) == (99, 176, 25)
+
+
+def test_a_layer_that_the_excess_fills_passes_the_rest_on() -> None:
+    """6, 3, 1 and 0 are due; 5 are left over: 5/3 each, but the second takes 1 of them."""
+    assert allocate(10, [6.0, 3.0, 1.0, 0.0], [1, 4, 9, 9], excess_evenly=True) == (1, 4, 3, 2)
+
+
+def loop_of_the_authors(
+    total: int, importances: Sequence[float], zeros: Sequence[int]
+) -> list[float]:
+    """As SNFS's code has it: the residual is spread evenly over all layers, full ones too."""
+    regrowth = [total * importance / sum(importances) for importance in importances]
+    residual = 1.0
+    while residual > 1e-9:
+        residual = sum(max(0.0, have - most) for have, most in zip(regrowth, zeros, strict=True))
+        regrowth = [
+            min(have, most) + residual / len(zeros)
+            for have, most in zip(regrowth, zeros, strict=True)
+        ]
+    return regrowth
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 40)), min_size=1, max_size=5),
+    st.floats(0, 0.9),
+)
+def test_equal_parts_are_what_the_authors_loop_comes_to(
+    layers: Sequence[tuple[int, int]], fraction: float
+) -> None:
+    importances, room = [merit for merit, _ in layers], [most for _, most in layers]
+    total = int(fraction * sum(room))
+    ours = allocate(total, importances, room, excess_evenly=True)
+    for got, due in zip(ours, loop_of_the_authors(total, importances, room), strict=True):
+        assert abs(got - due) < 1.0 + 1e-6
 
 
 @given(
     st.lists(st.tuples(st.floats(0, 5), st.integers(0, 40)), min_size=1, max_size=6),
     st.floats(0, 1),
+    st.booleans(),
 )
 def test_an_allocation_gives_everything_away_and_overfills_nobody(
-    layers: Sequence[tuple[float, int]], fraction: float
+    layers: Sequence[tuple[float, int]], fraction: float, evenly: bool
 ) -> None:
     merits, room = [merit for merit, _ in layers], [most for _, most in layers]
     total = int(fraction * sum(room))
-    given_away = allocate(total, merits, room)
+    given_away = allocate(total, merits, room, excess_evenly=evenly)
     assert sum(given_away) == total
     assert all(0 <= got <= most for got, most in zip(given_away, room, strict=True))
 
@@ -50,28 +103,33 @@ def test_more_than_there_is_room_for_is_a_fault() -> None:
 
 @pytest.mark.parametrize(
     ("merit", "expected"),
-    [(MeanMomentum(), 4.0), (MeanGradient(), 1.5), (MeanMagnitude(), 2.0), (ActiveWeights(), 2.0)],
+    [
+        *[(MeanMomentum(), 4.0), (MeanGradient(), 1.5), (MeanMagnitude(), 2.0)],
+        *[(ActiveWeights(), 2.0), (Survivors(), 1.0)],
+    ],
     ids=repr,
 )
 def test_a_merit_is_a_mean_over_the_active_weights_or_their_number(
     merit: Merit, expected: float
 ) -> None:
-    """Sizes count, not signs, and inactive positions do not."""
+    """Sizes count, not signs, and inactive positions do not. Of two weights one is left."""
     layer = layer_of(
         {0: -1.0, 2: 3.0},
         (1, 4),
         gradients=scores_of([[-1.0, 9.0, 2.0, 9.0]]),
         momenta=[-3.0, 5.0],
     )
-    assert merit.of(layer) == expected
+    assert merit.of(layer, positions_of([2])) == expected
 
 
 @pytest.mark.parametrize(
-    "merit", [MeanMomentum(), MeanGradient(), MeanMagnitude(), ActiveWeights()], ids=repr
+    "merit",
+    [MeanMomentum(), MeanGradient(), MeanMagnitude(), ActiveWeights(), Survivors()],
+    ids=repr,
 )
 def test_a_layer_without_weights_has_no_merit(merit: Merit) -> None:
     empty = layer_of({}, (1, 4), gradients=scores_of([[9.0] * 4]), momenta=[])
-    assert merit.of(empty) == 0.0
+    assert merit.of(empty, no_positions()) == 0.0
 
 
 # Updates -----------------------------------------------------------------------------------------
@@ -99,7 +157,12 @@ def test_no_layer_is_filled_to_the_last_position_while_others_have_room() -> Non
 
 
 @pytest.mark.parametrize(
-    "redistribution", [ToItsLayer(), InProportion(ActiveWeights()), ToLargestScores()], ids=repr
+    "redistribution",
+    [
+        *[ToItsLayer(), InProportion(ActiveWeights()), ToLargestScores()],
+        InProportion(Survivors(), excess_evenly=True),
+    ],
+    ids=repr,
 )
 def test_an_output_layer_that_is_left_alone_gets_only_what_the_others_have_no_room_for(
     redistribution: Redistribution,

@@ -130,6 +130,22 @@ def test_synflows_rounds_avoid_the_collapse_that_one_round_has() -> None:
     assert all((layer[own] > 0).all() for layer, own in zip(scores, chosen, strict=True))
 
 
+@pytest.mark.parametrize("keep", [3, 12, 40, 67])
+def test_synflows_rounds_are_those_of_algorithm_1(keep: int) -> None:
+    """Written out over all positions, sorted: of what is left a round keeps density^(k / 100)."""
+    setup = setup_of()
+    left = np.concatenate([np.abs(values.astype(np.float64)) for values in setup.values])
+    ends = np.cumsum(NETWORK.sizes)[:-1]
+    for number in range(1, 100):
+        scores = np.concatenate(flow(NETWORK, np.split(left, ends)))
+        count = max(keep, round((keep / len(left)) ** (number / 100) * len(left)))
+        left[np.argsort(-scores, kind="stable")[count:]] = 0.0
+    expected = np.concatenate(flow(NETWORK, np.split(left, ends)))
+    expected[left == 0.0] = -1.0
+    scores = np.concatenate(SynFlow().scores(MaskedEngine, setup, ROWS, keep))
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+
+
 def test_the_passes_are_those_of_the_formulas() -> None:
     assert Snip().passes(64) == 3 * 64
     assert Grasp().passes(64) == 9 * 64

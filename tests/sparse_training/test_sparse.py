@@ -27,6 +27,7 @@ from sparse_training.engines.interface import (
     Optimizer,
     Segment,
     Setup,
+    momentum,
 )
 from sparse_training.engines.masked import MaskedEngine
 from sparse_training.engines.sparse import SparseEngine
@@ -160,13 +161,28 @@ def test_weights_that_stay_keep_value_and_state_when_others_change(optimizer: Op
         weights |= dict(zip(new.tolist(), values.tolist(), strict=True))
         momenta |= dict.fromkeys(new.tolist(), 0.0)
         if state is not None:
-            momenta |= dict(zip(new.tolist(), state.tolist(), strict=True))
+            moments = (state, state**2)[: 1 + isinstance(optimizer.rule, AdamW)]
+            momenta |= dict(zip(new.tolist(), momentum(moments).tolist(), strict=True))
         expected.append(([weights[p] for p in after], [momenta[p] for p in after]))
     engine.apply(changes)
     for layer, (weights_after, momenta_after) in enumerate(expected):
         assert engine.weights(layer).tolist() == weights_after
         assert engine.momenta(layer).tolist() == momenta_after
     engine.train(Segment(np.arange(50), [50], [0.05]))  # and training goes on
+
+
+@pytest.mark.parametrize("of_setup", [MaskedEngine, SparseEngine])
+def test_the_momentum_of_adamw_is_that_of_its_step(of_setup: EngineFactory) -> None:
+    """After one step m is .1 g and v .01 g^2, so it is 1, however large the gradient."""
+    setup = setup_of(optimizer=Optimizer(rule=AdamW(beta2=0.99)))
+    engine, rows = of_setup(setup), np.arange(50)
+    gradients = engine.gradients(rows)
+    signs = [np.sign(gradients.at(layer, own)) for layer, own in enumerate(setup.active)]
+    counted = [abs(gradients.at(layer, own)) > 1e-4 for layer, own in enumerate(setup.active)]
+    engine.train(Segment(rows, [50], [0.01]))
+    for layer, (sign, large) in enumerate(zip(signs, counted, strict=True)):
+        assert large.sum() > 5
+        assert engine.momenta(layer)[large] == pytest.approx(sign[large], abs=2e-3)
 
 
 def test_a_layer_may_lose_all_its_weights() -> None:

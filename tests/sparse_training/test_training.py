@@ -21,6 +21,7 @@ from sparse_training.engines.interface import (
     DenseGradients,
     Gradients,
     Optimizer,
+    momentum,
 )
 from sparse_training.errors import BadInput
 from sparse_training.loop.recipe import LearningRate, Recipe
@@ -485,7 +486,9 @@ def assert_changes_are_those_of_updates(
             assert not after[0][start + change.dropped].any()
             if rules.new_weights.state is State.GRADIENT:
                 assert change.state is not None
-                assert (after[1][start + change.new] == change.state).all()
+                state = (change.state, change.state**2)
+                moments = state[: 1 + isinstance(recipe.optimizer.rule, AdamW)]
+                assert (after[1][start + change.new] == momentum(moments)).all()
             elif not rules.dense_state:
                 assert not after[1][start + change.new].any()
         for values_before, values_after in zip(before, after, strict=True):

@@ -25,9 +25,9 @@ from sparse_training.rules.drop import (
 from sparse_training.rules.grow import AtRandom, Gradient, Largest, Mixed
 from sparse_training.rules.new_weights import NewWeights
 from sparse_training.rules.redistribution import (
-    ActiveWeights,
     InProportion,
     MeanMomentum,
+    Survivors,
     ToItsLayer,
     ToLargestScores,
 )
@@ -102,16 +102,16 @@ def test_dsr_drops_below_its_threshold_and_grows_where_weights_were() -> None:
         drop=BelowThreshold(0.1),
         grow=AtRandom(),
         regrow_dropped=False,
-        redistribution=InProportion(ActiveWeights()),
+        redistribution=InProportion(Survivors()),
     )
-    first = dict.fromkeys(range(6), 1.0) | {0: 0.01, 1: 0.02}
+    first = dict.fromkeys(range(6), 1.0) | {0: 0.01, 1: 0.02, 2: -0.03, 3: 0.04}
     view = view_of([first, {0: 1.0, 1: 0.03, 2: 1.0}], [(1, 60), (1, 60)])
     changes = updated(rules, view)
-    # 3 weights in proportion to 6 and 3 active ones before the update.
-    assert [len(change.active) for change in changes] == [6, 3]
-    assert not {0, 1} & set(changes[0].active.tolist())
+    # 5 weights in proportion to 2 and 2 that are left; the odd one goes to the first layer.
+    assert [len(change.active) for change in changes] == [2 + 3, 2 + 2]
+    assert not {0, 1, 2, 3} & set(changes[0].active.tolist())
     assert 1 not in changes[1].active.tolist()
-    assert sum(len(change.dropped) for change in changes) == 3
+    assert sum(len(change.dropped) for change in changes) == 5
 
 
 def test_gse_lets_all_layers_compete_for_what_is_grown() -> None:
