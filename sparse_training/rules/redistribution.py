@@ -262,7 +262,9 @@ def allocate(
         raise ValueError(f"{total} weights to share among layers that take {room.sum()}")
     weights = np.array(shares, dtype=np.float64)
     exact = np.zeros(len(room))
-    unfilled, left = room > 0, float(total)
+    # In equal parts goes also what a layer that is full from the beginning would have had.
+    unfilled = np.ones(len(room), dtype=np.bool_) if excess_evenly else room > 0
+    left = float(total)
     while left > 0.0 and unfilled.any():
         parts = np.where(unfilled, weights, 0.0)
         if parts.sum() <= 0.0:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_training.positions import no_positions
@@ -52,6 +52,12 @@ def test_a_layer_that_the_excess_fills_passes_the_rest_on() -> None:
     assert allocate(10, [6.0, 3.0, 1.0, 0.0], [1, 4, 9, 9], excess_evenly=True) == (1, 4, 3, 2)
 
 
+def test_what_a_layer_without_room_would_have_had_goes_to_the_others_in_equal_parts() -> None:
+    """2.6 for each of the first three and 5.2: the 5.2 of the full ones are 2.6 for each other."""
+    assert allocate(13, [1, 1, 1, 2], [0, 0, 6, 20], excess_evenly=True) == (0, 0, 5, 8)
+    assert allocate(13, [1, 1, 1, 2], [0, 0, 6, 20]) == (0, 0, 4, 9)
+
+
 def loop_of_the_authors(
     total: int, importances: Sequence[float], zeros: Sequence[int]
 ) -> list[float]:
@@ -67,6 +73,7 @@ def loop_of_the_authors(
     return regrowth
 
 
+@settings(max_examples=2000)
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(0, 40)), min_size=1, max_size=5),
     st.floats(0, 0.9),
