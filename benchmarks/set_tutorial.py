@@ -365,7 +365,7 @@ def table(curves: Curves, published: Curves) -> str:
         "| SET over fixed mask, test, by seed | n | last epoch | mean of the last 20 |",
         "|---|---|---|---|",
     ]
-    for suffix in ("", "_correct"):
+    for suffix, title in (("", "the scripts' dropout"), ("_correct", "correct dropout")):
         for source, runs in sources:
             if seeds := seeds_of(runs, f"set{suffix}", f"fixed{suffix}"):
                 of_set, fixed = (
@@ -373,7 +373,7 @@ def table(curves: Curves, published: Curves) -> str:
                 )
                 gain = of_set - fixed
                 lines.append(
-                    f"| {source}{'correct' if suffix else 'the scripts'} dropout | {len(seeds)} "
+                    f"| {source}{title} | {len(seeds)} "
                     f"| {_mean(gain[-1], '+.4f')} | {_late(gain, '+.4f')} |"
                 )
     return "\n".join(lines) + "\n"
@@ -434,7 +434,7 @@ def figure(curves: Curves, published: Curves, file: Path) -> None:
     both[0].plot([], [], "o", color="white", mec="black", ms=4, label="published, mean of 5 seeds")
     both[0].set_ylabel("accuracy")
     both[0].legend(loc="lower right")
-    fig.savefig(file, dpi=130)
+    fig.savefig(file, dpi=110)
 
 
 def _made(train: Part, test: Part, name: str, seed: int, epochs: int) -> tuple[str, int, Values]:

@@ -198,7 +198,7 @@ def test_the_table_counts_epochs_that_differ_and_pairs_gains_by_seed(tmp_path: P
     rows = {line.split(" | ")[0]: line for line in text.splitlines()}
     assert rows["| fixed"].endswith("| 0 of 4 |")
     assert rows["| set"].endswith("| 1 of 4 |")
-    assert "| 2 | +0.2000 ±" in rows["| the scripts dropout"]
+    assert "| 2 | +0.2000 ±" in rows["| the scripts' dropout"]
     assert not any("correct" in line for line in rows)
 
 
