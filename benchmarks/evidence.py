@@ -18,15 +18,8 @@ settings of its authors' SciPy code: 30 % replaced after every epoch to the very
 from N(0, 0.1^2), which a learning rate that falls to zero has no time to repay. All have
 Erdos-Renyi densities; SNFS and MEST were published with the same density in every layer, which at
 density .01 leaves ten weights to the ten outputs: `..._uniform`, beside a static mask of that kind.
-
-    python -m benchmarks.evidence --set-tutorial /usr/share/datasets/fashion-mnist
-
-is the setting of the SET authors' tutorial (IJCAI 2019) instead: 2000 training and 1000 test images
-of Fashion-MNIST drawn as there, 784-1000-1000-1000-10, epsilon 13, zeta .3, dropout .2, 400 epochs
-of batches of 40 at a constant learning rate. Published final accuracy: SET .8256, fixed sparse
-.8060 (5 seeds). Two things differ: softmax and cross entropy in place of sigmoids and squared
-errors, and exact numbers of connections. The folder holds the four idx.gz files (Debian:
-dataset-fashion-mnist).
+At density .1 the output layer is full, and all that SET does there is to start 30 % of its weights
+anew: `..._output_kept` leaves it alone.
 """
 
 import argparse
@@ -36,24 +29,17 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from rich.progress import track
 from scipy import stats
 
 from sparse_training.data.instances import Split, load
 from sparse_training.data.preparation import OUTER_FOLDS
-from sparse_training.data.raw import Access
-from sparse_training.data.sources import vision
 from sparse_training.engines import choice
-from sparse_training.engines.interface import SGD, Decay, Optimizer
 from sparse_training.loop.budget import Budget
-from sparse_training.loop.recipe import LearningRate, Recipe
+from sparse_training.loop.recipe import Recipe
 from sparse_training.loop.training import Outcome, train
-from sparse_training.networks.initial_weights import Distribution, InitialWeights, Scaling
-from sparse_training.rules.first_mask import RandomMask
 from sparse_training.rules.topology import Topology
-from sparse_training.schedules import Constant
 from target_algorithms import variant
 from target_algorithms.contract import Value
 from target_algorithms.trial import balanced_error, configured
@@ -64,19 +50,20 @@ HIDDEN = (300, 100)
 WEIGHTS = 784 * 300 + 300 * 100 + 100 * 10
 SAMPLES = 160_000
 
+SET_2018: dict[str, Value] = {
+    "drop_schedule": "constant",
+    "grown_init": "normal",
+    "grown_scale": 0.1,
+    "update_end": 1.0,
+}
+
 METHODS: dict[str, tuple[str, dict[str, Value]]] = {
     "static": ("static", {}),
     "snip": ("snip", {}),
     "set": ("set", {}),
-    "set_2018": (
-        "set",
-        {
-            "drop_schedule": "constant",
-            "grown_init": "normal",
-            "grown_scale": 0.1,
-            "update_end": 1.0,
-        },
-    ),
+    "set_2018": ("set", SET_2018),
+    "set_output_kept": ("set", {"evolve_last_layer": "no"}),
+    "set_2018_output_kept": ("set", {**SET_2018, "evolve_last_layer": "no"}),
     "rigl": ("rigl", {"update_interval_steps": 40}),
     "snfs": ("snfs", {"layer_density_power": 1.0}),
     "itop": ("itop", {"update_interval_steps": 40}),
@@ -169,59 +156,6 @@ def accuracy(outcome: Outcome, split: Split) -> float:
     return 1.0 - balanced_error(split.eval_y, outcome.predicted)
 
 
-# SET's tutorial ----------------------------------------------------------------------------------
-
-
-def tutorial(folder: Path, kind: str, seed: int, epochs: int) -> dict[str, object]:
-    """One run of the SET tutorial's setting; kind: set or static."""
-    split = tutorial_data(folder, seed)
-    recipe = Recipe(
-        optimizer=Optimizer(
-            rule=SGD(nesterov=False, decay=Decay.INDEPENDENT),
-            weight_decay=0.0002,
-            decay_biases=True,
-        ),
-        learning_rate=LearningRate(initial=0.05, schedule=Constant()),
-        batch_size=40,
-        dropout=0.2,
-        initial_weights=InitialWeights(Distribution.NORMAL_TENTH, Scaling.LAYER),
-    )
-    topology = topology_of("set_2018") if kind == "set" else Topology(first_mask=RandomMask())
-    widths = (784, 1000, 1000, 1000, 10)
-    pairs = list(zip(widths[:-1], widths[1:], strict=True))
-    weights = sum(min(one * other, 13 * (one + other)) for one, other in pairs)
-    budget = Budget(active_weights=weights, training_samples=2000 * epochs)
-    outcome = trained(recipe, topology, split, widths[1:-1], budget, seed)
-    if outcome.predicted is None:
-        raise RuntimeError(f"the tutorial's {kind} diverged with seed {seed}")
-    return {
-        "method": kind,
-        "density": outcome.active_weights / outcome.total_weights,
-        "seed": seed,
-        "accuracy": float((outcome.predicted == split.eval_y).mean()),
-        "training_flops": outcome.training_flops,
-        "updates": outcome.updates,
-        "engine": outcome.engine,
-    }
-
-
-def tutorial_data(folder: Path, seed: int) -> Split:
-    """2000 training and 1000 test images in [0, 1], drawn with numpy's seed as in the tutorial."""
-    data = vision.read("fashion_mnist", Access(local=folder))
-    if data.folds is None:
-        raise RuntimeError("fashion_mnist without its official parts")
-    rng = np.random.RandomState(seed)
-    parts = []
-    for part, count in zip(data.folds[0], (2000, 1000), strict=True):
-        rows = np.arange(len(part))
-        rng.shuffle(rows)
-        chosen = part[rows[:count]]
-        values = data.numeric[chosen].astype(np.float32) / np.float32(255)
-        parts.append((values, data.labels[chosen].astype(np.int64), rows[:count]))
-    (x, y, train_rows), (eval_x, eval_y, eval_rows) = parts
-    return Split(x, y, eval_x, eval_y, 10, train_rows, eval_rows)
-
-
 # Output ------------------------------------------------------------------------------------------
 
 
@@ -245,15 +179,16 @@ def table(runs: pd.DataFrame) -> str:
             baseline = "static_uniform" if method.endswith("_uniform") else "static"
             static = level[level["method"] == baseline].set_index("seed")["accuracy"].astype(float)
             margin = (own - static).dropna()
-            over = "" if method == baseline or len(margin) < 2 else _interval(margin, "+.4f")
+            over = "" if method == baseline or len(margin) < 2 else interval(margin, "+.4f")
             lines.append(
-                f"| {density:.4g} | {method} | {len(own)} | {_interval(own, '.4f')} | {over} "
+                f"| {density:.4g} | {method} | {len(own)} | {interval(own, '.4f')} | {over} "
                 f"| {group['training_flops'].mean() / 1e9:.1f} |"
             )
     return "\n".join(lines) + "\n"
 
 
-def _interval(values: "pd.Series[float]", form: str) -> str:
+def interval(values: "pd.Series[float]", form: str) -> str:
+    """The mean with its 95 % t interval."""
     mean = values.mean()
     if len(values) < 2:
         return f"{mean:{form}}"
@@ -270,7 +205,7 @@ def figure(runs: pd.DataFrame, file: Path) -> None:
     import seaborn as sns
 
     sns.set_theme(style="whitegrid", context="notebook")
-    shown = runs[~runs.method.str.endswith("_uniform")]
+    shown = runs[~runs.method.str.endswith(("_uniform", "_kept"))]
     means = shown.groupby(["method", "density"], as_index=False)[
         ["accuracy", "training_flops"]
     ].mean()
@@ -328,33 +263,22 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--out", type=Path, default=Path("results/evidence"))
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--set-tutorial", type=Path, metavar="FOLDER")
-    parser.add_argument("--epochs", type=int, default=400, help="of the tutorial")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     seeds = range(arguments.seeds)
-    file = arguments.out / ("set_tutorial.csv" if arguments.set_tutorial else "runs.csv")
+    file = arguments.out / "runs.csv"
     done = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=COLUMNS)
+    keys = done["method"].astype(str), done["density"].astype(float), done["seed"].astype(int)
+    recorded = set(zip(*keys, strict=True))
     with ProcessPoolExecutor(arguments.workers) as pool:
-        if arguments.set_tutorial:
-            made = set(zip(done["method"].astype(str), done["seed"].astype(int), strict=True))
-            jobs = [
-                pool.submit(tutorial, arguments.set_tutorial, kind, seed, arguments.epochs)
-                for seed in seeds
-                for kind in ("static", "set")
-                if (kind, seed) not in made
-            ]
-        else:
-            keys = done["method"].astype(str), done["density"].astype(float)
-            recorded = set(zip(*keys, done["seed"].astype(int), strict=True))
-            jobs = [
-                pool.submit(run, method, density, seed)
-                for method in arguments.methods
-                for density in ([1.0] if method == "dense" else arguments.densities)
-                for seed in seeds
-                if (method, density, seed) not in recorded
-            ]
+        jobs = [
+            pool.submit(run, method, density, seed)
+            for method in arguments.methods
+            for density in ([1.0] if method == "dense" else arguments.densities)
+            for seed in seeds
+            if (method, density, seed) not in recorded
+        ]
         finished: Iterable[object] = as_completed(jobs)
         for job in track(finished, "training", total=len(jobs)):
             _append(file, job.result())  # type: ignore[attr-defined]
@@ -362,11 +286,8 @@ def main() -> None:
     runs = pd.read_csv(file)
     text = table(runs)
     print(text)
-    if arguments.set_tutorial:
-        (arguments.out / "set_tutorial.md").write_text(text)
-    else:
-        (arguments.out / "table.md").write_text(text)
-        figure(runs, arguments.out / "accuracy.png")
+    (arguments.out / "table.md").write_text(text)
+    figure(runs, arguments.out / "accuracy.png")
 
 
 if __name__ == "__main__":

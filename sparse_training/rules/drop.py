@@ -294,7 +294,7 @@ def next_threshold(threshold: float, dropped: int, wanted: float) -> float:
     return threshold * 2.0 if dropped < 0.9 * wanted else threshold
 
 
-def keep_by_sign_thresholds(weights: NDArray[np.float32], zeta: float) -> Kept:
+def keep_by_sign_thresholds(weights: NDArray[np.floating], zeta: float) -> Kept:
     """`SignThresholds` for one layer."""
     if len(weights) == 0 or zeta == 0.0:
         return np.ones(len(weights), dtype=np.bool_)

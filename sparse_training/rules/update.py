@@ -52,7 +52,9 @@ def update(
     """Drops and grows; `target` weights are active afterwards.
 
     view: of which `movable` holds for the layers that are updated; fraction: to drop now. If fewer
-    than the present weights are wanted, the smallest |w| of all layers go first (GraNet).
+    than the present weights are wanted, the smallest |w| of all layers go first (GraNet). A layer
+    without free positions keeps its mask: what it drops is grown again, and starts anew where the
+    rules say so of regrown weights.
     """
     unpruned = [np.ones(len(layer.active), dtype=np.bool_) for layer in view.layers]
     if target < view.count:

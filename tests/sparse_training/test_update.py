@@ -37,6 +37,7 @@ from sparse_training.rules.view import LayerView, View
 from sparse_training.rules.when import Every
 from tests.sparse_training.cases import (
     BY_GRADIENT,
+    SET,
     active_of,
     first_draws,
     positions_of,
@@ -68,6 +69,21 @@ def test_just_dropped_positions_can_be_barred_while_there_are_others() -> None:
     assert active_of(updated(rules, view)) == [[1, 2]]
     full = view_of([{0: 0.1, 1: 1.0}], [(1, 2)], gradients=[[9, 0]])
     assert active_of(updated(rules, full)) == [[0, 1]]
+
+
+def test_a_layer_without_free_positions_keeps_its_mask_and_starts_what_it_dropped_anew() -> None:
+    """Growth may take any position that was not kept: there are none but those just dropped.
+
+    -.2 and 3 are the thresholds of their signs, which go too.
+    """
+    rules = SET.updates
+    assert rules is not None
+    view = view_of([{0: 0.1, 1: -0.2, 2: 3.0, 3: -4.0, 4: 5.0, 5: -6.0}], [(2, 3)])
+    (change,) = updated(rules, view, 0.3)
+    assert change.active.tolist() == [0, 1, 2, 3, 4, 5] and change.dropped.tolist() == []
+    assert change.new.tolist() == [0, 1, 2]
+    kept = updated(rules, view_of([{0: 0.1, 1: -0.2}], [(1, 2)], last_layer=False), 0.3)
+    assert kept[0].new.tolist() == []
 
 
 def test_snfs_moves_weights_to_the_layer_with_the_larger_momentum() -> None:
