@@ -4,6 +4,7 @@ import os
 import pkgutil
 import signal
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, TypeGuard
 
@@ -56,6 +57,14 @@ def build() -> "typer.Typer":
     return app
 
 
+def _check_each_once(words: Sequence[str]) -> None:
+    """Raises BadInput for an option that is there twice: of two values, one would be lost."""
+    names = [word.partition("=")[0] for word in words if word.startswith("--")]
+    for name in names:
+        if names.count(name) > 1 and name != "--set":
+            raise BadInput(f"option {name} is given twice, expected it once")
+
+
 def _of_a_file(error: Exception) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.filename is not None and bool(error.strerror)
 
@@ -70,7 +79,14 @@ def main() -> None:
     # Ended from outside, the processes that this one has started are ended too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        build()(prog_name=PROGRAM)
+        _check_each_once(sys.argv[1:])
+        try:
+            build()(prog_name=PROGRAM)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (BadInput, OSError) as error:
         told = f"{error.filename}: {error.strerror}" if _of_a_file(error) else error
         print(f"{PROGRAM}: error: {told}", file=sys.stderr)

@@ -2,11 +2,12 @@
 
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -31,6 +32,18 @@ LINE_EVERY = 30.0  # seconds between two lines of progress where there is no ter
 LINE_AFTER = 2.0  # seconds to the first of them
 
 
+def number(help: str, *, least: int = 1, most: int = 1_000_000) -> Any:
+    """An option that takes a whole number in plain digits: no `1_0`, blank or other script."""
+
+    def parse(value: object) -> int:
+        text = str(value)
+        if not re.fullmatch("[0-9]{1,18}", text) or not least <= int(text) <= most:
+            raise typer.BadParameter(f"{text!r}, expected a number from {least} to {most}")
+        return int(text)
+
+    return typer.Option(parser=parse, metavar="N", help=help)
+
+
 def _folder(text: str) -> Path:
     if not text:
         raise typer.BadParameter("expected the name of a folder, found nothing")
@@ -40,7 +53,7 @@ def _folder(text: str) -> Path:
 ResultsOption = Annotated[
     Path, typer.Option(parser=_folder, metavar="FOLDER", help="Folder of the run records.")
 ]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Trials evaluated at once, a core each.")]
+WorkersOption = Annotated[int, number("Trials evaluated at once, a core each.")]
 
 
 def say(text: object) -> None:

@@ -1,5 +1,6 @@
 """Which changes made a run's incumbent better than the default: real trials, and racing."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,14 +8,15 @@ from typing import Annotated
 
 import typer
 
-from commands._console import CORES, WorkersOption, bar, say
+from commands._console import CORES, WorkersOption, bar, number, say
 from sparse_training.errors import BadInput
 
 
 def command(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or folders above them.")],
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Most trials of each; as many as its run if left out.")
+        int | None,
+        number("Most trials of each; as many as its run if left out."),
     ] = None,
     workers: WorkersOption = CORES,
 ) -> None:
@@ -92,7 +94,7 @@ def ablate(
     if granted < least:
         raise BadInput(
             f"{run}: an ablation takes {least} to {most} trials, more than the {granted} granted; "
-            f"'sparse-aclib ablate {run} --trials {most}' grants them"
+            f"'sparse-aclib ablate {shlex.quote(str(run))} --trials {most}' grants them"
         )
     most = min(most, granted)
     with locked(run, patience=patience):

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from commands._console import CORES, RESULTS, ResultsOption, WorkersOption, bar, errors, say
+from commands._console import CORES, RESULTS, ResultsOption, WorkersOption, bar, errors, number, say
 from commands.ablate import ablate
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Role
@@ -52,9 +52,9 @@ def command(
     by: Annotated[
         str, typer.Option("--configurators", help="Comma-separated; 'all' that can run here.")
     ] = "all",
-    trials: Annotated[int, typer.Option(min=1, help="Budget of every run.")] = 100,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of every configurator.")] = 3,
-    validation_seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of validation.")] = 10,
+    trials: Annotated[int, number("Budget of every run.")] = 100,
+    seeds: Annotated[int, number("Runs of every configurator.")] = 3,
+    validation_seeds: Annotated[int, number("Fresh seeds of validation.")] = 10,
     workers: WorkersOption = CORES,
     results: ResultsOption = RESULTS,
     full: Annotated[bool, typer.Option("--full", help="Each scenario's own budget.")] = False,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from commands._console import say
+from commands._console import number, say
 from sparse_training.errors import BadInput
 from wrappers.aclib import Call
 
@@ -16,7 +16,7 @@ SetOption = Annotated[
 InstanceOption = Annotated[
     str | None, typer.Option(help="The scenario's first training instance if left out.")
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Of the trial.")]
+SeedOption = Annotated[int, number("Of the trial.", least=0, most=2**32 - 1)]
 
 
 def command(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from commands._console import bar, errors, say
+from commands._console import bar, errors, number, say
 from sparse_training.data.stored import data_directory
 from sparse_training.errors import BadInput
 
@@ -32,7 +32,7 @@ def command(
         Path | None,
         typer.Option(help="An openml cache to copy from; OpenML's settings if left out."),
     ] = None,
-    retries: Annotated[int, typer.Option(min=1, help="Attempts at every request.")] = 5,
+    retries: Annotated[int, number("Attempts at every request.")] = 5,
     again: Annotated[
         bool, typer.Option("--again", help="Also what is there; nothing from caches.")
     ] = False,

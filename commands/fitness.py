@@ -5,15 +5,25 @@ from typing import Annotated
 
 import typer
 
-from commands._console import CORES, RESULTS, ResultsOption, WorkersOption, bar, console, say
+from commands._console import (
+    CORES,
+    RESULTS,
+    ResultsOption,
+    WorkersOption,
+    bar,
+    console,
+    number,
+    say,
+)
 
 
 def command(
     sets: Annotated[list[str], typer.Argument(help="Instance sets, their data here.")],
     configurations: Annotated[
-        int, typer.Option(min=4, help="Random settings of the rules that are compared.")
+        int,
+        number("Random settings of the rules that are compared.", least=4),
     ] = 40,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds a training instance.")] = 2,
+    seeds: Annotated[int, number("Seeds a training instance.")] = 2,
     workers: WorkersOption = CORES,
     results: ResultsOption = RESULTS,
     markdown: Annotated[bool, typer.Option("--markdown", help="For a document.")] = False,

@@ -8,6 +8,7 @@ the folder is in SPARSE_ACLIB_PATH.
 import ast
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -306,12 +307,12 @@ def _replace(path: Path, text: str) -> Path:
 
 
 def _shown(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    return shlex.quote(os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path))
 
 
 def _prefix(place: Path) -> str:
     """What makes a command see a private root."""
-    return "" if place == ROOT else f"SPARSE_ACLIB_PATH={place} "
+    return "" if place == ROOT else f"SPARSE_ACLIB_PATH={shlex.quote(str(place))} "
 
 
 def _said(paths: list[Path]) -> None:

@@ -1,12 +1,13 @@
 """Configure a scenario's target algorithm."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from commands._console import RESULTS, ResultsOption, bar, say
+from commands._console import RESULTS, ResultsOption, bar, number, say
 
 
 def command(
@@ -14,13 +15,14 @@ def command(
     configurator: Annotated[
         str | None, typer.Option(help="One of 'sparse-aclib list'; random search if left out.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 2, help="Seed of the configurator.")] = 1,
+    seed: Annotated[int, number("Seed of the configurator.", least=0, most=2**31 - 2)] = 1,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Budget; the scenario's runcount_limit if left out.")
+        int | None,
+        number("Budget; the scenario's runcount_limit if left out."),
     ] = None,
     workers: Annotated[
         int,
-        typer.Option(min=1, help="Trials evaluated at once; part of what a run is."),
+        number("Trials evaluated at once; part of what a run is."),
     ] = 1,
     results: ResultsOption = RESULTS,
     anyway: Annotated[
@@ -65,4 +67,4 @@ def command(
         with bar(f"{chosen.name} {by.name} seed {seed}", budget) as update:
             folder = execute(update)
     say(health(read_lines(folder / RUNHISTORY, Numbered)))
-    say(f"{folder} is finished. Next: sparse-aclib validate {folder}")
+    say(f"{folder} is finished. Next: sparse-aclib validate {shlex.quote(str(folder))}")

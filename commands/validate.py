@@ -1,16 +1,17 @@
 """Evaluate incumbents on data that no configurator saw."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from commands._console import CORES, WorkersOption, bar, say
+from commands._console import CORES, WorkersOption, bar, number, say
 
 
 def command(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or folders above them.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds a test instance.")] = 10,
+    seeds: Annotated[int, number("Fresh seeds a test instance.")] = 10,
     workers: WorkersOption = CORES,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Evaluate again what crashed.")
@@ -25,4 +26,4 @@ def command(
         validate(folders, seeds=seeds, workers=workers, retry_failed=retry_failed, progress=update)
     say(health(validated(folders)))
     for results in dict.fromkeys(folder.parents[3] for folder in folders):
-        say(f"Next: sparse-aclib report {results}")
+        say(f"Next: sparse-aclib report {shlex.quote(str(results))}")

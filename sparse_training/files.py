@@ -21,6 +21,12 @@ def regular(path: str, flags: int) -> int:
     return handle
 
 
+def content(path: Path) -> bytes:
+    """All that is in a file. Raises OSError for what is none, a named pipe too."""
+    with open(path, "rb", opener=regular) as file:
+        return file.read()
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file in one go, through the disk; several processes may do it at once.
 

@@ -9,7 +9,7 @@ import math
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from wrappers.origin import product, stated
 from wrappers.records import (
     ABLATION,
     ABLATION_TRIALS,
+    FILES,
     RUN,
     RUNHISTORY,
     TRAJECTORY,
@@ -36,8 +37,6 @@ from wrappers.records import (
 )
 from wrappers.scenario import Scenario, read
 from wrappers.space import Config, Space, config_id, read_pcs
-
-FILES = (RUN, RUNHISTORY, TRAJECTORY, VALIDATION, ABLATION, ABLATION_TRIALS)
 
 _TEMPORARY = re.compile(r"\..+-[a-z0-9_]{8}")  # as sparse_training/files.py names its own
 
@@ -125,7 +124,7 @@ def recorded(folder: Path) -> Recorded:
                     f"{folder / ABLATION}: {end} is {config_id(mine)}, expected"
                     f" {config_id(theirs)} of {TRAJECTORY}"
                 )
-    return Recorded(
+    run = Recorded(
         folder=folder,
         info=info,
         trials=trials,
@@ -136,6 +135,8 @@ def recorded(folder: Path) -> Recorded:
         faults=tuple(faults),
         ablation_faults=tuple(ablation_faults),
     )
+    # A wrong first or last incumbent makes every number of the run wrong.
+    return replace(run, faults=(*faults, *_no_default(run), *_strangers(run)))
 
 
 T = TypeVar("T")
@@ -283,6 +284,15 @@ def _configurations(run: Recorded) -> Iterator[str]:
                 yield f"{place}: instance {record.instance}, expected one of {instances[name]}"
 
 
+def _no_default(run: Recorded) -> Iterator[str]:
+    """A trajectory that does not begin with the default."""
+    default = None if run.space is None else config_id(run.space.default)
+    for line, each in list(run.incumbents.records.items())[:1]:
+        if default not in (None, each.config_id):
+            place = run.place(TRAJECTORY, line)
+            yield f"{place}: configuration {each.config_id}, expected the default, {default}"
+
+
 def _incumbents(run: Recorded) -> Iterator[str]:
     """Incumbents that the run never evaluated, or that are out of order."""
     evaluated = {trial.config_id for trial in run.trials.records.values()}
@@ -290,9 +300,7 @@ def _incumbents(run: Recorded) -> Iterator[str]:
     before, previous = 0, ""
     for position, (line, each) in enumerate(run.incumbents.records.items()):
         place = run.place(TRAJECTORY, line)
-        if position == 0 and default not in (None, each.config_id):
-            yield f"{place}: configuration {each.config_id}, expected the default, {default}"
-        elif position and each.config_id not in evaluated | {default}:
+        if position and each.config_id not in evaluated | {default}:
             yield f"{place}: configuration {each.config_id}, expected one of {RUNHISTORY}"
         if each.trial < before:
             yield f"{place}: trial {each.trial}, expected at least {before} of the line before"
@@ -303,16 +311,22 @@ def _incumbents(run: Recorded) -> Iterator[str]:
         before, previous = each.trial, each.config_id
 
 
+def _strangers(run: Recorded) -> Iterator[str]:
+    """Validations of what is no incumbent."""
+    incumbents = {each.config_id for each in run.incumbents.records.values()}
+    for line, record in run.validated.records.items():
+        if record.config_id not in incumbents:
+            place = run.place(VALIDATION, line)
+            yield f"{place}: configuration {record.config_id}, expected one of {TRAJECTORY}"
+
+
 def _validations(run: Recorded) -> Iterator[str]:
-    """Validations of what is no incumbent, and incumbents validated on fewer pairs than others."""
+    """Incumbents validated on fewer pairs than others."""
     incumbents = {each.config_id for each in run.incumbents.records.values()}
     pairs: dict[str, set[tuple[str, int]]] = {}
-    for line, record in run.validated.records.items():
-        place = run.place(VALIDATION, line)
-        if record.config_id not in incumbents:
-            yield f"{place}: configuration {record.config_id}, expected one of {TRAJECTORY}"
-            continue
-        pairs.setdefault(record.config_id, set()).add(record.key[1:])
+    for record in run.validated.records.values():
+        if record.config_id in incumbents:
+            pairs.setdefault(record.config_id, set()).add(record.key[1:])
     everywhere = set().union(*pairs.values())
     for identity in sorted(incumbents) if pairs else ():
         if missing := everywhere - pairs.get(identity, set()):

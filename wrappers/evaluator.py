@@ -52,6 +52,9 @@ class WorkerProcess:
         _, answers = self._pipes()
         line = answers.readline()
         if not line:
+            if self._process is not None and self._process.wait() < 0:  # by a signal
+                self.close()
+                raise WorkerDied
             raise BadInput(
                 "the worker process ended while it was loading its libraries (its messages are "
                 "above); try './run_all.sh setup'"

@@ -24,7 +24,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from sparse_training.errors import BadInput, Busy
-from sparse_training.files import naming, sweep, write_whole
+from sparse_training.files import content as file_content
+from sparse_training.files import naming, regular, sweep, write_whole
 from target_algorithms import ROOT, Role
 from target_algorithms.contract import WORST_COST, Details, Result, Value, column
 from wrappers.space import Config, config_id
@@ -40,9 +41,13 @@ VALIDATION = "validation.jsonl"
 ABLATION = "ablation.json"
 ABLATION_TRIALS = "ablation_trials.jsonl"
 RUN = "run.json"
+FILES = (RUN, RUNHISTORY, TRAJECTORY, VALIDATION, ABLATION, ABLATION_TRIALS)
 
 CHECKSUM = "checksum"
 """The last field of a record as it is written; no record has it as a field of its own."""
+
+MOST_TRIALS = 1_000_000
+"""Of a run: its pairs are all made in advance."""
 
 STATUSES = ("SUCCESS", "TIMEOUT", "CRASHED")
 STATES = ("running", "finished")
@@ -288,6 +293,8 @@ class RunInfo:
             raise ValueError(f"state is {self.state!r}, expected {' or '.join(STATES)}")
         _at_least(0, self, "seed", "trials_used")
         _at_least(1, self, "trials", "workers")
+        if self.trials > MOST_TRIALS:
+            raise ValueError(f"trials is {self.trials}, expected at most {MOST_TRIALS:,}")
         if self.trials_used > self.trials:
             raise ValueError(
                 f"trials_used is {self.trials_used}, expected at most the {self.trials} of trials"
@@ -398,7 +405,7 @@ def is_sealed(path: Path) -> bool:
 def read_whole(path: Path, kind: type[T]) -> T:
     """The record that a file holds. Raises BadInput where there is none, or a wrong one."""
     try:
-        content = path.read_bytes()
+        content = file_content(path)
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file, expected the record of a run") from None
     except OSError as error:
@@ -409,7 +416,7 @@ def read_whole(path: Path, kind: type[T]) -> T:
 def scan_lines(path: Path, kind: type[T]) -> Lines[T]:
     """All that is in a .jsonl file, whole or not; nothing where there is none."""
     try:
-        content = path.read_bytes()
+        content = file_content(path)
     except FileNotFoundError:
         return Lines({})
     except OSError as error:
@@ -468,7 +475,7 @@ def read_lines(path: Path, kind: type[T], *, repair: bool = False) -> list[T]:
 
 
 def _end_with_a_record(path: Path, *, torn: bool) -> None:
-    content = path.read_bytes()
+    content = file_content(path)
     if torn:
         print(f"{path}: dropped a torn last line; its trial is evaluated again", file=sys.stderr)
         os.truncate(path, content.rfind(b"\n") + 1)
@@ -533,7 +540,7 @@ def what_is_lost(folder: Path, info: RunInfo, trials: int | None = None) -> str 
 
 def _count_lines(path: Path) -> int:
     """A last line without its end counts: it may lack nothing else."""
-    return len(path.read_bytes().splitlines()) if path.exists() else 0
+    return len(file_content(path).splitlines()) if path.exists() else 0
 
 
 _PATIENCE = 5.0  # seconds in which a process that was killed is gone
@@ -548,13 +555,16 @@ def locked(folder: Path, *, patience: float = _PATIENCE) -> Iterator[None]:
     patience: seconds to wait for another one to end. Raises Busy then.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
-        until = time.monotonic() + patience
+    with open(folder / ".lock", "w", opener=regular) as lock:
+        until, waiting = time.monotonic() + patience, False
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
+                if patience == math.inf and not waiting:
+                    print(f"{folder}: waiting for another process", file=sys.stderr)
+                    waiting = True
                 if time.monotonic() > until:
                     raise Busy(f"{folder}: another process is working on it; try later") from None
                 time.sleep(0.1)

@@ -22,6 +22,8 @@ from wrappers.evaluator import Evaluator
 from wrappers.origin import check_code
 from wrappers.pairs import Pair, training_pairs
 from wrappers.records import (
+    FILES,
+    RUN,
     RUNHISTORY,
     TRAJECTORY,
     Incumbent,
@@ -283,13 +285,18 @@ def open_run(
     """
     folder = run_folder(results, scenario, info.configurator, info.seed)
     with locked(folder):
-        # A run that never came to a trial (its budget was refused, say) binds nobody.
-        if (folder / RUNHISTORY).exists():
+        # A run that never came to a trial (its budget was refused, say) binds nobody; what else is
+        # there would be taken for this run's.
+        if any((folder / name).exists() for name in FILES if name != RUN) or _ended(folder):
             info = check_same(folder, info)
         else:
             write_run(folder, info)
         with Evaluator(info.workers) as evaluator:
             yield Run(folder, scenario, info, evaluator, progress, anyway=anyway)
+
+
+def _ended(folder: Path) -> bool:
+    return (folder / RUN).exists() and read_run(folder).state == "finished"
 
 
 def _why(record: Record) -> str:

@@ -17,6 +17,7 @@ from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Variant, roots, variant
 from target_algorithms.contract import Options
 from wrappers.aclib import parse_options
+from wrappers.records import MOST_TRIALS
 from wrappers.space import Space, finite, read_pcs, variant_space
 
 KEYS = (
@@ -228,7 +229,7 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
         wallclock_limit=_positive(
             values["wallclock_limit"], "wallclock_limit", lines["wallclock_limit"]
         ),
-        runcount_limit=_count(values["runcount_limit"], "runcount_limit", lines["runcount_limit"]),
+        runcount_limit=_trials(values["runcount_limit"], lines["runcount_limit"]),
         training=training,
         test=test,
         features=features,
@@ -405,6 +406,13 @@ def _positive(value: str, key: str, place: str) -> float:
     if number is None or number <= 0:
         raise BadInput(f"{place}: {key} is {value!r}, expected a positive number of seconds")
     return number
+
+
+def _trials(value: str, place: str) -> int:
+    trials = _count(value, "runcount_limit", place)
+    if trials > MOST_TRIALS:
+        raise BadInput(f"{place}: runcount_limit is {value}, expected at most {MOST_TRIALS:,}")
+    return trials
 
 
 def _count(value: str, key: str, place: str) -> int:

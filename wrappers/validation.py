@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT
+from wrappers.check import recorded
 from wrappers.evaluator import Evaluator
 from wrappers.origin import check_origin, is_of_today
 from wrappers.pairs import Pair, validation_pairs
@@ -35,6 +36,9 @@ from wrappers.trials import Trials
 def scenario_of(run: Path) -> Scenario:
     """The scenario of a recorded run; BadInput if it, its data or the code is another one today."""
     info = read_run(run)
+    if faults := recorded(run).faults:
+        more = f" (and {len(faults) - 1} more)" * (len(faults) > 1)
+        raise BadInput(f"{faults[0]}{more}; 'sparse-aclib check {run}' names all")
     path = Path(info.path)
     scenario = read(path if path.is_absolute() else ROOT / path)
     records: list[Record] = [*read_lines(run / RUNHISTORY, Numbered)]

@@ -30,6 +30,7 @@ from wrappers.records import (
     Record,
     RunInfo,
     numbered,
+    read_lines,
     read_run,
     record,
     to_json,
@@ -341,6 +342,15 @@ def write_lines(path: Path, records: list[Any]) -> None:
 def change_run(folder: Path, **changes: Any) -> None:
     """Writes run.json with other values of some fields."""
     write_run(folder, replace(read_run(folder), **changes))
+
+
+def end_with_the_default(run: Path) -> None:
+    """Makes the default the only incumbent that a run has named and validated."""
+    default = read_lines(run / TRAJECTORY, Incumbent)[0]
+    write_lines(run / TRAJECTORY, [default])
+    validated = read_lines(run / VALIDATION, Record)
+    kept = [record for record in validated if record.config_id == default.config_id]
+    write_lines(run / VALIDATION, kept)
 
 
 def change_lines(file: Path, change: Callable[[int, dict[str, Any]], object]) -> None:

@@ -19,6 +19,7 @@ from target_algorithms import Role
 from tests.analysis.benchmark import (
     PLAIN_DEFAULT,
     change_lines,
+    end_with_the_default,
     make_run,
     space_of,
     write_lines,
@@ -30,6 +31,7 @@ from wrappers.records import (
     TRAJECTORY,
     VALIDATION,
     Incumbent,
+    Record,
     read_lines,
     to_json,
 )
@@ -220,8 +222,7 @@ def test_a_role_and_not_a_name_makes_a_combination_and_a_reference(tmp_path: Pat
 
 
 def test_a_configurator_that_ends_with_the_default_is_told_so(tmp_path: Path) -> None:
-    file = make_run(tmp_path, "beta", "model", 1, trials=12) / TRAJECTORY
-    file.write_text(file.read_text().splitlines(keepends=True)[0])
+    end_with_the_default(make_run(tmp_path, "beta", "model", 1, trials=12))
     html = write_report(tmp_path).read_text()
     assert "model ends with the default itself" in html
 
@@ -282,17 +283,33 @@ def test_a_configurator_has_one_colour_whichever_others_are_shown() -> None:
         assert figures.colours([name])[name] == colours[name]
 
 
-@pytest.mark.parametrize(("line", "name"), [(0, "default"), (-1, "incumbent")])
-def test_a_default_or_an_incumbent_that_no_trial_has_is_told(
-    line: int, name: str, tmp_path: Path
-) -> None:
+def test_an_incumbent_that_no_trial_has_is_told(tmp_path: Path) -> None:
     run = make_run(tmp_path, "beta", "model", 1, trials=120)
     path = read_lines(run / TRAJECTORY, Incumbent)
-    config = {**path[line].config, "learning_rate_schedule": "linear", "batch_size": 17}
-    path[line] = replace(path[line], config=config, config_id=config_id(config))
+    before = path[-1].config_id
+    config = {**path[-1].config, "learning_rate_schedule": "linear", "batch_size": 17}
+    other = config_id(config)
+    path[-1] = replace(path[-1], config=config, config_id=other)
     write_lines(run / TRAJECTORY, path)
+    validated = [
+        replace(record, config=config, config_id=other) if record.config_id == before else record
+        for record in read_lines(run / VALIDATION, Record)
+    ]
+    write_lines(run / VALIDATION, validated)
     html = write_report(tmp_path).read_text()
-    assert f"no path on the surrogate: the {name} is not among the trials of the record" in html
+    assert "no path on the surrogate: the incumbent is not among the trials of the record" in html
+
+
+def test_a_run_that_does_not_begin_with_the_default_is_left_out(tmp_path: Path) -> None:
+    make_run(tmp_path, "beta", "model", 1, trials=40)
+    lost = make_run(tmp_path, "beta", "model", 2, trials=40)
+    write_lines(lost / TRAJECTORY, read_lines(lost / TRAJECTORY, Incumbent)[1:])
+    left_out: list[str] = []
+    write_report(tmp_path, left_out=left_out.append)
+    assert f"{lost / TRAJECTORY}:1: configuration" in left_out[0]
+    assert "expected the default" in left_out[0]
+    rows = pd.read_csv(tmp_path / "tables" / "runs.csv")
+    assert list(rows["run_seed"]) == [1]
 
 
 def test_a_run_without_trials_of_its_own_is_told_beside_others(tmp_path: Path) -> None:

@@ -10,7 +10,13 @@ import pytest
 from analysis import ablation, configurability, records, study
 from analysis.frames import RunKey, rows
 from analysis.surrogate import Refusal, Surrogate
-from tests.analysis.benchmark import PLAIN_DEFAULT, change_lines, make_run, space_of
+from tests.analysis.benchmark import (
+    PLAIN_DEFAULT,
+    change_lines,
+    end_with_the_default,
+    make_run,
+    space_of,
+)
 from wrappers.records import (
     ABLATION,
     RUNHISTORY,
@@ -109,8 +115,7 @@ def test_nothing_is_concluded_from_a_surrogate_that_explains_too_little(three_ru
 
 def test_an_incumbent_that_is_the_default_has_no_path(three_runs: Path) -> None:
     for seed in (1, 2, 3):
-        file = folder(three_runs, seed) / TRAJECTORY
-        file.write_text(file.read_text().splitlines(keepends=True)[0])
+        end_with_the_default(folder(three_runs, seed))
     done = of(three_runs)
     assert not done.paths
     assert [each.reason for each in done.pathless] == [

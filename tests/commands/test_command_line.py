@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -134,6 +135,40 @@ def test_a_change_of_a_parent_brings_its_children_with_their_defaults() -> None:
     choices = space.by_name[lost.parent].choices
     others = [choice for choice in choices if choice not in lost.values]
     assert lost.child not in space.changed({lost.parent: others[0]})
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("run", "x/y", "--seed", "1_0"), "'1_0', expected a number from 0 to"),
+        (("run", "x/y", "--seed", " 1"), "' 1', expected a number from 0 to"),
+        (("run", "x/y", "--seed", "\u0661"), "expected a number from 0 to"),
+        (("run", "x/y", "--trials", "1000000001"), "expected a number from 1 to 1000000"),
+        (("call", scenario_name(), "--seed", "4294967296"), "from 0 to 4294967295"),
+        (("eval", scenario_name(), "--seed", "4294967296"), "from 0 to 4294967295"),
+    ],
+)
+def test_a_number_is_plain_digits_within_its_bounds(words: tuple[str, ...], found: str) -> None:
+    status, output = invoke(*words)
+    assert status != 0 and found in " ".join(output.replace("│", " ").split())
+
+
+def test_an_option_that_is_there_twice_is_refused_and_a_reader_may_go() -> None:
+    command = [sys.executable, "-m", "commands"]
+    twice = subprocess.run(
+        [*command, "run", scenario_name(), "--seed", "1", "--seed=2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert twice.returncode == 2 and "option --seed is given twice" in twice.stderr
+    piped = subprocess.run(
+        ["bash", "-c", '"$@" | head -c 10', "bash", *command, "list", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert piped.stderr == "" and len(piped.stdout) == 10
 
 
 def test_the_version_is_the_checkouts() -> None:

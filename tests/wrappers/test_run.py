@@ -35,7 +35,7 @@ from wrappers.records import (
 )
 from wrappers.run import BudgetExhausted, Run, open_run, run_folder
 from wrappers.scenario import Scenario, read
-from wrappers.validation import runs_below
+from wrappers.validation import runs_below, validate
 
 
 def opened(scenario: Scenario, results: Path, trials: int) -> AbstractContextManager[Run]:
@@ -351,6 +351,32 @@ def test_a_damaged_run_json_is_one_line(scenario: Scenario, tmp_path: Path, text
     with pytest.raises(BadInput, match=r"/run\.json: .*; expected a record as results/README") as e:
         execute(scenario, tmp_path, 2, by=DEFAULT_ONLY)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("lost", [(RUNHISTORY,), (RUNHISTORY, TRAJECTORY)])
+def test_what_is_left_of_another_run_does_not_become_a_new_ones(
+    scenario: Scenario, tmp_path: Path, lost: tuple[str, ...]
+) -> None:
+    folder = execute(scenario, tmp_path, 3)
+    validate([folder], seeds=1, workers=1)
+    for name in lost:
+        (folder / name).unlink()
+    with pytest.raises(BadInput, match="0 lines, expected the 3 of trials_used"):
+        execute(scenario, tmp_path, 3)
+    (folder / RUN).unlink()
+    with pytest.raises(BadInput, match="run.json: no such file"):
+        execute(scenario, tmp_path, 3)
+
+
+@pytest.mark.parametrize("name", [RUN, RUNHISTORY, TRAJECTORY, ".lock"])
+def test_a_pipe_in_the_place_of_a_record_is_refused_and_not_waited_for(
+    scenario: Scenario, tmp_path: Path, name: str
+) -> None:
+    folder = execute(scenario, tmp_path, 3)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises((BadInput, OSError), match="regular file|cannot be read|No such device"):
+        execute(scenario, tmp_path, 3)
 
 
 def test_what_a_writer_that_was_killed_left_goes_when_the_run_goes_on(

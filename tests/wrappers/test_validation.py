@@ -4,9 +4,11 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from analysis.records import read as frames
 from sparse_training.errors import BadInput, Busy
 from target_algorithms.contract import Details, Result, Trial
 from tests.examples import DEFAULT_ONLY
@@ -135,6 +137,41 @@ def test_a_worker_that_is_killed_in_a_validation_leaves_no_trace_in_the_record(
     assert validate([two], seeds=6, workers=1) == 6
     wanted, got = (read_lines(run / VALIDATION, Record) for run in (one, two))
     assert {r.key: (r.status, r.cost) for r in got} == {r.key: (r.status, r.cost) for r in wanted}
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_run_that_lost_an_incumbent_is_neither_validated_nor_reported(
+    scenario: Scenario, tmp_path: Path, place: int
+) -> None:
+    run = execute(scenario, tmp_path, 20)
+    validate([run], seeds=1, workers=1)
+    lines = (run / TRAJECTORY).read_text().splitlines(keepends=True)
+    assert len(lines) > 1
+    del lines[place]
+    (run / TRAJECTORY).write_text("".join(lines))
+    with pytest.raises(BadInput, match=r"configuration \w+, expected .*; 'sparse-aclib check"):
+        validate([run], seeds=2, workers=1)
+    with pytest.raises(BadInput, match="expected (the default|one of trajectory)"):
+        frames(tmp_path)
+
+
+def test_a_worker_that_is_killed_while_it_loads_is_started_again(
+    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = execute(scenario, tmp_path, 1, by=DEFAULT_ONLY)
+    kept = WorkerProcess._pipes
+    started: list[int] = []
+
+    def pipes(worker: WorkerProcess) -> tuple[IO[bytes], IO[bytes]]:
+        made = kept(worker)
+        if worker.pid not in started:
+            started.append(worker.pid)
+            if len(started) == 1:
+                os.kill(worker.pid, signal.SIGKILL)
+        return made
+
+    monkeypatch.setattr(WorkerProcess, "_pipes", pipes)
+    assert validate([run], seeds=1, workers=1) == 1 and len(started) == 2
 
 
 def test_a_run_that_another_process_works_on_is_not_validated(
