@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
 
 def _by_scenario(words: Sequence[str]) -> aclib.Call | None:
     """The call that the words of 'sparse-aclib call' make, None if they name no scenario."""
-    if "/" not in words[0]:
+    if "/" not in words[0] and len(words) > 1 and "--set" not in words:
         return None
     app = typer.Typer(add_completion=False)
     app.command(help="Evaluate a scenario's default configuration, with changes.")(call_of)

@@ -346,6 +346,7 @@ def locate(path: Path) -> Path:
     existing = [f"{folder.parent.name}/{folder.name}" for folder in scenarios()]
     words = str(path).removeprefix("scenarios/").strip("/")
     near = [name for name in existing if words in name.split("/")][:4]
+    near = near or [name for name in existing if name.startswith(words)][:4]
     near = near or difflib.get_close_matches(words, existing, n=4)
     meant = f"; did you mean {' or '.join(near)}?" if near else ";"
     raise BadInput(

@@ -73,6 +73,8 @@ def test_list_shows_every_scenario_and_configurator_also_as_json() -> None:
         (["benchmark", "digits", "--variants", "nosuch"], "no scenario of variant 'nosuch'"),
         (["report", "/nosuch"], "/nosuch"),
         (["eval", PLAIN.name, "i"], "five words are expected"),
+        (["eval", PLAIN.name], f"did you mean cc18/{PLAIN.name} or digits/{PLAIN.name}"),
+        (["run", "digit"], "did you mean digits/"),
         (["export", "--to", "pcs"], "--to and --out go together"),
         (["export", "--to", "pcs", "--out", "o"], "--to writes one scenario: expected its name"),
         (["export", scenario_name(), "--to", "nosuch", "--out", "o"], "unknown format 'nosuch'"),
