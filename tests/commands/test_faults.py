@@ -42,7 +42,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 KILLS = int(os.environ.get("SPARSE_ACLIB_TEST_KILLS", "12"))
 """Of every command."""
-LATEST = 4.0  # seconds after which a process is killed at last
+LATEST = 2.0  # seconds after which a process is killed at last
 
 
 def words(*those: str) -> list[str]:
@@ -150,7 +150,7 @@ def test_a_run_ends_like_one_that_was_left_alone(
     run = words(
         "run", f"scenarios/{scenario_name()}", "--configurator", configurator.name, "--workers", "2"
     )
-    run += ["--trials", "40", "--results"]
+    run += ["--trials", "120", "--results"]
     alone = left_alone([*run, str(tmp_path / "alone")])
     assert killed([*run, str(tmp_path / "killed")], 1, suite) > 1
     same_records(alone, tmp_path / "killed")
