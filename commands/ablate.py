@@ -10,6 +10,7 @@ import typer
 
 from commands._console import CORES, WorkersOption, bar, number, say
 from sparse_training.errors import BadInput
+from wrappers.records import PATIENCE
 
 
 def command(
@@ -51,7 +52,7 @@ def ablate(
     workers: int,
     trials: int | None = None,
     progress: Callable[[int, int], None] = lambda done, most: None,
-    patience: float = 5.0,
+    patience: float = PATIENCE,
 ) -> Path:
     """Writes the ablation path of a finished run to its folder; returns the file.
 

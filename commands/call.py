@@ -1,12 +1,16 @@
 """A call of a target algorithm that works, for one configuration of a scenario."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commands._console import number, say
 from sparse_training.errors import BadInput
 from wrappers.aclib import Call
+
+if TYPE_CHECKING:
+    from wrappers.scenario import Scenario
 
 ScenarioArgument = Annotated[str, typer.Argument(help="E.g. digits/rigl, or its folder.")]
 SetOption = Annotated[
@@ -33,10 +37,11 @@ def command(
     from wrappers.scenario import read
     from wrappers.space import number_text
 
-    asked = call_of(scenario, changes, instance, seed)
+    chosen = read(scenario)
+    asked = _call(chosen, changes, instance, seed)
     words = [f"-{name} {value}" for name, value in asked.config.items()]
     say(
-        f"{read(scenario).algo} --instance {asked.instance} --cutoff {number_text(asked.cutoff)}"
+        f"{chosen.algo} --instance {asked.instance} --cutoff {number_text(asked.cutoff)}"
         f" --seed {asked.seed} --config {' '.join(words)}"
     )
 
@@ -49,9 +54,15 @@ def call_of(
 ) -> Call:
     """The call for a scenario's default configuration with changes. Raises BadInput."""
     from wrappers.scenario import read
+
+    return _call(read(scenario), changes, instance, seed)
+
+
+def _call(
+    chosen: "Scenario", changes: Sequence[str] | None, instance: str | None, seed: int
+) -> Call:
     from wrappers.space import number_text
 
-    chosen = read(scenario)
     changed: dict[str, str] = {}
     for change in changes or ():
         name, equals, value = change.partition("=")

@@ -48,9 +48,13 @@ def write_whole(path: Path, content: str | bytes) -> None:
             raise
 
 
+LEFT_OVER = f".?*-{'[a-z0-9_]' * 8}"
+"""A pattern of the names of what a killed `write_whole` leaves in a folder."""
+
+
 def sweep(folder: Path) -> None:
     """Removes what a killed `write_whole` left in a folder; for who alone writes there."""
-    for left in folder.glob(f".*-{'[a-z0-9_]' * 8}"):
+    for left in folder.glob(LEFT_OVER):
         if left.is_file():
             left.unlink(missing_ok=True)
 

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wrappers.evaluator import Evaluator
-from wrappers.pairs import Pair
-from wrappers.records import ABLATION_TRIALS, Record, append_line, read_lines
+from wrappers.records import ABLATION_TRIALS, Record, read_lines
 from wrappers.scenario import Scenario
-from wrappers.space import Config, config_id
+from wrappers.space import Config
 from wrappers.trials import Trials
 
 TrialCosts = Callable[[Sequence[tuple[Config, str, int]]], list[float]]
@@ -28,22 +27,16 @@ def recorded_costs(
     For who holds the run's lock. `progress` is told the trials recorded so far.
     """
     log = run / ABLATION_TRIALS
-    recorded = {record.key: record.cost for record in read_lines(log, Record, repair=True)}
+    known = {record.key: record for record in read_lines(log, Record, repair=True)}
     with Evaluator(workers) as evaluator:
         trials = Trials(scenario, evaluator)
 
+        def told() -> None:
+            progress(len(known))
+
         def costs(asked: Sequence[tuple[Config, str, int]]) -> list[float]:
-            keys = [(config_id(config), instance, seed) for config, instance, seed in asked]
-            missing: dict[tuple[str, str, int], tuple[Config, Pair]] = {
-                key: (config, (instance, seed))
-                for key, (config, instance, seed) in zip(keys, asked, strict=True)
-                if key not in recorded
-            }
-            progress(len(recorded))
-            for _, record in trials.evaluate(list(missing.values())):
-                append_line(log, record)
-                recorded[record.key] = record.cost
-                progress(len(recorded))
-            return [recorded[key] for key in keys]
+            triples = [(config, (instance, seed)) for config, instance, seed in asked]
+            told()
+            return [record.cost for record in trials.recorded(triples, known, log, told)]
 
         yield costs

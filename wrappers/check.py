@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sparse_training.errors import BadInput
+from sparse_training.files import LEFT_OVER
 from wrappers.origin import product, stated
 from wrappers.records import (
     ABLATION,
@@ -37,8 +38,6 @@ from wrappers.records import (
 )
 from wrappers.scenario import Scenario, read
 from wrappers.space import Config, Space, config_id, read_pcs
-
-_TEMPORARY = re.compile(r"\..+-[a-z0-9_]{8}")  # as sparse_training/files.py names its own
 
 
 @dataclass(frozen=True)
@@ -161,8 +160,8 @@ def check(results: Path) -> tuple[list[Recorded], list[str]]:
         raise BadInput(f"{results}: no run in it; 'sparse-aclib run' makes one")
     found = [line for run in runs for line in _of_run(run)]
     found += [*_equal_trials(runs), *_siblings(runs)]
-    for path in sorted(results.rglob(".*")):
-        if path.is_file() and _TEMPORARY.fullmatch(path.name):
+    for path in sorted(results.rglob(LEFT_OVER)):
+        if path.is_file():
             found.append(f"{path}: left over from a process that was killed; delete it")
     return runs, found
 

@@ -13,7 +13,7 @@ from target_algorithms import SHARED_PCS, Role
 from wrappers.evaluator import Evaluator
 from wrappers.pairs import Pair, derived_seed
 from wrappers.provenance import trial_code
-from wrappers.records import Record, append_line, locked, read_lines
+from wrappers.records import Record, locked, read_lines
 from wrappers.scenario import Scenario
 from wrappers.space import Config, Space, config_id, read_pcs
 from wrappers.trials import Trials
@@ -129,16 +129,10 @@ def _evaluated(
         code = record.engine and trial_code(scenario.variant, record.engine)
         if record.cutoff == scenario.cutoff and record.code == code:
             known[record.key] = record
-    keys = [[(config_id(config), *pair) for pair in pairs] for config in configs]
-    missing: list[tuple[Config, Pair]] = []
-    for config, row in zip(configs, keys, strict=True):
-        for pair, key in zip(pairs, row, strict=True):
-            if key in known:
-                one_more()
-            else:
-                missing.append((config, pair))
-    for _, record in Trials(scenario, evaluator).evaluate(missing):
-        append_line(log, record)
-        known[record.key] = record
-        one_more()
-    return tuple(tuple(known[key] for key in row) for row in keys)
+    asked = [(config, pair) for config in configs for pair in pairs]
+    for config, pair in asked:
+        if (config_id(config), *pair) in known:
+            one_more()
+    records = Trials(scenario, evaluator).recorded(asked, known, log, one_more)
+    width = len(pairs)
+    return tuple(tuple(records[i : i + width]) for i in range(0, len(records), width))

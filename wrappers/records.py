@@ -543,11 +543,12 @@ def _count_lines(path: Path) -> int:
     return len(file_content(path).splitlines()) if path.exists() else 0
 
 
-_PATIENCE = 5.0  # seconds in which a process that was killed is gone
+PATIENCE = 5.0
+"""Seconds in which a process that was killed is gone."""
 
 
 @contextmanager
-def locked(folder: Path, *, patience: float = _PATIENCE) -> Iterator[None]:
+def locked(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
     """Keeps a second process out of a folder of records; the lock goes with the process.
 
     What a writer that was killed has left there is removed.

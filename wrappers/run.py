@@ -80,7 +80,7 @@ class Run:
         records = read_lines(folder / RUNHISTORY, Numbered, repair=True)
         check_code(folder, scenario.variant, records)
         self._costs = {record.key: record.cost for record in records}
-        self._failed = {record.key: _why(record) for record in records if _why(record)}
+        self._failed = {record.key: why for record in records if (why := _why(record))}
         self._look_at_default = not anyway
         recorded = {record.trial for record in records}
         self._free = (n for n in itertools.count(1) if n not in recorded)
@@ -132,8 +132,8 @@ class Run:
         for position, record in self._trials.evaluate(list(missing.values())):
             append_line(self.folder / RUNHISTORY, numbered(numbers[position], record))
             self._costs[record.key] = record.cost
-            if _why(record):
-                self._failed[record.key] = _why(record)
+            if why := _why(record):
+                self._failed[record.key] = why
             self._progress(len(self._costs))
         self._progress(self.used)
         self._check_default()
@@ -147,21 +147,22 @@ class Run:
         Then nothing is likely to work, and a configurator would spend its budget on telling apart
         costs of 1. The second pair is looked at outside the budget, once the first has failed.
         """
-        default = self.space.default
-        first = (config_id(default), *self.pairs[0])
-        if not self._look_at_default or first not in self._costs:
+        if not self._look_at_default:
+            return
+        default, identity = self.space.default, config_id(self.space.default)
+        first, second = self.pairs[0], self.pairs[min(1, len(self.pairs) - 1)]
+        if (identity, *first) not in self._costs:
             return
         self._look_at_default = False
-        if first not in self._failed:
+        if (identity, *first) not in self._failed:
             return
-        second = self.pairs[min(1, len(self.pairs) - 1)]
-        why = self._failed.get((config_id(default), *second))
-        if why is None and (config_id(default), *second) not in self._costs:
+        why = self._failed.get((identity, *second), "")
+        if (identity, *second) not in self._costs:
             _, record = next(self._trials.evaluate([(default, second)]))
-            why = _why(record) or None
-        if why is not None:
+            why = _why(record)
+        if why:
             raise BadInput(
-                f"{self.folder}: the default configuration fails on {first[1]} and {second[0]} "
+                f"{self.folder}: the default configuration fails on {first[0]} and {second[0]} "
                 f"({why}); '--anyway' goes on all the same"
             )
 

@@ -11,6 +11,7 @@ import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sparse_training.errors import BadInput
@@ -91,7 +92,7 @@ class Scenario:
         folder = self.folder
         return str(folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder)
 
-    @property
+    @cached_property
     def space(self) -> Space:
         """The variant's parameters as the scenario's options leave them."""
         return variant_space(self.variant, self.options)

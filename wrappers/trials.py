@@ -1,16 +1,17 @@
 """Trials of one scenario, evaluated side by side and turned into records."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
+from pathlib import Path
 
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Trial
 from wrappers.evaluator import Evaluator
 from wrappers.pairs import Pair
 from wrappers.provenance import trial_code
-from wrappers.records import Record, record
+from wrappers.records import Record, append_line, record
 from wrappers.scenario import Scenario
-from wrappers.space import Config
+from wrappers.space import Config, config_id
 
 
 class Stopped(BadInput):
@@ -46,6 +47,26 @@ class Trials:
         finally:
             for future in under_way:
                 future.cancel()
+
+    def recorded(
+        self,
+        asked: Sequence[tuple[Config, Pair]],
+        known: dict[tuple[str, str, int], Record],
+        log: Path,
+        one_more: Callable[[], None],
+    ) -> list[Record]:
+        """Records of the triples, in order.
+
+        Those that are not known are evaluated, each once, added to the log and known from then
+        on; `one_more` is called for each. Raises Stopped.
+        """
+        keys = [(config_id(config), *pair) for config, pair in asked]
+        missing = {key: triple for key, triple in zip(keys, asked, strict=True) if key not in known}
+        for _, new in self.evaluate(list(missing.values())):
+            append_line(log, new)
+            known[new.key] = new
+            one_more()
+        return [known[key] for key in keys]
 
     def _trial(self, config: Config, pair: Pair) -> Trial:
         scenario, (instance, seed) = self._scenario, pair

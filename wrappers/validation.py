@@ -16,12 +16,11 @@ from wrappers.evaluator import Evaluator
 from wrappers.origin import check_origin, is_of_today
 from wrappers.pairs import Pair, validation_pairs
 from wrappers.records import (
+    PATIENCE,
     RUN,
-    RUNHISTORY,
     TRAJECTORY,
     VALIDATION,
     Incumbent,
-    Numbered,
     Record,
     append_line,
     locked,
@@ -36,23 +35,26 @@ from wrappers.trials import Trials
 def scenario_of(run: Path) -> Scenario:
     """The scenario of a recorded run; BadInput if it, its data or the code is another one today."""
     info = read_run(run)
-    if faults := recorded(run).faults:
+    found = recorded(run)
+    if faults := found.faults:
         more = f" (and {len(faults) - 1} more)" * (len(faults) > 1)
         raise BadInput(f"{faults[0]}{more}; 'sparse-aclib check {run}' names all")
     path = Path(info.path)
     scenario = read(path if path.is_absolute() else ROOT / path)
-    records: list[Record] = [*read_lines(run / RUNHISTORY, Numbered)]
-    records += read_lines(run / VALIDATION, Record)
-    check_origin(run, info, scenario, records)
+    trials = (*found.trials.records.values(), *found.validated.records.values())
+    check_origin(run, info, scenario, trials)
     return scenario
 
 
 def runs_below(folders: Sequence[Path]) -> list[Path]:
     """The folders of all runs in the folders given, sorted. Raises BadInput if one has none."""
+    runs: set[Path] = set()
     for folder in folders:
-        if not any(folder.rglob(RUN)):
+        inside = {path.parent for path in folder.rglob(RUN)}
+        if not inside:
             raise BadInput(f"{folder}: no run in it; 'sparse-aclib run' makes one")
-    return sorted({path.parent for folder in folders for path in folder.rglob(RUN)})
+        runs |= inside
+    return sorted(runs)
 
 
 def validate(
@@ -61,7 +63,7 @@ def validate(
     seeds: int,
     workers: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    patience: float = 5.0,
+    patience: float = PATIENCE,
     retry_failed: bool = False,
 ) -> int:
     """Evaluates what is missing of the runs' validations; returns how many trials that took.

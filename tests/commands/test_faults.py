@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -22,6 +21,7 @@ from commands.report import command as report
 from sparse_training.data.instances import load
 from target_algorithms import ROOT
 from tests.examples import CONFIGURING, each_of, scenario_name
+from tests.wrappers.cases import timeless
 from wrappers.configurators import TEMPLATE, Configurator
 from wrappers.processes import environment
 from wrappers.records import (
@@ -90,12 +90,7 @@ def stable(path: Path) -> dict[tuple[str, str, int], Record]:
     """Trials by what was asked, without what the clock decides."""
     records = read_lines(path, Record)
     assert len({record.key for record in records}) == len(records), f"doubled in {path}"
-    return {
-        record.key: replace(
-            record, runtime=0.0, cpu_time=0.0, peak_memory=0.0, started="", worker=""
-        )
-        for record in records
-    }
+    return {record.key: timeless(record) for record in records}
 
 
 def same_records(one: Path, other: Path) -> None:

@@ -2,7 +2,9 @@
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -10,6 +12,7 @@ from target_algorithms import Variant, variants
 from tests.examples import scenario_name
 from wrappers import configurators, formats
 from wrappers.configurators import TEMPLATE, Configurator
+from wrappers.records import Record
 from wrappers.scenario import Scenario, read
 from wrappers.space import Config, Space, read_pcs, variant_space
 
@@ -142,3 +145,11 @@ def of_other_code(lines: str) -> str:
     """Records as if other code had made them, without a checksum as those of earlier versions."""
     without = re.sub(', "checksum": "[0-9a-f]{12}"', "", lines)
     return re.sub('"code": "[0-9a-f]{12}"', '"code": "0123456789ab"', without)
+
+
+R = TypeVar("R", bound=Record)
+
+
+def timeless(record: R) -> R:
+    """A record without what the clock and the machine decide."""
+    return replace(record, runtime=0.0, cpu_time=0.0, peak_memory=0.0, started="", worker="")

@@ -125,20 +125,27 @@ def poisoned(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, **settings, "SPARSE_ACLIB_PYTHON": sys.executable}
 
 
-@pytest.mark.parametrize("variant", [PLAIN, MASKED_ONLY], ids=["sparse", "masked"])
-def test_python_settings_of_the_caller_do_not_reach_a_trial(
-    variant: Variant, poisoned: dict[str, str]
-) -> None:
-    words = [variant.name, *config_call(*pairs(variant))]
-    done = subprocess.run(
-        ["python3", str(ROOT / "wrappers/target"), *words],
+def poisoned_process(
+    words: list[str], poisoned: dict[str, str], cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    """A process of a caller who has such settings."""
+    return subprocess.run(
+        words,
         env=poisoned,
-        cwd=ROOT,
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+@pytest.mark.parametrize("variant", [PLAIN, MASKED_ONLY], ids=["sparse", "masked"])
+def test_python_settings_of_the_caller_do_not_reach_a_trial(
+    variant: Variant, poisoned: dict[str, str]
+) -> None:
+    words = [variant.name, *config_call(*pairs(variant))]
+    done = poisoned_process(["python3", str(ROOT / "wrappers/target"), *words], poisoned, ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert quality(done) == quality(target(*words))
 
@@ -154,15 +161,7 @@ def test_nor_do_they_reach_a_command(
     words: list[str], poisoned: dict[str, str], tmp_path: Path
 ) -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import commands.__main__ as c; c.main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        env=poisoned,
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = poisoned_process([sys.executable, "-c", code, *words], poisoned, tmp_path)
     assert done.returncode == 0, done.stderr
     assert PLAIN.name in done.stdout
 

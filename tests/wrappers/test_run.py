@@ -17,7 +17,7 @@ from sparse_training.errors import BadInput, Busy
 from target_algorithms import ROOT
 from target_algorithms.contract import Result, Trial, failure
 from tests.examples import CONFIGURING, DEFAULT_ONLY, each_of, scenario_name
-from tests.wrappers.cases import FIRST, execute, of_other_code
+from tests.wrappers.cases import FIRST, execute, of_other_code, timeless
 from wrappers.configurators import TEMPLATE, Configurator
 from wrappers.evaluator import Evaluator
 from wrappers.pairs import Pair, ablation_pairs, training_pairs, validation_pairs
@@ -46,11 +46,7 @@ def opened(scenario: Scenario, results: Path, trials: int) -> AbstractContextMan
 
 def stable(folder: Path) -> list[Numbered]:
     """A runhistory in the order of its trials without what the clock decides."""
-    records = read_lines(folder / RUNHISTORY, Numbered)
-    kept = (
-        replace(record, runtime=0.0, cpu_time=0.0, peak_memory=0.0, started="", worker="")
-        for record in records
-    )
+    kept = map(timeless, read_lines(folder / RUNHISTORY, Numbered))
     return sorted(kept, key=lambda record: record.trial)
 
 

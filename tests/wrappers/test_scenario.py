@@ -11,7 +11,7 @@ import pytest
 
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Variant
-from target_algorithms.contract import Options, Trial
+from target_algorithms.contract import Options, Trained, Trial
 from target_algorithms.trial import run as train
 from tests.examples import BASELINE, COMBINATION, PLAIN, scenario_name
 from tests.wrappers.cases import SCENARIO, execute, with_options
@@ -298,6 +298,20 @@ def words(scenario: Scenario, instance: str, seed: int) -> list[str]:
     return [*fixed, "--instance", instance, "--seed", str(seed), "--config", *config]
 
 
+def trained_as(record: Record, scenario: Scenario, config: Config) -> Trained:
+    """What a configuration gives on a record's pair, without the wrappers."""
+    return train(
+        Trial(
+            variant=scenario.variant.name,
+            folder=str(scenario.variant.folder),
+            options=scenario.options,
+            instance=record.instance,
+            seed=record.seed,
+            config=config,
+        )
+    )
+
+
 def test_what_a_scenario_fixes_is_in_no_file_and_in_every_trial(
     suite: Path, tmp_path: Path
 ) -> None:
@@ -318,16 +332,7 @@ def test_what_a_scenario_fixes_is_in_no_file_and_in_every_trial(
     assert len(records) > 4
     for record in records:
         assert not {*fixed} & set(record.config)
-        trained = train(
-            Trial(
-                variant=COMBINATION.name,
-                folder=str(COMBINATION.folder),
-                options=scenario.options,
-                instance=record.instance,
-                seed=record.seed,
-                config={**record.config, **fixed},
-            )
-        )
+        trained = trained_as(record, scenario, {**record.config, **fixed})
         assert (trained.cost, trained.training_flops) == (record.cost, record.training_flops)
 
     first = read_lines(run / RUNHISTORY, Numbered)[0]
@@ -348,16 +353,7 @@ def test_a_value_that_is_not_the_default_reaches_the_trial(suite: Path, tmp_path
     scenario = read(with_options(suite, PLAIN, "--only norm:layer,batch_size:16"))
     fixed = read_lines(execute(scenario, tmp_path / "b", 1) / RUNHISTORY, Numbered)[0]
     config = {**default.config, "norm": "layer", "sparse_gradient_correction": "no"}
-    expected = train(
-        Trial(
-            variant=PLAIN.name,
-            folder=str(PLAIN.folder),
-            options=plain.options,
-            instance=default.instance,
-            seed=default.seed,
-            config={**config, "batch_size": 16},
-        )
-    )
+    expected = trained_as(default, plain, {**config, "batch_size": 16})
     assert (fixed.cost, fixed.training_flops) == (expected.cost, expected.training_flops)
     assert fixed.cost != default.cost
 
