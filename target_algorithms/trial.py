@@ -26,7 +26,7 @@ from sparse_training.rules.drop import Smallest
 from sparse_training.rules.first_mask import RandomMask
 from sparse_training.rules.grow import Largest
 from sparse_training.rules.topology import Topology, Updates
-from sparse_training.rules.when import Every
+from sparse_training.rules.when import Evenly
 from target_algorithms import Variant, recipe
 from target_algorithms.contract import Details, Options, Trained, Trial, Value
 
@@ -163,7 +163,7 @@ def warm_up(engine: str) -> None:
     toy = Topology(
         first_mask=RandomMask(),
         updates=Updates(
-            when=Every(interval=2), amount=Fraction(0.3), drop=Smallest(), grow=Largest()
+            when=Evenly(count=2), amount=Fraction(0.3), drop=Smallest(), grow=Largest()
         ),
     )
     for chosen in (Recipe(batch_size=8), Recipe(batch_size=8, optimizer=Optimizer(rule=AdamW()))):

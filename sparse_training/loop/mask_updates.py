@@ -25,7 +25,7 @@ from sparse_training.rules.new_weights import Grown, State
 from sparse_training.rules.topology import Updates
 from sparse_training.rules.update import LayerUpdate, Memory, prune, update, without_growth
 from sparse_training.rules.view import LayerView, View
-from sparse_training.rules.when import Place, Unit
+from sparse_training.rules.when import Place
 
 
 class Look(enum.Enum):
@@ -62,8 +62,8 @@ class MaskUpdates:
         self._needs = Needs() if rules is None else rules.needs
         self._dense_state = rules is not None and rules.dense_state
         self._prices = prices(network, start.mask.counts, self._needs, self._dense_state)
-        # RigL may update before the first step, SET not before the first epoch is over.
-        self._last: int | None = None if rules is not None and rules.when.at_start else 0
+        self._reached = 0  # updates that were due when the last one had been paid
+        self._pruned = 0  # prunings of neurons that were due at the last one
         self._gathered: list[Gradients] = []
         self._memory = Memory()
         on_change(start.mask.active)
@@ -78,8 +78,7 @@ class MaskUpdates:
         price = max(self._prices.update, 1.0)
         if not self._trained_afterwards(len(batch.rows), price):
             return False
-        count = rules.when.counts(self._steps.count, batch.epoch)
-        return rules.when.due(count, self._last, self._account.progress)
+        return self._due(self._account.progress)
 
     @property
     def replaces_step(self) -> bool:
@@ -94,8 +93,16 @@ class MaskUpdates:
         price = max(self._prices.step, self._prices.step_with_update)
         if not self._trained_afterwards(rows, max(price, 1.0)):
             return False
-        count = rules.when.counts(self._steps.count + 1, batch.epoch + batch.ends_epoch)
-        return rules.when.due(count, self._last, self._account.progress_after(rows, price))
+        return self._due(self._account.progress_after(rows, price))
+
+    def _due(self, progress: float) -> bool:
+        """Whether an update is due, and the gradients that it averages are there but its own."""
+        rules = self._rules
+        return (
+            rules is not None
+            and rules.when.due(progress, self._reached)
+            and len(self._gathered) >= rules.batches - 1
+        )
 
     def _trained_afterwards(self, rows: int, price: float) -> bool:
         """Whether the budget pays for more than these rows: a step must train what is grown."""
@@ -129,16 +136,13 @@ class MaskUpdates:
         self._gathered.append(self._engine.gradients(rows))
 
     def _gathers(self) -> bool:
-        """Whether this is one of the batches before an update whose gradients are averaged."""
+        """Whether an update is due that averages more gradients than are there."""
         rules = self._rules
-        if rules is None or rules.batches == 1 or rules.when.unit is not Unit.STEPS:
-            return False
-        if not rules.when.start <= self._account.progress <= rules.when.end:
-            return False
-        left = rules.when.interval - (self._steps.count - (self._last or 0))
-        # The last batch is the update's own, or that of the step before it.
-        own = rules.when.place is not Place.AFTER_A_STEP
-        return left + own <= rules.batches
+        return (
+            rules is not None
+            and rules.when.due(self._account.progress, self._reached)
+            and len(self._gathered) < rules.batches - 1
+        )
 
     # What is changed -----------------------------------------------------------------------------
 
@@ -148,10 +152,10 @@ class MaskUpdates:
         rows = batch.rows[: self._account.affordable(len(batch.rows), max(price, 1.0))]
         gradient = self.gradient(rows)
         self._account.spend(len(rows), price)
-        self.make(gradient, progress, batch.epoch)
+        self.make(gradient, progress)
 
-    def make(self, gradient: Gradients | None, progress: float, epochs: int) -> None:
-        """Drops and grows; gradient, progress: as the update sees them; epochs: gone by."""
+    def make(self, gradient: Gradients | None, progress: float) -> None:
+        """Drops and grows; gradient, progress: as the update sees them. It has been paid."""
         rules, mask = self._rules, self._mask
         if rules is None:
             raise ValueError("a mask without rules is never updated")
@@ -171,9 +175,10 @@ class MaskUpdates:
         )
         self._apply(changes, gradient, by_an_update=True)
         self.count += 1
-        self._last = rules.when.counts(self._steps.count, epochs)
+        self._reached = rules.when.reached(self._account.progress)
         self._gathered = []
-        if rules.neurons is not None and rules.neurons.due(self.count, progress):
+        if rules.neurons is not None and rules.neurons.when.due(progress, self._pruned):
+            self._pruned = rules.neurons.when.reached(progress)
             layers = self._layers(None)
             self._apply(without_growth(layers, rules.neurons.keep(layers)), None)
             self._final = min(self._final, mask.count)

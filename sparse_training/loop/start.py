@@ -72,5 +72,5 @@ def weights_of(topology: Topology, budget: Budget, total: int) -> tuple[int, int
             f"a density path ({type(path).__name__.lower()}) holds more weights on its way than at "
             "its end: expected --peak-weights, which says how many"
         )
-    asked = path.start.weights(total, final)
+    asked = round(path.factor * final)
     return final, max(final, min(budget.peak_weights, total, asked))

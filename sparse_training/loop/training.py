@@ -152,7 +152,7 @@ def _spend_budget(
         steps.add(rows, learning_rate(account.progress))
         account.spend(len(rows), price)
         if update_follows and whole:
-            updates.make(gradient, account.progress, batch.epoch + batch.ends_epoch)
+            updates.make(gradient, account.progress)
         elif batch.ends_epoch and whole:
             steps.make()
     steps.make()

@@ -9,41 +9,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-class PathStart(Protocol):
-    """How many weights a path begins with, before the peak of the scenario is looked at."""
-
-    def weights(self, total: int, budget: int) -> int:
-        """total: of the dense network; budget: of active weights at the end."""
-
-
-@dataclass(frozen=True)
-class AtDensity:
-    """A fraction of all weights."""
-
-    density: float = 0.5
-    """In (0, 1]."""
-
-    def weights(self, total: int, budget: int) -> int:
-        return round(self.density * total)
-
-
-@dataclass(frozen=True)
-class AtMultiple:
-    """A multiple of the budget."""
-
-    factor: float
-    """> 1."""
-
-    def weights(self, total: int, budget: int) -> int:
-        return round(self.factor * budget)
-
-
 class DensityPath(Protocol):
     """The number of active weights over time, down to the budget."""
 
     @property
-    def start(self) -> PathStart:
-        """What it begins with."""
+    def factor(self) -> float:
+        """What it begins with, as a multiple of the budget of active weights, > 1; less where the
+        scenario's peak or the network is smaller."""
 
     @property
     def end(self) -> float:
@@ -69,7 +41,7 @@ def weights_at(path: DensityPath, initial: int, final: int, total: int, progress
 class Cubic:
     """final + (initial - final) (1 - progress)^3, pruned over all layers by magnitude (GraNet)."""
 
-    start: PathStart = AtDensity()
+    factor: float = 4.0
     end: float = 0.5
     """In (0, 1)."""
 
@@ -87,7 +59,7 @@ class SoftBound:
     Each update drops down to the budget and grows up again.
     """
 
-    start: PathStart = AtDensity()
+    factor: float = 4.0
     end: float = 0.5
     """In (0, 1)."""
 
@@ -102,7 +74,7 @@ class SoftBound:
 class Cyclic:
     """Initial and final density in turn, half a period each (after AC/DC)."""
 
-    start: PathStart = AtDensity()
+    factor: float = 4.0
     end: float = 0.5
     """In (0, 1)."""
     cycles: int = 2

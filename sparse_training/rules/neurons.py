@@ -1,7 +1,7 @@
 """Importance pruning: hidden neurons that lose all their incoming weights for good.
 
 **Source**: Curci et al., "Truly Sparse Neural Networks at Scale", 2021,
-https://arxiv.org/abs/2102.01732.
+https://arxiv.org/abs/2102.01732. There an interval in epochs; here a number of prunings.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from sparse_training.errors import BadInput
 from sparse_training.ranking import keep_largest
 from sparse_training.rules.amount import Rounding, rounded
 from sparse_training.rules.view import LayerView
+from sparse_training.rules.when import Evenly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,21 +26,15 @@ class ImportancePruning:
 
     fraction: float
     """Of the neurons that have incoming weights, in (0, 1); rounded down, and never all of them."""
-    start: float = 0.4
-    """Fraction of the training budget before which it rests."""
-    interval: int = 10
-    """Updates between two prunings, >= 1."""
+    when: Evenly = Evenly(count=2, start=0.4, at_start=True)
+    """When one is due; it follows the next update."""
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.fraction < 1.0 or self.interval < 1:
+        if not 0.0 < self.fraction < 1.0:
             raise BadInput(
-                f"pruning a fraction of {self.fraction:g} of the neurons every {self.interval} "
-                "updates: expected one between 0 and 1, and at least 1"
+                f"pruning a fraction of {self.fraction:g} of the neurons: expected one between 0 "
+                "and 1"
             )
-
-    def due(self, updates: int, progress: float) -> bool:
-        """Whether neurons are pruned after an update, the `updates`-th of the run."""
-        return progress >= self.start and updates % self.interval == 0
 
     def keep(self, layers: Sequence[LayerView]) -> list[NDArray[np.bool_]]:
         """Which active weights of every layer stay; all of the output layer."""

@@ -15,14 +15,14 @@ from sparse_training.rules.grow import GrowRule
 from sparse_training.rules.neurons import ImportancePruning
 from sparse_training.rules.new_weights import NewWeights
 from sparse_training.rules.redistribution import Redistribution, ToItsLayer, ToLargestScores
-from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.rules.when import Evenly, Place
 
 
 @dataclass(frozen=True, kw_only=True)
 class Updates:
     """How the mask is changed during training."""
 
-    when: Every
+    when: Evenly
     amount: Fraction
     """What fraction of the active weights is dropped."""
     drop: DropRule
@@ -55,15 +55,13 @@ class Updates:
                 "an update that looks at no gradient would spend a batch on nothing: expected it "
                 "after a step"
             )
-        if self.when.unit is Unit.STEPS and self.batches > self.when.interval:
-            raise BadInput(
-                f"a gradient over {self.batches} batches is longer than the interval of "
-                f"{self.when.interval} steps between updates"
-            )
 
     @property
     def batches(self) -> int:
-        """Batches that the growth gradient is a mean over; 1 where growth is at random."""
+        """Batches that the growth gradient is a mean over; 1 where growth is at random.
+
+        The first is taken when the update is due, the last when it is made.
+        """
         ranked = self.grow.ranked
         return 1 if ranked is None else ranked.score.batches
 

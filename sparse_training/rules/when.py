@@ -1,23 +1,20 @@
 """When an update is due, and what it does to the optimiser step beside it.
 
-**Source**: in place of every Delta T-th step up to T_end: RigL (Evci et al., ICML 2020,
-https://arxiv.org/abs/1911.11134, algorithm 1) and the authors' code; after epochs: SET (Mocanu et
-al. 2018).
+The clock is the share of the training budget that is spent, so that the same rule means the same in
+runs of any length, batch size and price.
+
+**Source**: up to T_end, in place of optimiser steps: RigL (Evci et al., ICML 2020,
+https://arxiv.org/abs/1911.11134, algorithm 1) and the authors' code; after them: SET (Mocanu et al.
+2018).
+**Differs**: the papers fix an interval in steps or epochs; here the number of updates is fixed, and
+the interval follows from the run.
 """
 
 import enum
+import math
 from dataclasses import dataclass
 
 from sparse_training.errors import BadInput
-
-
-class Unit(enum.Enum):
-    """What an interval counts."""
-
-    STEPS = enum.auto()
-    """Optimiser steps (RigL)."""
-    EPOCHS = enum.auto()
-    """Passes over the training part (SET)."""
 
 
 class Place(enum.Enum):
@@ -33,19 +30,20 @@ class Place(enum.Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Every:
-    """Updates at an interval, between two points of the run."""
+class Evenly:
+    """So many updates between two points of the run, at equal distances."""
 
-    interval: int
-    """Steps or epochs between two updates, >= 1 (Delta T)."""
-    unit: Unit = Unit.STEPS
+    count: int
+    """Updates, >= 1; fewer are made where the price of one spends the time of the next."""
     place: Place = Place.AFTER_A_STEP
     at_start: bool = False
-    """Whether an update is due before the first step (RigL's and JaxPruner's code)."""
+    """Whether the first is due at `start` (RigL's and JaxPruner's code); otherwise it is due one
+    distance later."""
     start: float = 0.0
     """Fraction of the training budget before which no update is made, in [0, 1)."""
     end: float = 1.0
-    """Fraction of the training budget after which the mask stays, in (0, 1] (T_end / T)."""
+    """Fraction of the training budget after which the mask stays, in (0, 1] (T_end / T). No update
+    is due at `end` itself, where a falling drop fraction is zero and nothing is left to train."""
 
     def __post_init__(self) -> None:
         if self.start >= self.end:
@@ -53,20 +51,21 @@ class Every:
                 f"updates from {self.start:g} of the budget to {self.end:g} of it: expected the "
                 "start before the end"
             )
-        if self.interval < 1:
-            raise BadInput(f"an interval of {self.interval} between updates: expected at least 1")
+        if self.count < 1:
+            raise BadInput(f"{self.count} updates: expected at least 1")
 
-    def counts(self, steps: int, epochs: int) -> int:
-        """What the interval counts."""
-        return steps if self.unit is Unit.STEPS else epochs
+    def reached(self, progress: float) -> int:
+        """How many updates were due until `progress` of the training budget was spent."""
+        if progress < self.start:
+            return 0
+        distances = self.count if self.at_start else self.count + 1
+        # A point that a step ends on is reached, whatever binary fractions make of it.
+        passed = (progress - self.start) / (self.end - self.start) * distances + 1e-9
+        return min(self.count, math.floor(passed) + self.at_start)
 
-    def due(self, count: int, last: int | None, progress: float) -> bool:
-        """Whether an update is due.
+    def due(self, progress: float, reached: int) -> bool:
+        """Whether an update is due; reached: what `reached` said after the last one, or 0.
 
-        count, last: steps (or epochs) now and at the last update, None before the first, which is
-        due at once; progress: the fraction of the training budget that is spent. With the number of
-        steps as the clock this is RigL's rule, in which an update does not advance the count.
+        So an update that is dearer than the distance to the next one takes its place.
         """
-        if not self.start <= progress <= self.end:
-            return False
-        return last is None or last + self.interval <= count
+        return progress <= self.end and self.reached(progress) > reached

@@ -7,7 +7,7 @@ the authors' code.
 - the number of weights that an update aims to move is a fraction of the active ones; there a count
   for each network, and the default is that of its smallest;
 - where a layer would lose all its weights the largest stays; there the first;
-- the interval between updates stays as it is; there it doubles three times during a run;
+- updates are a number at equal distances; there their interval doubles three times during a run;
 - a layer is filled up to 99 % of its free positions only; the rest goes to the others by the same
   rule;
 - if a layer has too few positions that were free before the update, just dropped ones are eligible.
@@ -23,7 +23,7 @@ from sparse_training.rules.grow import AtRandom
 from sparse_training.rules.new_weights import NewWeights, Normal, Value, Zero
 from sparse_training.rules.redistribution import InProportion, Survivors
 from sparse_training.rules.topology import Topology, Updates
-from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.rules.when import Evenly, Place
 from sparse_training.schedules import Constant
 
 
@@ -34,7 +34,7 @@ def compose(
     drop_threshold: float,
     grown_init: Literal["zero", "normal"],
     grown_scale: float = 1.0,
-    update_interval_steps: int,
+    update_count: int,
     update_end: float,
 ) -> Topology:
     """Dynamic sparse reparameterization; `grown_scale` is for normal grown weights only."""
@@ -42,9 +42,8 @@ def compose(
     return Topology(
         first_mask=RandomMask(densities=ErdosRenyi(layer_density_power)),
         updates=Updates(
-            when=Every(
-                interval=update_interval_steps,
-                unit=Unit.STEPS,
+            when=Evenly(
+                count=update_count,
                 end=update_end,
                 place=Place.AFTER_A_STEP,
             ),

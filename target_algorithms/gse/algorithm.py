@@ -5,7 +5,7 @@ with Guided Stochastic Exploration", 2024, https://arxiv.org/abs/2401.06898, and
 **Differs** from that code:
 - candidates are drawn without replacement, and free ones only; there with replacement from all, so
   that some are wasted; layers denser than one half are drawn from like the others;
-- the first update there comes one step sooner, before the step whose number is Delta T;
+- updates are a number in equal shares of the run; there an interval in steps, the same number;
 - one batch an update, there 10 rows of each class; every layer keeps at least one weight;
 - the gradient is computed where it is looked at; the code masks a dense one;
 - the guided distributions of the paper (GraBo, GraEst) are left out.
@@ -20,7 +20,7 @@ from sparse_training.rules.first_mask import RandomMask
 from sparse_training.rules.grow import Gradient, Largest
 from sparse_training.rules.redistribution import Redistribution, ToItsLayer, ToLargestScores
 from sparse_training.rules.topology import Topology, Updates
-from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.rules.when import Evenly, Place
 from sparse_training.schedules import Cosine
 
 
@@ -30,7 +30,7 @@ def compose(
     scope: Literal["global", "layer"],
     grow_candidates: float,
     drop_fraction: float,
-    update_interval_steps: int,
+    update_count: int,
     update_end: float,
 ) -> Topology:
     """GSE with a uniform distribution of the candidates."""
@@ -42,9 +42,8 @@ def compose(
     return Topology(
         first_mask=RandomMask(densities=ErdosRenyi(layer_density_power)),
         updates=Updates(
-            when=Every(
-                interval=update_interval_steps,
-                unit=Unit.STEPS,
+            when=Evenly(
+                count=update_count,
                 end=update_end,
                 place=Place.BEFORE_A_STEP,
             ),

@@ -4,7 +4,7 @@
 Over-Parameterization in Sparse Training", ICML 2021, https://arxiv.org/abs/2102.02887, and the
 authors' code.
 **Differs** from that code:
-- in runs that are hundreds of times shorter an interval in steps is a larger part of the run;
+- updates are a number in equal shares of the run; there an interval in steps, the same number;
 - counts are exact, not Bernoulli, and ties at the threshold are not all dropped;
 - its drop by sign keeps the most negative weights whatever their size; here the smallest of either
   sign go.
@@ -18,7 +18,7 @@ from sparse_training.rules.first_mask import RandomMask
 from sparse_training.rules.grow import AtRandom, Gradient, GrowRule, Largest
 from sparse_training.rules.new_weights import NewWeights
 from sparse_training.rules.topology import Topology, Updates
-from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.rules.when import Evenly, Place
 from sparse_training.schedules import Cosine
 
 
@@ -28,7 +28,7 @@ def compose(
     drop_rule: Literal["magnitude", "sign_nominal", "snip"],
     drop_fraction: float,
     drop_final: float,
-    update_interval_steps: int,
+    update_count: int,
     update_end: float,
 ) -> Topology:
     """SET-ITOP or RigL-ITOP."""
@@ -45,9 +45,8 @@ def compose(
     return Topology(
         first_mask=RandomMask(),
         updates=Updates(
-            when=Every(
-                interval=update_interval_steps,
-                unit=Unit.STEPS,
+            when=Evenly(
+                count=update_count,
                 end=update_end,
                 place=Place.AFTER_A_STEP,
             ),

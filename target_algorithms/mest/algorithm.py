@@ -3,6 +3,9 @@
 **Source**: Yuan et al., "MEST: Accurate and Fast Memory-Economic Sparse Training Framework on the
 Edge", NeurIPS 2021, https://arxiv.org/abs/2110.14032, and the authors' code.
 **Differs** from that code:
+- densities are Erdos-Renyi by default, there uniform, which at high sparsity leaves the output
+  layer ten weights;
+- updates are a number in equal shares of the run; there an interval in epochs, the same number;
 - the importance is that of active weights only; there an inactive position's gradient can win;
 - counts are exact, ties go to the lowest position.
 """
@@ -11,13 +14,13 @@ from typing import Literal
 
 from sparse_training.rules.amount import Fraction
 from sparse_training.rules.densities import ErdosRenyi
-from sparse_training.rules.density_path import AtDensity, AtMultiple, SoftBound
+from sparse_training.rules.density_path import SoftBound
 from sparse_training.rules.drop import MagnitudeAndGradient, Smallest
 from sparse_training.rules.first_mask import RandomMask
 from sparse_training.rules.grow import AtRandom
 from sparse_training.rules.new_weights import NewWeights
 from sparse_training.rules.topology import Topology, Updates
-from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.rules.when import Evenly, Place
 from sparse_training.schedules import Constant, Cosine, Halved, Schedule
 
 
@@ -27,10 +30,10 @@ def compose(
     mest_lambda: float,
     drop_fraction: float = 0.2,
     drop_schedule: Literal["step", "cosine", "constant"] = "step",
-    update_interval_epochs: int,
+    update_count: int,
     update_end: float,
     density_path: Literal["constant", "soft_bound"] = "constant",
-    initial_factor: float | None = None,
+    initial_factor: float = 1.5,
 ) -> Topology:
     """Elastic mutation (EM), or with a soft bound (EM&S), whose path ends with the updates."""
     schedules: dict[str, Schedule] = {
@@ -38,13 +41,11 @@ def compose(
         "cosine": Cosine(),
         "constant": Constant(),
     }
-    start = AtDensity() if initial_factor is None else AtMultiple(initial_factor)
     return Topology(
         first_mask=RandomMask(densities=ErdosRenyi(layer_density_power)),
         updates=Updates(
-            when=Every(
-                interval=update_interval_epochs,
-                unit=Unit.EPOCHS,
+            when=Evenly(
+                count=update_count,
                 end=update_end,
                 place=Place.AFTER_A_STEP,
             ),
@@ -54,7 +55,7 @@ def compose(
             new_weights=NewWeights(regrown_keep=False),
             path={
                 "constant": None,
-                "soft_bound": SoftBound(start, end=min(update_end, 0.9)),
+                "soft_bound": SoftBound(initial_factor, end=min(update_end, 0.9)),
             }[density_path],
         ),
     )

@@ -10,8 +10,6 @@ from typing import Any, Literal
 from sparse_training.rules.amount import Fraction, LikeLearningRate, Rounding
 from sparse_training.rules.densities import ErdosRenyi
 from sparse_training.rules.density_path import (
-    AtDensity,
-    AtMultiple,
     Cubic,
     Cyclic,
     DensityPath,
@@ -64,7 +62,7 @@ from sparse_training.rules.redistribution import (
 )
 from sparse_training.rules.saliency import Grasp, Snip, SynFlow
 from sparse_training.rules.topology import Topology, Updates
-from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.rules.when import Evenly, Place
 from sparse_training.schedules import Constant, Cosine, Halved, Linear, Polynomial, Schedule
 from target_algorithms import Role
 
@@ -107,24 +105,20 @@ def compose(
     grown_state: Literal["zero", "keep", "gradient"] = "zero",
     inactive_state: Literal["masked", "dense"] = "masked",
     redistribution: str = "none",
-    update_unit: Literal["steps", "epochs"] = "steps",
-    update_interval_steps: int = 1,
-    update_interval_epochs: int = 1,
+    update_count: int = 30,
     update_at_start: YesNo = "no",
     update_start: float = 0.0,
     update_end: float = 0.75,
     update_mode: Literal["replace_step", "before_step", "after_step"] = "replace_step",
     evolve_last_layer: YesNo = "yes",
     density_path: Literal["constant", "cubic", "soft_bound", "cyclic"] = "constant",
-    path_start: Literal["density", "factor"] = "density",
-    initial_density: float = 0.5,
-    initial_factor: float = 1.5,
+    initial_factor: float = 4.0,
     path_end: float = 0.5,
     path_cycles: int = 2,
     importance_pruning: Literal["off", "on"] = "off",
     importance_share: float = 0.1,
     importance_start: float = 0.4,
-    importance_interval: int = 10,
+    importance_count: int = 2,
 ) -> Topology:
     """The combination that the parameters name; those with a default are conditional."""
     first_masks: dict[str, FirstMask] = {
@@ -197,26 +191,23 @@ def compose(
     }
     states = {"zero": State.ZERO, "keep": State.KEPT, "gradient": State.GRADIENT}
 
-    intervals = {"steps": update_interval_steps, "epochs": update_interval_epochs}
     places = {
         "replace_step": Place.INSTEAD_OF_A_STEP,
         "before_step": Place.BEFORE_A_STEP,
         "after_step": Place.AFTER_A_STEP,
     }
-    start = AtDensity(initial_density) if path_start == "density" else AtMultiple(initial_factor)
     paths: dict[str, DensityPath | None] = {
         "constant": None,
-        "cubic": Cubic(start, path_end),
-        "soft_bound": SoftBound(start, path_end),
-        "cyclic": Cyclic(start, path_end, path_cycles),
+        "cubic": Cubic(initial_factor, path_end),
+        "soft_bound": SoftBound(initial_factor, path_end),
+        "cyclic": Cyclic(initial_factor, path_end, path_cycles),
     }
 
     return Topology(
         first_mask=first_mask,
         updates=Updates(
-            when=Every(
-                interval=intervals[update_unit],
-                unit=Unit[update_unit.upper()],
+            when=Evenly(
+                count=update_count,
                 place=places[update_mode],
                 at_start=update_at_start == "yes",
                 start=update_start,
@@ -237,8 +228,12 @@ def compose(
             path=paths[density_path],
             neurons=ImportancePruning(
                 fraction=importance_share,
-                start=importance_start,
-                interval=importance_interval,
+                when=Evenly(
+                    count=importance_count,
+                    start=importance_start * update_end,
+                    end=update_end,
+                    at_start=True,
+                ),
             )
             if importance_pruning == "on"
             else None,
@@ -246,14 +241,13 @@ def compose(
     )
 
 
-_STEPS = {"update_unit": "steps", "update_at_start": "no", "update_mode": "after_step"}
-_EPOCHS = {"update_unit": "epochs", "regrown_value": "new", "update_mode": "after_step"}
+_AFTER = {"update_at_start": "no", "update_mode": "after_step"}
+_NEW = {**_AFTER, "regrown_value": "new"}
 _ITOP = {
-    **_STEPS,
+    **_NEW,
     "drop_rounding": "ceil",
     "drop_fraction": 0.5,
     "drop_final": 0.005,
-    "regrown_value": "new",
     "update_end": 1.0,
 }
 
@@ -261,9 +255,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "rigl": {},
     "static": {"topology": "static"},
     "snip": {"topology": "static", "init_mask": "snip"},
-    "set": {**_EPOCHS, "drop_rule": "sign", "grow": "random"},
+    "set": {**_NEW, "update_count": 100, "drop_rule": "sign", "grow": "random"},
     "snfs": {
-        **_EPOCHS,
+        **_NEW,
+        "update_count": 100,
         "layer_density_power": 0.0,
         "drop_rounding": "ceil",
         "drop_fraction": 0.5,
@@ -274,10 +269,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "redistribution": "momentum",
         "update_end": 1.0,
     },
-    "itop": {**_ITOP, "grow": "random"},
+    "itop": {**_ITOP, "update_count": 65, "grow": "random"},
     "mest": {
-        **_EPOCHS,
-        "layer_density_power": 0.0,
+        **_NEW,
+        "update_count": 24,
         "drop_rule": "mest",
         "mest_lambda": 0.001,
         "drop_fraction": 0.2,
@@ -286,7 +281,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "granet": {**_ITOP, "density_path": "cubic", "path_end": 0.7},
     "dsr": {
-        **_STEPS,
+        **_AFTER,
+        "update_count": 100,
         "drop_rule": "threshold",
         "drop_fraction": 0.113,
         "drop_schedule": "constant",
@@ -296,7 +292,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "update_end": 0.95,
     },
     "gse": {
-        **_STEPS,
+        **_AFTER,
+        "update_count": 47,
         "drop_scope": "global",
         "drop_fraction": 0.2,
         "candidates": "subset",

@@ -3,8 +3,8 @@
 **Source**: Evci et al., "Rigging the Lottery: Making All Tickets Winners", ICML 2020,
 https://arxiv.org/abs/1911.11134, algorithm 1, and the authors' code.
 **Differs** from that code:
-- t and T_end are counted in the training budget, the only clock on which its end is known; there
-  in optimiser steps;
+- updates are a number in equal shares of the training budget, the clock of t and T_end; there every
+  Delta T optimiser steps;
 - the number of weights is a budget met exactly; there every layer rounds by itself;
 - no noise on the drop score, and an inactive position never counts as a small active weight;
 - the growth gradient is on a training batch, as in the paper (the TF2 code takes validation data).
@@ -26,7 +26,7 @@ from sparse_training.rules.new_weights import (
     Zero,
 )
 from sparse_training.rules.topology import Topology, Updates
-from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.rules.when import Evenly, Place
 from sparse_training.schedules import Constant, Cosine, Polynomial, Schedule
 
 
@@ -37,7 +37,7 @@ def compose(
     drop_fraction: float,
     drop_schedule: Literal["cosine", "constant", "polynomial"],
     drop_power: float = 3.0,
-    update_interval_steps: int,
+    update_count: int,
     update_end: float,
     grown_init: Literal["zero", "layer_init", "gradient_step"],
     grown_scale: float = 1.0,
@@ -61,9 +61,8 @@ def compose(
             densities=ErdosRenyi(layer_density_power), dense_first_layer=first_layer == "dense"
         ),
         updates=Updates(
-            when=Every(
-                interval=update_interval_steps,
-                unit=Unit.STEPS,
+            when=Evenly(
+                count=update_count,
                 at_start=True,
                 end=update_end,
                 place=Place.INSTEAD_OF_A_STEP,

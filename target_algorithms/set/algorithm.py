@@ -7,6 +7,7 @@ https://arxiv.org/abs/1707.04780, and the authors' code (the SciPy version).
 - zeta falls to zero by a cosine until three quarters of the training, and grown weights begin at
   zero, as RigL's paper and ITOP run SET; the authors' settings are in the space, and end below a
   static mask under a learning rate that falls to zero (README.md);
+- updates are a number in equal shares of the run; there one follows every epoch, of hundreds;
 - the number of weights is a budget met exactly; the code draws positions with replacement;
 - where the code would drop all weights of a tiny layer, the largest |w| stays;
 - a weight whose value is exactly zero stays a connection; there it vanishes.
@@ -20,7 +21,7 @@ from sparse_training.rules.first_mask import RandomMask
 from sparse_training.rules.grow import AtRandom
 from sparse_training.rules.new_weights import NewWeights, Normal, Value, Zero
 from sparse_training.rules.topology import Topology, Updates
-from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.rules.when import Evenly, Place
 from sparse_training.schedules import Constant, Cosine, Schedule
 
 
@@ -31,7 +32,7 @@ def compose(
     drop_schedule: Literal["constant", "cosine"],
     grown_init: Literal["zero", "normal"],
     grown_scale: float = 1.0,
-    update_interval_epochs: int,
+    update_count: int,
     update_end: float,
     evolve_last_layer: Literal["yes", "no"],
 ) -> Topology:
@@ -46,9 +47,8 @@ def compose(
     return Topology(
         first_mask=RandomMask(),
         updates=Updates(
-            when=Every(
-                interval=update_interval_epochs,
-                unit=Unit.EPOCHS,
+            when=Evenly(
+                count=update_count,
                 end=update_end,
                 place=Place.AFTER_A_STEP,
             ),

@@ -3,6 +3,7 @@
 **Source**: Dettmers & Zettlemoyer, "Sparse Networks from Scratch: Faster Training without Losing
 Performance", 2019, https://arxiv.org/abs/1907.04840, and the authors' code.
 **Differs** from that code:
+- updates are a number in equal shares of the run; there one follows every epoch;
 - counts are exact; there masks are Bernoulli draws and the total follows only by a feedback;
 - without redistribution every layer gets its own weights back; there in proportion to its size;
 - layers below sparsity .2 keep the common rate.
@@ -25,7 +26,7 @@ from sparse_training.rules.redistribution import (
     ToItsLayer,
 )
 from sparse_training.rules.topology import Topology, Updates
-from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.rules.when import Evenly, Place
 from sparse_training.schedules import Cosine, Linear, Schedule
 
 
@@ -36,7 +37,7 @@ def compose(
     drop_schedule: Literal["cosine", "linear"],
     drop_final: float,
     redistribution: Literal["momentum", "magnitude", "nonzeros", "none"],
-    update_interval_epochs: int,
+    update_count: int,
     update_end: float,
 ) -> Topology:
     """Sparse momentum; the dense optimiser state costs a dense gradient in every step."""
@@ -50,9 +51,8 @@ def compose(
     return Topology(
         first_mask=RandomMask(densities=ErdosRenyi(layer_density_power)),
         updates=Updates(
-            when=Every(
-                interval=update_interval_epochs,
-                unit=Unit.EPOCHS,
+            when=Evenly(
+                count=update_count,
                 end=update_end,
                 place=Place.AFTER_A_STEP,
             ),

@@ -14,7 +14,6 @@ from sparse_training.loop.recipe import Recipe
 from sparse_training.rules.grow import Largest
 from sparse_training.rules.new_weights import State
 from sparse_training.rules.topology import Topology
-from sparse_training.rules.when import Unit
 from target_algorithms import SHARED_PCS, Role, Variant, recipe, variant, variants
 from target_algorithms.contract import Options, Trained, Trial, Value
 from target_algorithms.trial import configured, run
@@ -190,8 +189,7 @@ def often(topology: Topology) -> Topology:
     updates = topology.updates
     if updates is None:
         return topology
-    interval = max(updates.batches, 10) if updates.when.unit is Unit.STEPS else 1
-    when = replace(updates.when, interval=min(updates.when.interval, interval))
+    when = replace(updates.when, count=min(updates.when.count, 15))
     return replace(topology, updates=replace(updates, when=when))
 
 

@@ -37,7 +37,7 @@ from sparse_training.rules.redistribution import InProportion, MeanMomentum
 from sparse_training.rules.topology import Topology, Updates
 from sparse_training.rules.update import LayerUpdate, Memory, update
 from sparse_training.rules.view import LayerView, View
-from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.rules.when import Evenly, Place
 from sparse_training.schedules import Constant
 from target_algorithms.trial import configured
 from tests.examples import COMBINATION
@@ -157,16 +157,16 @@ def active_of(changes: Sequence[LayerUpdate]) -> list[list[int]]:
 STATIC = Topology(first_mask=RandomMask())
 DENSE = Topology(first_mask=AllWeights())
 
-EVERY_TEN = Every(interval=10, place=Place.INSTEAD_OF_A_STEP, at_start=True, end=0.75)
-BY_GRADIENT = Updates(when=EVERY_TEN, amount=Fraction(0.3), drop=Smallest(), grow=Largest())
+IN_PLACE_OF_STEPS = Evenly(count=5, place=Place.INSTEAD_OF_A_STEP, at_start=True, end=0.75)
+BY_GRADIENT = Updates(when=IN_PLACE_OF_STEPS, amount=Fraction(0.3), drop=Smallest(), grow=Largest())
 RIGL = Topology(first_mask=RandomMask(), updates=BY_GRADIENT)
-"""The smallest go, the largest gradients come, in place of every tenth step."""
+"""The smallest go, the largest gradients come, in place of a step."""
 
-EVERY_EPOCH = Every(interval=1, unit=Unit.EPOCHS)
+AFTER_STEPS = Evenly(count=15)
 SET = Topology(
     first_mask=RandomMask(),
     updates=Updates(
-        when=EVERY_EPOCH,
+        when=AFTER_STEPS,
         amount=Fraction(0.3, Constant()),
         drop=SignThresholds(),
         grow=AtRandom(),
@@ -179,7 +179,7 @@ random."""
 SNFS = Topology(
     first_mask=RandomMask(),
     updates=Updates(
-        when=EVERY_EPOCH,
+        when=AFTER_STEPS,
         amount=Fraction(0.5, final=0.005),
         drop=Smallest(),
         grow=Largest(Momentum()),
@@ -481,19 +481,16 @@ def composable(wanted: Wanted) -> set[str]:
 
 
 def _often(topology: Topology, rng: random.Random) -> Topology:
-    """With an update every few steps, or every epoch or two."""
+    """With an update every few steps."""
     rules = topology.updates
     if rules is None:
         return topology
-    interval = max(rules.batches, rng.randint(2, 6))
-    if rules.when.unit is Unit.EPOCHS:
-        interval = rng.randint(1, 2)
     neurons = rules.neurons
     if neurons is not None:
-        neurons = replace(neurons, fraction=max(neurons.fraction, 0.2), interval=2)
+        neurons = replace(neurons, fraction=max(neurons.fraction, 0.2))
     return with_updates(
         topology,
-        when=replace(rules.when, interval=interval),
+        when=replace(rules.when, count=rng.randint(5, 20)),
         amount=replace(rules.amount, initial=rng.uniform(0.1, 0.6)),
         neurons=neurons,
     )

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import pytest
 
 from sparse_training.rules.density_path import (
-    AtDensity,
-    AtMultiple,
     Cubic,
     Cyclic,
     DensityPath,
@@ -63,11 +61,6 @@ class Wild(Cubic):
 def test_a_path_that_asks_for_what_there_is_not_is_held_between_its_two_numbers() -> None:
     counts = [weights_at(Wild(end=0.4), 50, 10, 100, step / 10) for step in range(5)]
     assert counts == [50, 50, 10, 10, 10]
-
-
-def test_a_path_starts_at_a_density_or_at_a_multiple_of_the_budget() -> None:
-    assert AtDensity(0.3).weights(total=1000, budget=50) == 300
-    assert AtMultiple(1.5).weights(total=1000, budget=50) == 75
 
 
 def test_the_soft_bound_drops_down_to_the_budget_and_the_others_what_they_are_told() -> None:

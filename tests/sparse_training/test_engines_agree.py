@@ -24,7 +24,7 @@ from sparse_training.networks.network import Norm
 from sparse_training.rules.redistribution import InProportion, MeanMomentum
 from sparse_training.rules.topology import Topology
 from tests.sparse_training.cases import (
-    EVERY_TEN,
+    IN_PLACE_OF_STEPS,
     RIGL,
     STATIC,
     Case,
@@ -127,7 +127,7 @@ def test_the_sweep_reaches_every_rule_that_both_engines_have() -> None:
 @pytest.mark.parametrize("optimizer", [Optimizer(), Optimizer(rule=AdamW())], ids=["sgd", "adamw"])
 @pytest.mark.parametrize(
     "topology",
-    [with_updates(RIGL, when=replace(EVERY_TEN, interval=5)), STATIC],
+    [with_updates(RIGL, when=replace(IN_PLACE_OF_STEPS, count=10)), STATIC],
     ids=["updated", "fixed"],
 )
 def test_engines_agree_with_batch_normalisation(topology: Topology, optimizer: Optimizer) -> None:
@@ -148,7 +148,7 @@ def test_engines_agree_with_batch_normalisation(topology: Topology, optimizer: O
 def test_engines_agree_where_the_momentum_of_adamw_moves_weights_between_layers() -> None:
     topology = with_updates(
         RIGL,
-        when=replace(EVERY_TEN, interval=5),
+        when=replace(IN_PLACE_OF_STEPS, count=10),
         redistribution=InProportion(MeanMomentum(), excess_evenly=True),
     )
     recipe = Recipe(
@@ -162,7 +162,7 @@ def test_engines_agree_where_the_momentum_of_adamw_moves_weights_between_layers(
 
 def test_engines_agree_on_digits_whose_constant_pixels_make_ties() -> None:
     """Constant and equal features give equal gradients, which both settle alike."""
-    topology = with_updates(RIGL, when=replace(EVERY_TEN, interval=20))
+    topology = with_updates(RIGL, when=replace(IN_PLACE_OF_STEPS, count=3))
     budget = Budget(active_weights=700, training_samples=6000)
     split = load("sklearn/digits/0/3")
     for seed in range(3):

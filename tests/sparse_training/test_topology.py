@@ -27,10 +27,10 @@ from sparse_training.rules.redistribution import (
 )
 from sparse_training.rules.saliency import Grasp, Snip, SynFlow
 from sparse_training.rules.topology import Topology, Updates
-from sparse_training.rules.when import Every, Place, Unit
+from sparse_training.rules.when import Evenly, Place
 from tests.sparse_training.cases import BY_GRADIENT, DENSE, RIGL, SET, SNFS, STATIC, with_updates
 
-AFTER = Every(interval=100)
+AFTER = Evenly(count=30)
 INSTEAD = replace(AFTER, place=Place.INSTEAD_OF_A_STEP)
 
 
@@ -47,11 +47,6 @@ INSTEAD = replace(AFTER, place=Place.INSTEAD_OF_A_STEP)
             "dropping over all layers needs a redistribution",
         ),
         ({"drop": BelowThreshold()}, "dropping over all layers needs a redistribution"),
-        ({"grow": Largest(Gradient(101))}, "a gradient over 101 batches is longer than .* 100"),
-        (
-            {"grow": Largest(GradientAverage(0.9, 101))},
-            "a gradient over 101 batches is longer than .* 100",
-        ),
         (
             {"grow": AtRandom(), "when": AFTER, "redistribution": ToLargestScores()},
             "layers can only compete for growth by scores",
@@ -66,11 +61,6 @@ INSTEAD = replace(AFTER, place=Place.INSTEAD_OF_A_STEP)
 def test_rules_that_contradict_each_other_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         replace(BY_GRADIENT, **{"when": INSTEAD, **changes})
-
-
-def test_a_gradient_may_be_over_all_batches_of_an_interval_and_over_any_of_an_epoch() -> None:
-    replace(BY_GRADIENT, when=INSTEAD, grow=Largest(Gradient(100)))
-    replace(BY_GRADIENT, when=Every(interval=1, unit=Unit.EPOCHS), grow=Largest(Gradient(7)))
 
 
 def test_random_growth_may_spend_a_batch_that_another_rule_looks_at() -> None:

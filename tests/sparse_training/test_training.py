@@ -31,8 +31,6 @@ from sparse_training.networks.activations import GELU, AllReLU
 from sparse_training.networks.network import Norm
 from sparse_training.rules.amount import Fraction
 from sparse_training.rules.density_path import (
-    AtDensity,
-    AtMultiple,
     Cubic,
     Cyclic,
     DensityPath,
@@ -46,15 +44,15 @@ from sparse_training.rules.new_weights import GradientStep, NewWeights, State, Z
 from sparse_training.rules.redistribution import ToItsLayer
 from sparse_training.rules.saliency import Grasp, Saliency, Snip, SynFlow
 from sparse_training.rules.topology import Topology
-from sparse_training.rules.when import Every, Place
+from sparse_training.rules.when import Evenly, Place
 from sparse_training.schedules import Linear
 from target_algorithms import Variant, variants
 from tests.examples import topology_at
 from tests.sparse_training.cases import (
+    AFTER_STEPS,
     DENSE,
     ENGINES,
-    EVERY_EPOCH,
-    EVERY_TEN,
+    IN_PLACE_OF_STEPS,
     PLAIN,
     RIGL,
     SET,
@@ -158,26 +156,28 @@ def test_a_dense_state_is_charged_at_every_step() -> None:
 
 def accumulating(number: int, **when: Any) -> Topology:
     """Growth by a mean over so many batches; when: of the updates."""
-    return with_updates(RIGL, grow=Largest(Gradient(number)), when=replace(EVERY_TEN, **when))
+    return with_updates(
+        RIGL, grow=Largest(Gradient(number)), when=replace(IN_PLACE_OF_STEPS, **when)
+    )
 
 
 def test_accumulated_gradients_are_charged_as_dense_ones() -> None:
-    """Every update looks at its own batch and at the three before it."""
+    """Every update looks at its own batch and at the three before it; 9.45 batches lie between."""
     outcome, _, watched = toy_run(accumulating(4), training_samples=945)
-    assert watched.pattern.startswith("gu" + "1" * 7 + "g1g1g1gu" + "1" * 7 + "g1g1g1gu")
+    assert watched.pattern.startswith("g1g1g1gu" + "1" * 6 + "g1g1g1gu" + "1" * 5 + "g1g1g1gu")
     sparse, dense = 2 * 60, 2 * outcome.total_weights
     gradients = "".join(watched.asked).count("g")
-    assert gradients == 1 + 4 * (outcome.updates - 1)
+    assert gradients == 4 * outcome.updates == 20
     expected = 3 * sparse * (945 - watched.looked_at) + (2 * sparse + dense) * watched.looked_at
     assert outcome.training_flops == expected
 
 
 def test_an_accumulated_gradient_is_the_mean_over_its_batches() -> None:
-    often: dict[str, Any] = {"interval": 3, "at_start": False}
+    often: dict[str, Any] = {"count": 5, "at_start": False}
     _, seen, watched = toy_run(accumulating(2, **often), training_samples=300)
-    assert watched.pattern.startswith("11g1gu")
-    # The third batch and the one of the update: growth is by the mean of their gradients, which a
-    # plain RigL on the update's batch alone would not have found.
+    # Due after 37.5 of 300 rows: the fourth batch and the one of the update. Growth is by the mean
+    # of their gradients, which a plain RigL on the update's batch alone would not have found.
+    assert watched.pattern.startswith("111g1gu")
     _, others, _ = toy_run(accumulating(1, **often), training_samples=300)
     assert not all(np.array_equal(a, b) for a, b in zip(seen[1], others[1], strict=True))
 
@@ -194,27 +194,26 @@ def test_every_update_averages_its_own_batches_and_none_of_those_before(
 
     monkeypatch.setattr(DenseGradients, "averaged", noted)
     outcome, _, _ = toy_run(accumulating(4), training_samples=945)
-    # The first one is made before any batch.
-    assert averaged_with == [3] * (outcome.updates - 1) and len(averaged_with) > 2
+    assert averaged_with == [3] * outcome.updates and len(averaged_with) > 2
 
 
 def test_the_batch_of_the_step_before_an_update_is_one_of_those_accumulated() -> None:
     topology = accumulating(3, at_start=False, place=Place.AFTER_A_STEP)
     _, _, watched = toy_run(topology, training_samples=945)
-    assert watched.pattern.startswith("1" * 7 + "g1g1g1u" + "1" * 7 + "g1g1g1u")
+    assert watched.pattern.startswith("1" * 8 + "g1g1g1u" + "1" * 5 + "g1g1g1u")
 
 
 def test_nothing_is_accumulated_long_before_the_first_update() -> None:
     """Epochs before the first one the network is another one, and each gradient is charged."""
     _, _, watched = toy_run(accumulating(3, start=0.5), training_samples=1600)
     before, _ = watched.pattern.split("u", 1)
-    assert before == "1" * 54 + "g"
+    assert before == "1" * 54 + "g1g1g"  # 54 batches of 60 rows in four, to 800 of 1600
 
 
 def test_candidates_cost_their_fraction_only() -> None:
     topology = with_updates(
         RIGL,
-        when=Every(interval=10, place=Place.BEFORE_A_STEP, end=0.6),
+        when=Evenly(count=5, place=Place.BEFORE_A_STEP, end=0.6),
         grow=Largest(candidates_per_weight=1.0),
         regrow_dropped=False,
     )
@@ -247,13 +246,13 @@ def test_a_budget_that_the_first_mask_uses_up_is_refused(saliency: Saliency) -> 
 
 
 @pytest.mark.parametrize(
-    "path", [Cubic(end=0.6), SoftBound(end=0.6), Cyclic(end=0.6)], ids=lambda p: type(p).__name__
+    "path", [Cubic(1.7, 0.6), SoftBound(1.7, 0.6), Cyclic(1.7, 0.6)], ids=lambda p: type(p).__name__
 )
 @pytest.mark.parametrize("engine", ["masked", "sparse"])
 def test_a_path_starts_at_its_density_and_ends_at_the_budget(
     path: DensityPath, engine: str
 ) -> None:
-    topology = with_updates(RIGL, when=replace(EVERY_TEN, end=0.9), path=path)
+    topology = with_updates(RIGL, when=replace(IN_PLACE_OF_STEPS, end=0.9), path=path)
     outcome, seen, _ = toy_run(topology, engine=engine, training_samples=2000, peak_weights=10**6)
     counts = [sum(map(len, active)) for active in seen]
     assert counts[0] == outcome.active_weights == round(0.5 * outcome.total_weights)
@@ -264,11 +263,11 @@ def test_a_path_starts_at_its_density_and_ends_at_the_budget(
         assert 60 in counts[:-1] and counts.count(counts[0]) > 1
 
 
-def pruned_gradually(interval: int) -> Topology:
+def pruned_gradually(count: int, **when: Any) -> Topology:
     """Growth by gradient after steps, on a cubic path."""
     return with_updates(
         RIGL,
-        when=Every(interval=interval),
+        when=Evenly(count=count, **when),
         amount=Fraction(0.5, final=0.005),
         new_weights=NewWeights(regrown_keep=False),
         path=Cubic(end=0.7),
@@ -276,7 +275,7 @@ def pruned_gradually(interval: int) -> Topology:
 
 
 def test_a_path_never_exceeds_the_peak_that_is_granted() -> None:
-    topology = pruned_gradually(5)
+    topology = pruned_gradually(12)
     outcome, _, _ = toy_run(topology, peak_weights=100)
     assert outcome.active_weights == 100 and outcome.final_weights == 60
     with pytest.raises(BadInput, match=r"a density path \(cubic\) .* expected --peak-weights"):
@@ -284,8 +283,8 @@ def test_a_path_never_exceeds_the_peak_that_is_granted() -> None:
 
 
 def test_a_path_can_start_at_a_multiple_of_the_budget() -> None:
-    path = SoftBound(AtMultiple(2.0), end=0.75)
-    topology = with_updates(SET, when=replace(EVERY_EPOCH, end=0.75), path=path)
+    path = SoftBound(2.0, end=0.75)
+    topology = with_updates(SET, when=replace(AFTER_STEPS, end=0.75), path=path)
     outcome, _, _ = toy_run(topology, peak_weights=10**6)
     assert outcome.active_weights == 120 and outcome.final_weights == 60
 
@@ -297,7 +296,7 @@ def test_a_path_that_asks_for_more_weights_than_there_are_gets_them_all(
     kind: type[Cubic] | type[SoftBound] | type[Cyclic], engine: str, active_weights: int
 ) -> None:
     """The network has 204 weights; three times the budget is more, up to all of them."""
-    topology = with_updates(RIGL, path=kind(AtMultiple(3.0)))
+    topology = with_updates(RIGL, path=kind(3.0))
     outcome, seen, _ = toy_run(
         topology, engine=engine, active_weights=active_weights, peak_weights=10**7
     )
@@ -307,13 +306,13 @@ def test_a_path_that_asks_for_more_weights_than_there_are_gets_them_all(
 
 
 def test_a_network_is_pruned_to_the_budget_even_if_no_update_is_due() -> None:
-    outcome, seen, _ = toy_run(pruned_gradually(500), peak_weights=10**6)
+    outcome, seen, _ = toy_run(pruned_gradually(1, start=0.999), peak_weights=10**6)
     assert outcome.updates == 0 and outcome.final_weights == 60 and len(seen) == 2
 
 
 def test_the_soft_bound_drops_down_to_the_budget_and_grows_up_again() -> None:
     """Of 102 weights 42 go at every update of the path but for what layers round down."""
-    path = SoftBound(AtDensity(0.5), end=0.6)
+    path = SoftBound(1.7, end=0.6)
     anew = NewWeights(regrown_keep=False)
     topology = with_updates(RIGL, amount=Fraction(0.1), new_weights=anew, path=path)
     _, seen, watched = toy_run(topology, training_samples=2000, peak_weights=10**6)
@@ -323,7 +322,7 @@ def test_the_soft_bound_drops_down_to_the_budget_and_grows_up_again() -> None:
 
 
 def test_importance_pruning_loses_weights_for_good() -> None:
-    pruning = ImportancePruning(fraction=0.3, start=0.3, interval=1)
+    pruning = ImportancePruning(fraction=0.3, when=Evenly(count=2, start=0.3))
     outcome, seen, _ = toy_run(with_updates(RIGL, neurons=pruning))
     counts = [sum(map(len, active)) for active in seen]
     assert counts == sorted(counts, reverse=True) and counts[0] == 60
@@ -334,18 +333,18 @@ def test_importance_pruning_loses_weights_for_good() -> None:
 
 
 def test_rigl_spends_a_batch_on_every_update_and_stops_at_its_end() -> None:
-    # 63 batches of at most 16 of 60 rows: 16, 16, 16, 12.
-    outcome, seen, watched = toy_run(RIGL, training_samples=945)
+    # 32 batches of at most 16 of 60 rows: 16, 16, 16, 12; an update every .15 of 480 rows.
+    outcome, seen, watched = toy_run(RIGL, training_samples=480)
     pattern = watched.pattern.replace("gu", "0")
-    assert pattern == "0" + ("1" * 10 + "0") * 4 + "1" * (63 - 45)
-    assert (outcome.steps, outcome.updates) == (58, 5)
+    assert pattern == "0" + "11110" * 3 + "1110" + "1" * 12
+    assert (outcome.steps, outcome.updates) == (27, 5)
     assert len(seen) == 6
 
 
 def test_rigl_drops_by_the_fraction_of_the_budget_consumed_before_the_update() -> None:
     quick = with_updates(
         RIGL,
-        when=replace(EVERY_TEN, interval=4),
+        when=replace(IN_PLACE_OF_STEPS, count=12),
         amount=Fraction(0.7),
         new_weights=NewWeights(regrown_keep=False),
     )
@@ -361,28 +360,35 @@ def test_rigl_drops_by_the_fraction_of_the_budget_consumed_before_the_update() -
     assert len(expected) > 8
 
 
-def test_set_updates_after_every_epoch_but_not_after_the_last() -> None:
-    outcome, _, watched = toy_run(SET, training_samples=300)
+def test_four_updates_of_five_epochs_follow_all_epochs_but_the_last() -> None:
+    outcome, _, watched = toy_run(after_steps(4), training_samples=300)
     assert watched.pattern == "1111u1111u1111u1111u1111"
     assert outcome.updates == 4
 
 
-def test_set_updates_after_the_last_whole_epoch_if_training_goes_on() -> None:
-    _, _, watched = toy_run(SET, training_samples=140)
-    assert watched.pattern == "1111u1111u11"
+def test_the_same_number_of_updates_is_made_in_runs_of_any_length() -> None:
+    short, long = (toy_run(after_steps(6), training_samples=n)[2].pattern for n in (140, 1400))
+    assert short.count("u") == long.count("u") == 6
+    # The last at 1200 of 1400 rows, an epoch of four batches' end.
+    assert long.endswith("u" + "1" * 14) and short.endswith("u11")
 
 
-def test_an_interval_of_epochs_counts_epochs() -> None:
-    every_second = with_updates(SET, when=replace(EVERY_EPOCH, interval=2))
-    _, _, watched = toy_run(every_second, training_samples=360)
-    assert watched.pattern == "11111111u11111111u11111111"
+def test_no_update_is_made_where_steps_are_too_few() -> None:
+    """Every update follows a step and is followed by one."""
+    outcome, _, watched = toy_run(after_steps(100), training_samples=60)
+    assert watched.pattern == "1u1u1u1" and outcome.updates == 3
+
+
+def after_steps(count: int) -> Topology:
+    """Growth at random, so many times."""
+    return with_updates(SET, when=replace(AFTER_STEPS, count=count))
 
 
 def test_an_update_after_a_step_uses_the_gradient_of_that_steps_batch() -> None:
-    when = replace(EVERY_TEN, place=Place.AFTER_A_STEP, end=0.5)
+    when = replace(IN_PLACE_OF_STEPS, place=Place.AFTER_A_STEP, end=0.5, count=2)
     outcome, _, watched = toy_run(with_updates(RIGL, when=when), training_samples=480)
-    # 32 steps; updates after steps 1 and 11, and not after 21, which is past the half.
-    assert watched.pattern == "g1u" + "1" * 9 + "g1u" + "1" * 21
+    # 32 steps; updates after step 1 and after step 8, a quarter of the way.
+    assert watched.pattern == "g1u" + "1" * 6 + "g1u" + "1" * 24
     assert outcome.steps == 32 and outcome.samples == 480
     asked = list(zip(watched.asked, watched.rows, strict=True))
     for (call, rows), (_, following) in zip(asked, asked[1:], strict=False):
@@ -507,9 +513,9 @@ def test_every_rule_that_the_combination_can_compose_has_made_updates() -> None:
 
 
 def test_a_batch_before_a_step_is_spent_twice() -> None:
-    when = replace(EVERY_TEN, place=Place.BEFORE_A_STEP, end=0.5)
+    when = replace(IN_PLACE_OF_STEPS, place=Place.BEFORE_A_STEP, end=0.5, count=2)
     outcome, _, watched = toy_run(with_updates(RIGL, when=when), training_samples=480)
-    assert watched.pattern.startswith("gu" + "1" * 10 + "gu" + "1" * 10)
+    assert watched.pattern.startswith("gu" + "1" * 7 + "gu" + "1" * 10)
     assert watched.rows[0].tolist() == watched.rows[1][:16].tolist()
     assert outcome.samples == 480 == sum(len(rows) for rows in watched.rows)
 

@@ -34,7 +34,7 @@ from sparse_training.rules.redistribution import (
 from sparse_training.rules.topology import Updates
 from sparse_training.rules.update import LayerUpdate, Memory, prune
 from sparse_training.rules.view import LayerView, View
-from sparse_training.rules.when import Every
+from sparse_training.rules.when import Evenly
 from tests.sparse_training.cases import (
     BY_GRADIENT,
     SET,
@@ -114,7 +114,7 @@ def test_granet_prunes_over_all_layers_before_each_layer_regenerates() -> None:
 def test_dsr_drops_below_its_threshold_and_grows_where_weights_were() -> None:
     rules = replace(
         BY_GRADIENT,
-        when=Every(interval=10),
+        when=Evenly(count=10),
         drop=BelowThreshold(0.1),
         grow=AtRandom(),
         regrow_dropped=False,

@@ -40,6 +40,7 @@ def test_its_default_aims_at_600_of_the_weights_of_lenet_300_100_at_sparsity_98(
 
 def test_its_mask_rests_in_the_last_twentieth_of_training() -> None:
     """Epoch 190 of 200 and 95 of 100 in the authors' scripts; here of 400 steps up to the 380th."""
-    topology = topology_at(variant(NAME), update_interval_steps=10)
-    outcome, seen, _ = toy_run(topology, training_samples=6000)
-    assert (outcome.steps, outcome.updates) == (400, 38) and len(seen) == 1 + 38
+    topology = topology_at(variant(NAME), update_count=37)
+    outcome, seen, watched = toy_run(topology, training_samples=6000)
+    assert (outcome.steps, outcome.updates) == (400, 37) and len(seen) == 1 + 37
+    assert watched.pattern.endswith("u" + "1" * 30)
