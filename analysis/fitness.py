@@ -8,11 +8,15 @@ configurator looks in the end:
   pair are known;
 - *spread* is the standard deviation of the settings' means, without what noise contributes to it;
 - *rank correlation* is Spearman's, the mean over pairs of instances.
+
+A parameter is *inert* in a setting if another value of it gives the same trial: the same cost,
+price, steps, updates and mask.
 """
 
 import inspect
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from target_algorithms import Role, Variant, variant
-from wrappers.fitness import Matrix, Sample
+from wrappers.fitness import Matrix, Probe, Sample
 from wrappers.records import Record
 from wrappers.space import Config
 
@@ -54,7 +58,10 @@ class Fitness:
     """Lowest mean error of a random setting of the baseline's rules, the default among them."""
     failed: float
     """Fraction of the random settings' trials that failed or are no better than chance."""
-    inert: float
+    inert: Mapping[str, tuple[int, int]]
+    """Of each parameter of the combination's rules: (settings in which it was inert, settings in
+    which it was changed)."""
+    still: float
     """Fraction of the random dynamic settings that never updated the mask."""
     masked: float
     """Fraction of the random settings that need the masked engine."""
@@ -82,11 +89,31 @@ class Fitness:
             f"rules spread only {self.ratio:.1f} times the noise": self.ratio < LEAST_RATIO,
             f"instances disagree (rank correlation {self.correlation:.2f})": self.correlation
             < LEAST_CORRELATION,
-            f"{self.inert:.0%} of the dynamic settings never update": self.inert > MOST_INERT,
+            f"{self.still:.0%} of the dynamic settings never update": self.still > MOST_INERT,
+            f"inert: {', '.join(self.most_inert)}": bool(self.most_inert),
             f"{self.failed:.0%} of the trials fail": self.failed > MOST_FAILED,
             "a static mask is as good as the dynamic defaults": len(self.better_defaults) < 2,
         }
         return tuple(words for words, lacking in said.items() if lacking)
+
+    @property
+    def most_inert(self) -> tuple[str, ...]:
+        """Parameters that are inert more often than is explained by chance in a sample of theirs.
+
+        A one-sided binomial test at the level .05 of `MOST_INERT`.
+        """
+        return tuple(
+            name
+            for name, (idle, changed) in self.inert.items()
+            if stats.binomtest(idle, changed, MOST_INERT, alternative="greater").pvalue < 0.05
+        )
+
+    @property
+    def inert_share(self) -> float:
+        """Over all parameters and settings."""
+        return sum(idle for idle, _ in self.inert.values()) / sum(
+            changed for _, changed in self.inert.values()
+        )
 
     @property
     def verdict(self) -> str:
@@ -117,7 +144,8 @@ def fitness(sample: Sample, classes: Mapping[str, int]) -> Fitness:
         defaults={name: _mean(row) for name, row in sample.defaults.items()},
         best_baseline=min(of_baseline),
         failed=float(np.mean([_failed(each, classes[each.instance]) for each in records])),
-        inert=float(np.mean([_inert(row) for row in dynamic])) if dynamic else math.nan,
+        inert=inert(sample.probes),
+        still=float(np.mean([_still(row) for row in dynamic])) if dynamic else math.nan,
         masked=float(np.mean([row[0].engine == "masked" for row in drawn])),
         seconds=float(np.median([each.runtime for each in records])),
     )
@@ -162,7 +190,7 @@ def table(sets: Sequence[Fitness]) -> pd.DataFrame:
             "baseline's best": [f"{each.best_baseline:.3f}" for each in sets],
             "best default": [_best(each) for each in sets],
             "failed": [f"{each.failed:.0%}" for each in sets],
-            "inert": [f"{each.inert:.0%}" for each in sets],
+            "inert": [f"{each.inert_share:.0%}" for each in sets],
             "masked": [f"{each.masked:.0%}" for each in sets],
             "s/trial": [f"{each.seconds:.2f}" for each in sets],
             "verdict": [each.verdict for each in sets],
@@ -200,5 +228,21 @@ def _is_dynamic(chosen: Variant, config: Config) -> bool:
     return rules.updates is not None
 
 
-def _inert(row: Sequence[Record]) -> bool:
+def _still(row: Sequence[Record]) -> bool:
     return all(record.misc.updates == 0 for record in row)
+
+
+def inert(probes: Sequence[Probe]) -> dict[str, tuple[int, int]]:
+    """(settings in which it was inert, settings in which it was changed) of each parameter."""
+    idle = Counter(each.parameter for each in probes if _same(each.setting, each.changed))
+    changed = Counter(each.parameter for each in probes)
+    return {name: (idle[name], changed[name]) for name in sorted(changed)}
+
+
+def _same(one: Record, other: Record) -> bool:
+    """Whether two trials came to the same, as far as a record tells."""
+    return (one.cost, one.training_flops, one.misc) == (
+        other.cost,
+        other.training_flops,
+        other.misc,
+    )

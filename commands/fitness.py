@@ -33,8 +33,8 @@ def command(
     Random settings of the combination's rules, with the recipe at its default, and the defaults of
     all variants are evaluated on all training instances. How far do rules move the cost (spread),
     how far does chance (noise); do instances agree (rank correlation); is a static mask as good
-    (baseline's best against the best default); how many settings fail, never update the mask
-    (inert), need the masked engine. Trials are kept in RESULTS/fitness: the same command goes on.
+    (baseline's best against the best default); how many settings fail, need the masked engine; how
+    often another value of a parameter gives the same trial (inert). Trials are kept in RESULTS/fitness: the same command goes on.
     """
     from analysis.fitness import fitness, table
     from sparse_training.data.instances import load
@@ -70,4 +70,8 @@ def command(
             say(f"{column}:".ljust(18) + str(value))
         means = sorted(figures.defaults.items(), key=lambda each: each[1])
         say("defaults:         " + ", ".join(f"{name} {cost:.3f}" for name, cost in means))
+        idle = ", ".join(
+            f"{name} {idle} of {changed}" for name, (idle, changed) in figures.inert.items() if idle
+        )
+        say("inert:            " + (idle or "no parameter in any setting"))
         console.print()

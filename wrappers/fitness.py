@@ -23,6 +23,15 @@ Matrix = tuple[tuple[Record, ...], ...]
 
 
 @dataclass(frozen=True)
+class Probe:
+    """A random setting, and the same with another value of one parameter of its rules."""
+
+    parameter: str
+    setting: Record
+    changed: Record
+
+
+@dataclass(frozen=True)
 class Sample:
     """What was evaluated on an instance set; all on the same pairs."""
 
@@ -33,6 +42,8 @@ class Sample:
     random: Mapping[Role, Matrix]
     """Random settings of the rules of the combination and of the baseline, the recipe at its
     default."""
+    probes: tuple[Probe, ...]
+    """Of every active parameter of the combination's settings, on the first pair."""
 
 
 def fitness_pairs(scenario: Scenario, seeds: int) -> tuple[Pair, ...]:
@@ -69,6 +80,41 @@ def drawn(scenario: Scenario, count: int) -> list[Config]:
     return list(every.values())
 
 
+def changed_by_one(
+    scenario: Scenario, config: Config, name: str, rng: random.Random
+) -> Config | None:
+    """The configuration with another value of one parameter, drawn from its range.
+
+    Parameters that this activates have their defaults. None where no value drawn is allowed.
+    """
+    space = scenario.space
+    for _ in range(20):
+        value = space.by_name[name].sample(rng)
+        if value == config[name]:
+            continue
+        values = {**{p.name: p.default for p in space.parameters}, **config, name: value}
+        try:
+            return space.check({each: values[each] for each in space.active(values)})
+        except BadInput:  # a forbidden combination
+            continue
+    return None
+
+
+def changed_settings(
+    scenario: Scenario, configs: Sequence[Config]
+) -> list[tuple[int, str, Config]]:
+    """(number of the setting, parameter, changed setting) for all parameters of rules."""
+    own = {p.name for p in of_rules(scenario.space).parameters if not p.single}
+    rng = random.Random(derived_seed("fitness", scenario.name, "probes"))
+    drawn_ = [
+        (number, name, changed_by_one(scenario, config, name, rng))
+        for number, config in enumerate(configs)
+        for name in config
+        if name in own
+    ]
+    return [(number, name, config) for number, name, config in drawn_ if config is not None]
+
+
 def measure(
     scenarios: Sequence[Scenario],
     folder: Path,
@@ -94,7 +140,9 @@ def measure(
             raise BadInput(f"{scenarios[0].set} has no scenario of a {role}, expected one")
         by_role[role] = of_role[0].name
         asked[of_role[0].name] += drawn(of_role[0], count)
-    total = sum(map(len, asked.values())) * len(pairs)
+    combined = next(each for each in scenarios if each.name == by_role[Role.COMBINATION])
+    changes = changed_settings(combined, asked[combined.name][1:])
+    total = sum(map(len, asked.values())) * len(pairs) + len(changes)
     rows: dict[str, Matrix] = {}
     done = 0
 
@@ -108,11 +156,24 @@ def measure(
             log = folder / f"{scenario.variant.name}.jsonl"
             configs = asked[scenario.name]
             rows[scenario.name] = _evaluated(scenario, log, configs, pairs, evaluator, one_more)
+        probed = _evaluated(
+            combined,
+            folder / f"{combined.variant.name}.jsonl",
+            [config for _, _, config in changes],
+            pairs[:1],
+            evaluator,
+            one_more,
+        )
+    settings = rows[combined.name][1:]
     return Sample(
         set=scenarios[0].set,
         pairs=pairs,
         defaults={each.variant.name: rows[each.name][0] for each in scenarios},
         random={role: rows[name][1:] for role, name in by_role.items()},
+        probes=tuple(
+            Probe(name, settings[number][0], row[0])
+            for (number, name, _), row in zip(changes, probed, strict=True)
+        ),
     )
 
 

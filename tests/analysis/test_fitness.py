@@ -28,7 +28,8 @@ GOOD = Fitness(
     defaults={each.name: 0.1 for each in variants().values()},
     best_baseline=0.15,
     failed=0.1,
-    inert=0.0,
+    inert={"grow": (0, 40), "drop_power": (1, 5)},
+    still=0.0,
     masked=0.4,
     seconds=0.1,
 )
@@ -60,10 +61,11 @@ def test_a_set_is_fit_or_says_what_it_lacks() -> None:
     assert GOOD.verdict == "fit" and GOOD.ratio == 2.0
     assert "spread only 1.2 times the noise" in replace(GOOD, spread=0.0048).verdict
     assert "rank correlation 0.30" in replace(GOOD, correlation=0.3).verdict
-    assert "40% of the dynamic settings never update" in replace(GOOD, inert=0.4).verdict
+    assert "40% of the dynamic settings never update" in replace(GOOD, still=0.4).verdict
+    assert replace(GOOD, inert={"grow": (9, 40), "drop_power": (1, 5)}).verdict == "inert: grow"
     assert "30% of the trials fail" in replace(GOOD, failed=0.3).verdict
     assert "a static mask is as good" in replace(GOOD, best_baseline=0.1).verdict
-    several = replace(GOOD, noise=0.1, inert=0.5)
+    several = replace(GOOD, noise=0.1, still=0.5)
     assert several.verdict.count(";") == 1 and "fit" not in several.verdict
 
 
@@ -93,12 +95,15 @@ def test_seeds_of_a_measurement_are_no_runs() -> None:
 def test_the_command_measures_a_set_and_goes_on_with_what_it_has(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    counts = []
     for markdown in (False, True):
         command(["digits"], configurations=4, seeds=1, results=tmp_path, markdown=markdown)
+        logs = list((tmp_path / "fitness" / "digits").glob("*.jsonl"))
+        records = [record for log in logs for record in read_lines(log, Record)]
+        assert len(records) == len({(r.key, r.code) for r in records})
+        counts.append(len(records))
+    assert counts[0] == counts[1] > (len(logs) + 4 + 2) * 10  # and a probe of each parameter
     told = capsys.readouterr().out
     assert "settings x pairs: 4 x 10" in told and "verdict:" in told and "defaults:" in told
     row = told.splitlines()[-1]
     assert row.startswith("| digits | 4 x 10 | 0.0") and row.count("|") == 14
-    logs = list((tmp_path / "fitness" / "digits").glob("*.jsonl"))
-    records = [record for log in logs for record in read_lines(log, Record)]
-    assert len(records) == len({(r.key, r.code) for r in records}) == (len(logs) + 4 + 2) * 10
