@@ -34,7 +34,8 @@ def command(
     all variants are evaluated on all training instances. How far do rules move the cost (spread),
     how far does chance (noise); do instances agree (rank correlation); is a static mask as good
     (baseline's best against the best default); how many settings fail, need the masked engine; how
-    often another value of a parameter gives the same trial (inert). Trials are kept in RESULTS/fitness: the same command goes on.
+    often another value of a parameter gives the same trial (inert). Trials are kept in
+    RESULTS/fitness: the same command goes on.
     """
     from analysis.fitness import fitness, table
     from sparse_training.data.instances import load
