@@ -54,8 +54,9 @@ class Options:
     memory_limit: int = MEMORY_LIMIT
     """Memory a trial may take, MiB."""
     only: str | None = None
-    """Parameters that have fewer values here, `name:value,name:low/high,name:choice/choice`: one
-    value fixes it, several are a range of a number or choices."""
+    """Parameters that have fewer values here, `name:value,name:low/default/high,name:first/second`:
+    one value fixes it; several are a range of a number, its default between the bounds or as it
+    was, or choices, the first of them the default."""
 
     def __post_init__(self) -> None:
         for name in _COUNTS:

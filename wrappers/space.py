@@ -109,10 +109,11 @@ class Parameter:
         return len(self.choices) == 1 or (self.kind != "categorical" and self.low == self.high)
 
     def narrowed(self, values: Sequence[object]) -> "Parameter":
-        """The parameter with these choices, with this one number, or in this range [low, high].
+        """The parameter with these choices, with this one number, or in this range.
 
-        The default stays if it can; else it is the first choice, or the bound that is nearest.
-        Raises BadInput for values that it does not have.
+        The first choice is the default. A range is (low, high) or (low, default, high); where its
+        default is not given, it stays if it can and else is the bound that is nearest. Raises
+        BadInput for values that it does not have.
         """
         typed = tuple(map(self.check, values))
         said = ", ".join(map(str, values))
@@ -120,18 +121,17 @@ class Parameter:
             raise BadInput(f"parameter {self.name} is narrowed to {said}, expected each value once")
         if self.kind == "categorical":
             choices = tuple(map(str, typed))
-            kept = self.default if self.default in choices else choices[0]
-            return replace(self, choices=choices, default=kept)
+            return replace(self, choices=choices, default=choices[0])
         numbers_ = [float(value) if self.kind == "real" else int(value) for value in typed]
         low, high = numbers_[0], numbers_[-1]
-        if len(numbers_) > 2 or low > high:
+        if len(numbers_) > 3 or numbers_ != sorted(numbers_):
             raise BadInput(
                 f"parameter {self.name} is narrowed to {said}, expected a number, or the two bounds"
-                " of a range"
+                " of a range, its default between them or left out"
             )
         if low < high and self.kind == "real" and (why := _too_fine(low, high)):
             raise BadInput(f"parameter {self.name} is narrowed to {said}, {why}")
-        default = min(max(float(self.default), low), high)
+        default = numbers_[1] if len(numbers_) == 3 else min(max(float(self.default), low), high)
         return replace(self, low=low, high=high, default=type(low)(default))
 
     def values(self, most: int) -> Sequence[Value] | None:

@@ -364,7 +364,9 @@ def test_a_scenario_narrows_to_a_range_and_to_choices(suite: Path) -> None:
     batch = space.by_name["batch_size"]
     assert (batch.low, batch.high, batch.default) == (100, 200, 100)
     assert space.by_name["optimizer"].choices == ("adamw", "sgd")
-    assert (space.default["optimizer"], space.default["activation"]) == ("sgd", "gelu")
+    assert (space.default["optimizer"], space.default["activation"]) == ("adamw", "gelu")
+    batch = read(with_options(suite, PLAIN, "--only batch_size:16/100/200")).space.default
+    assert batch["batch_size"] == 100
     assert "all_relu_slope" not in space.by_name
 
 
@@ -377,7 +379,7 @@ def test_a_scenario_narrows_to_a_range_and_to_choices(suite: Path) -> None:
         ("norms:none", "option --only names norms, expected parameters of "),
         ("norm:group", "parameter norm is 'group', expected one of none, batch, layer"),
         ("norm:none/none", "norm is narrowed to none, none, expected each value once"),
-        ("momentum:0.1/0.2/0.3", "expected a number, or the two bounds of a range"),
+        ("momentum:0.1/0.4/0.3", "expected a number, or the two bounds of a range, its default"),
         ("momentum:0.2/0.1", "expected a number, or the two bounds of a range"),
         ("momentum:2", "parameter momentum is '2', expected a number in [0, 0.99]"),
         ("momentum:0.5/", "parameter momentum is '', expected a number"),
