@@ -359,14 +359,14 @@ def test_a_value_that_is_not_the_default_reaches_the_trial(suite: Path, tmp_path
 
 
 def test_a_scenario_narrows_to_a_range_and_to_choices(suite: Path) -> None:
-    only = "batch_size:100/200,optimizer:adamw/sgd,activation:gelu/srelu"
+    only = "batch_size:100/200,optimizer:adamw/sgd,activation:gelu/srelu,dropout:0/0.2/0.3"
     space = read(with_options(suite, PLAIN, f"--only {only}")).space
     batch = space.by_name["batch_size"]
     assert (batch.low, batch.high, batch.default) == (100, 200, 100)
     assert space.by_name["optimizer"].choices == ("adamw", "sgd")
     assert (space.default["optimizer"], space.default["activation"]) == ("adamw", "gelu")
-    batch = read(with_options(suite, PLAIN, "--only batch_size:16/100/200")).space.default
-    assert batch["batch_size"] == 100
+    dropout = space.by_name["dropout"]
+    assert (dropout.low, dropout.default, dropout.high) == (0.0, 0.2, 0.3)
     assert "all_relu_slope" not in space.by_name
 
 
