@@ -213,7 +213,7 @@ def _offline(folder: Path) -> bool:
     from sparse_training.data.sources import source
     from wrappers.scenario import set_instances
 
-    return all(source(parse(name)[0]).INSTALLED for name in set_instances(folder))
+    return all(source(parse(name).source).INSTALLED for name in set_instances(folder))
 
 
 def _space_beside(paramfile: str, source: Path, place: Path) -> list[Path]:
