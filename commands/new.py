@@ -48,8 +48,8 @@ Say in one line what the data sets have in common, and what question the set ask
 **Origin**: where the data come from. **Licence**: theirs.
 
 **Folds**: which rows train and which evaluate. `source/dataset/fold` is an outer fold,
-`.../fold/inner` splits its training part again. No row of a test instance may be in a training
-instance.
+`.../fold/inner`, `.../fold/3000+5000/number` and `.../fold/halves/number` split its training part
+again. No row that a test instance is evaluated on may be in a training instance.
 
 {terms}
 """
