@@ -1,7 +1,7 @@
 """How long does a trial wait for its data, mapped, imputed, encoded and standardised?
 
     python -m benchmarks.loading                                  # what is in the data directory
-    python -m benchmarks.loading openml/146195/0 vision/mnist/0/0
+    python -m benchmarks.loading openml/146195/0 vision/mnist/0/3000+5000/0
 
 The best of some loads in one process, as a warm worker has it but for the first touch of the file
 (some 2 ms); other jobs on the machine can only add to it.

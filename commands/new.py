@@ -48,8 +48,8 @@ Say in one line what the data sets have in common, and what question the set ask
 **Origin**: where the data come from. **Licence**: theirs.
 
 **Folds**: which rows train and which evaluate. `source/dataset/fold` is an outer fold,
-`.../fold/inner` splits its training part again. No row of a test instance may be in a training
-instance.
+`.../fold/inner`, `.../fold/3000+5000/number` and `.../fold/halves/number` split its training part
+again. No row that a test instance is evaluated on may be in a training instance.
 
 {terms}
 """
@@ -213,7 +213,7 @@ def _offline(folder: Path) -> bool:
     from sparse_training.data.sources import source
     from wrappers.scenario import set_instances
 
-    return all(source(parse(name)[0]).INSTALLED for name in set_instances(folder))
+    return all(source(parse(name).source).INSTALLED for name in set_instances(folder))
 
 
 def _space_beside(paramfile: str, source: Path, place: Path) -> list[Path]:

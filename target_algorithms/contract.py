@@ -158,7 +158,7 @@ class Trial:
     """Where the variant's algorithm.py lies."""
     options: Options
     instance: str
-    """`source/dataset/fold[/inner]`."""
+    """Its id, of any form that `sparse_training.data.instances` has."""
     seed: int
     """>= 0."""
     config: Mapping[str, Value]

@@ -37,7 +37,9 @@ Options (fixed by the scenario, never configured):
   --device NAME           cpu or cuda (default cpu)
   --memory-limit MIB      resident memory of a trial (default 4096)
   --only NAME:VALUE,...   fixes parameters, or narrows them: NAME:LOW/HIGH, NAME:CHOICE/CHOICE
-Instance: source/dataset/fold or, for an inner fold, source/dataset/fold/inner: sklearn/digits/0/3
+Instance: source/dataset/fold, or of that fold's training part an inner fold, a sample, a half:
+  sklearn/digits/0, sklearn/digits/0/3, sklearn/digits/0/500+600/1 (600 others judge),
+  sklearn/digits/0/500/1 (the fold's test part judges), sklearn/digits/0/halves/1.
 Cutoff: wall-clock seconds for the training (start-up is not charged); none when absent.
 Every active parameter of the variant's space must be given, inactive ones must not:
 './wrappers/target VARIANT --help' lists them.

@@ -66,9 +66,9 @@ def named(words: Sequence[str]) -> tuple[str, ...]:
                 f"no instance set {word!r}, expected one of {', '.join(of_set)}, or an instance "
                 "such as openml/31/0"
             )
-        source, dataset, *_ = parse(plain if plain.count("/") > 1 else f"{plain}/0")
-        source_of(source, dataset)
-        wanted.append(f"{source}/{dataset}")
+        said = parse(plain if plain.count("/") > 1 else f"{plain}/0")
+        source_of(said.source, said.dataset)
+        wanted.append(said.data_set)
     return tuple(dict.fromkeys(wanted))
 
 
@@ -148,4 +148,4 @@ def _parts(name: str) -> tuple[str, str]:
 
 
 def _data_sets_of(folder: Path) -> tuple[str, ...]:
-    return tuple(dict.fromkeys("/".join(parse(name)[:2]) for name in set_instances(folder)))
+    return tuple(dict.fromkeys(parse(name).data_set for name in set_instances(folder)))

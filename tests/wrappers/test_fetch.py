@@ -716,6 +716,9 @@ def test_sets_and_instances_are_named_alike() -> None:
         [scenario_name(), f"./scenarios/{scenario_name()}/", str(ROOT / "scenarios/digits")]
     ) == ("sklearn/digits",)
     assert named(["openml/31/0", "openml/31", "openml/3/1/2"]) == ("openml/31", "openml/3")
+    assert named(["openml/31/0/30+50/1", "openml/31/0/30/1", "openml/31/0/halves/1"]) == (
+        "openml/31",
+    )
     assert named(["vision/mnist"]) == ("vision/mnist",)
     assert list(sets()) == sorted(sets())
     for word, message in (
@@ -885,6 +888,23 @@ def test_a_run_asks_for_all_its_data_before_its_first_trial_and_records_their_su
         assert stored.digest_of(stored.read(stored.path(*name.split("/")))) == sha256
 
 
+def test_a_data_set_is_fetched_once_however_many_of_its_samples_a_set_has(
+    openml: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "root" / "scenarios" / "own"
+    folder.mkdir(parents=True)
+    training = ["openml/59/0/30+50/0", "openml/59/0/30+50/1", "openml/59/0/halves/0"]
+    (folder / "training.txt").write_text("\n".join(training) + "\n")
+    (folder / "test.txt").write_text("openml/59/0/30/0\nopenml/59/0/30/1\n")
+    monkeypatch.setenv("SPARSE_ACLIB_PATH", str(tmp_path / "root"))
+    assert named(["own"]) == sets()["own"] == (IRIS,)
+    get(openml, *named(["own"]))
+    assert asked(openml).count("/task/59") == 1
+    rows = [line.split(",") for line in features_csv(folder).splitlines()[1:]]
+    assert [row[0] for row in rows] == [*training, "openml/59/0/30/0", "openml/59/0/30/1"]
+    assert len({tuple(row[1:]) for row in rows}) == len(rows)
+
+
 def test_export_writes_what_the_data_say_and_keeps_the_rows_of_data_that_are_not_here(
     openml: Server, tmp_path: Path
 ) -> None:
@@ -914,7 +934,11 @@ def test_export_writes_what_the_data_say_and_keeps_the_rows_of_data_that_are_not
 
 @pytest.mark.parametrize(
     "instances",
-    [("sklearn/digits/0/0", "sklearn/digits/0/1"), ("sklearn/wine/0", "sklearn/iris/0/3")],
+    [
+        ("sklearn/digits/0/0", "sklearn/digits/0/1"),
+        ("sklearn/wine/0", "sklearn/iris/0/3"),
+        ("sklearn/digits/0/500+600/0", "sklearn/digits/0/500/1"),
+    ],
 )
 def test_the_features_that_export_chooses_for_a_new_set_all_tell_instances_apart(
     tmp_path: Path, instances: tuple[str, str]

@@ -1,5 +1,6 @@
 """Scenarios: what is read, and what is refused with file and line."""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -7,8 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sparse_training.data.instances import load
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Variant
 from target_algorithms.contract import Options, Trained, Trial
@@ -190,8 +193,13 @@ def line(old: str, new: str) -> Edit:
                 f"test.txt, line 1: test instance {other} is evaluated on rows that training"
                 " instance a/digits/0/0 sees",
             )
-            for other in ("a/digits/1", "a/digits/00", "a/digits/0/2", "a/digits/1/0")
+            for other in ("a/digits/1", "a/digits/0/2", "a/digits/0/9+9/0", "a/digits/1/9/0")
         ),
+        (
+            edit("training.txt", "a/digits/0/1", "a/digits/0/halves"),
+            "training.txt, line 2: malformed instance 'a/digits/0/halves': expected source/dataset",
+        ),
+        (edit("test.txt", "0", "00"), "test.txt, line 1: malformed instance 'a/digits/00'"),
         (
             edit("training.txt", "a/digits/0/1", "a/digits/1"),
             "test.txt, line 1: test instance a/digits/0 is evaluated on rows that training instance"
@@ -257,6 +265,34 @@ def test_inner_folds_of_a_subset_may_train_where_the_whole_is_the_test(toys: Pat
     for name in ("training.txt", "features.csv"):
         edit(name, "a/digits/0/1", "a/digits_2000/0/1")(toys)
     assert read(toys / "scenarios/toys/toy").training[1] == "a/digits_2000/0/1"
+
+
+FORMS = ("", "/3", "/40+30/1", "/40+30/2", "/60+20/1", "/70/2", "/halves/1")
+
+
+@pytest.mark.parametrize(
+    ("trained", "tested"),
+    [
+        (f"sklearn/iris/0{trained}", f"sklearn/iris/{fold}{tested}")
+        for trained, fold, tested in itertools.product(FORMS, "01", FORMS)
+        if trained != tested or fold == "1"
+    ],
+)
+def test_lists_are_refused_where_a_training_instance_sees_a_row_that_judges_a_test_instance(
+    toys: Path, trained: str, tested: str
+) -> None:
+    """By the rows themselves, which reading a scenario does not look at."""
+    for name, instance in (("training.txt", trained), ("test.txt", tested)):
+        (toys / "scenarios/toys" / name).write_text(f"{instance}\n")
+    edit("features.csv", "a/digits/0,", f"{trained},1,1\n{tested},")(toys)
+    seen, judging = load(trained), load(tested).eval_rows
+    if np.intersect1d([*seen.train_rows, *seen.eval_rows], judging).size:
+        with pytest.raises(BadInput) as refusal:
+            read(toys / "scenarios/toys/toy")
+        said = f"{tested} is evaluated on rows that training instance {trained} sees"
+        assert said in str(refusal.value)
+    else:
+        assert read(toys / "scenarios/toys/toy").test == (tested,)
 
 
 def test_a_convolutional_network_has_batch_normalisation_unless_it_is_configured_away() -> None:

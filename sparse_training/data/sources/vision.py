@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from sparse_training.data import stored
 from sparse_training.data.raw import Access, DataSet
+from sparse_training.data.splits import Outer
 from sparse_training.errors import BadInput
 
 INSTALLED = False
@@ -243,7 +244,7 @@ def _whole(name: str, access: Access) -> tuple[_Part, _Part, str]:
             return _parts(name, access)
         data = access.prepared("vision", name)
     train, test = (
-        (data.numeric[rows], data.labels[rows].astype(np.int64)) for rows in data.rows(0, None)
+        (data.numeric[rows], data.labels[rows].astype(np.int64)) for rows in Outer().rows(data, 0)
     )
     return train, test, data.about.origin
 
