@@ -220,9 +220,10 @@ class Result:
     cpu_time: float = 0.0
     peak_memory: float = 0.0
     error: str | None = None
-    """One line, where the status is not SUCCESS."""
+    """One line, where nothing was trained: the status is not SUCCESS, or it is and the scenario's
+    budget does not pay for the configuration, which has the worst cost as one that diverges."""
     trained: Trained | None = None
-    """Where it is."""
+    """Where something was."""
     started: str = ""
     worker: str = ""
 

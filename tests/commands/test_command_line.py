@@ -251,6 +251,7 @@ def test_health_counts_statuses_divergence_and_the_worst_overshoot() -> None:
     one = replace(failed, misc=Details())
     assert health([]) == "0 trials"
     assert health([one]) == "1 trial: 1 SUCCESS"
+    assert health([one, failed]) == "2 trials: 2 SUCCESS; 1 over the budget"
     late = replace(one, status="TIMEOUT", runtime=one.cutoff + 0.14)
     later = replace(one, runtime=one.cutoff + 0.02, misc=Details(diverged=True))
     assert health([one, late, later]) == (
