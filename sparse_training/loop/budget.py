@@ -60,6 +60,15 @@ def pass_flops(sparse: float, dense: float, gradient: Extent, candidates: float 
     return 2.0 * sparse + weights + min(dense - sparse, more)
 
 
+def static_price(network: Network, active: int) -> float:
+    """FLOPs of a step for one row under a mask of so many weights that never changes.
+
+    Where a weight's price depends on its layer, as in convolutions, it is the mean one.
+    """
+    dense = forward_flops(network, network.sizes)
+    return pass_flops(dense * min(active, network.size) / network.size, dense, Extent.ACTIVE)
+
+
 @dataclass(frozen=True)
 class Prices:
     """FLOPs a row, under the mask of the moment."""

@@ -81,7 +81,7 @@ def weights_of(topology: Topology, budget: Budget, network: Network) -> tuple[in
     if budget.peak_weights is None:
         raise BadInput(
             f"a density path ({type(path).__name__.lower()}) holds more weights on its way than at "
-            "its end: expected --peak-weights, which says how many"
+            "its end: expected --peak-weights or --peak, which say how many"
         )
     asked = path.start.weights(total, final)
     return final, max(final, min(budget.peak_weights - own, total, asked))

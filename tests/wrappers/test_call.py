@@ -249,7 +249,7 @@ BAD = {
     ),
     "a parameter that the options leave no choice of": (
         [COMBINATION.name, *config_call(*pairs(COMBINATION, density_path="cubic"))],
-        "parameter density_path is constant unless --peak-weights is given",
+        "parameter density_path is constant unless --peak-weights or --peak is given",
     ),
     "depth of a convolutional network": (
         [
@@ -291,7 +291,11 @@ BAD = {
         [COMBINATION.name, *config_call(*words_of(forbidden_configuration(FREE, CLAUSE)))],
         f"forbidden combination {clause_text(CLAUSE)}",
     ),
-    "unknown option": ([PLAIN.name, "--density", "0.1", *config_call(*pairs())], "--density"),
+    "unknown option": ([PLAIN.name, "--sparsity", "0.1", *config_call(*pairs())], "--sparsity"),
+    "two budgets of weights": (
+        [PLAIN.name, "--density", "0.1", *config_call(*pairs())],
+        "option --density does not go with --active-weights",
+    ),
     "no budget": ([PLAIN.name, *config_call(*pairs())[2:]], "active"),
     "a budget for a reference": ([REFERENCE.name, *config_call(*pairs(REFERENCE))], "active"),
     "absurd budget": (
