@@ -72,7 +72,7 @@ def weights_of(topology: Topology, budget: Budget, network: Network) -> tuple[in
     final = min(budget.active_weights - own, total)
     if own and final < (least := len(network.layers)):
         raise OverBudget(
-            f"{_trained_a_neuron(network)} take {own:,} of {budget.active_weights:,} active "
+            f"{_taken_by(network)} {own:,} of {budget.active_weights:,} active "
             f"weights: expected at least {least} left, one a layer"
         )
     path = None if topology.updates is None else topology.updates.path
@@ -87,9 +87,9 @@ def weights_of(topology: Topology, budget: Budget, network: Network) -> tuple[in
     return final, max(final, min(budget.peak_weights - own, total, asked))
 
 
-def _trained_a_neuron(network: Network) -> str:
-    """What has parameters of every neuron, `norm batch and srelu`."""
+def _taken_by(network: Network) -> str:
+    """What has parameters of every neuron: `norm batch and srelu take`."""
     norm, activation = network.norm, network.activation
     named = [f"norm {norm.name.lower()}"] * (norm.parameters > 0)
     named += [type(activation).__name__.lower()] * (activation.parameters > 0)
-    return " and ".join(named)
+    return " and ".join(named) + (" take" if len(named) > 1 else " takes")

@@ -94,7 +94,7 @@ def test_trials_over_the_budget_are_noted_beside_those_that_failed(tmp_path: Pat
     def unpaid(number: int, line: dict[str, Any]) -> None:
         if number in (3, 4):
             line.update(engine=None, code=None, cost=1.0)
-            line["misc"]["error"] = "norm batch take 40 of 9 active weights"
+            line["misc"]["error"] = "norm batch takes 40 of 9 active weights"
 
     change_lines(first / RUNHISTORY, unpaid)
     assert notes(tmp_path) == [

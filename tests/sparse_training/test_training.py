@@ -659,8 +659,8 @@ def test_norm_and_srelu_are_paid_from_the_peak_too() -> None:
     [
         (COUNTED, 60, "norm batch and srelu take 120 of 60 active weights: expected at least 3"),
         (COUNTED, 122, "norm batch and srelu take 120 of 122 active weights: expected at least 3"),
-        (replace(PLAIN, norm=Norm.LAYER), 40, "norm layer take 40 of 40 active weights"),
-        (replace(PLAIN, activation=SReLU()), 1, "srelu take 80 of 1 active weights"),
+        (replace(PLAIN, norm=Norm.LAYER), 40, "norm layer takes 40 of 40 active weights"),
+        (replace(PLAIN, activation=SReLU()), 1, "^srelu takes 80 of 1 active weights"),
     ],
 )
 def test_a_budget_that_norm_and_srelu_exhaust_is_refused(

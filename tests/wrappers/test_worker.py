@@ -130,12 +130,12 @@ def test_a_configuration_over_the_budget_has_the_worst_cost_and_stops_nobody(
     training: Callable[[Training], None],
 ) -> None:
     def refuse(asked: Trial) -> Trained:
-        raise OverBudget("norm batch take 40 of 9 active weights: expected less")
+        raise OverBudget("norm batch takes 40 of 9 active weights: expected less")
 
     training(refuse)
     result = run_limited(ASKED)
     assert (result.status, result.cost, result.trained) == ("SUCCESS", 1.0, None)
-    assert result.error == "norm batch take 40 of 9 active weights: expected less"
+    assert result.error == "norm batch takes 40 of 9 active weights: expected less"
     assert result.runtime > 0.0
 
 
