@@ -122,6 +122,12 @@ def _failed(frames: Frames) -> list[str]:
                 f"{words.counted(failed, kind)} of {len(trials)} did not end with SUCCESS; they"
                 " count with the worst cost."
             )
+        errors = trials["misc"][trials["status"] == "SUCCESS"].map(lambda misc: misc.get("error"))
+        if unpaid := int(errors.notna().sum()):
+            told.append(
+                f"The budget does not pay for the configurations of {words.counted(unpaid, kind)}"
+                f" of {len(trials)}; they count with the worst cost."
+            )
     return told
 
 

@@ -119,7 +119,7 @@ def references(defaults: pd.DataFrame, outside_budget: Collection[str]) -> list[
             f"{row['variant']}{aside} has {percent(row['test_error'])}"
             f" [{points(row['low'])}, {points(row['high'])}] at its defaults"
             f" ({counted(int(row['pairs']), 'evaluation')},"
-            f" {row['active_weights']:,.0f} active weights)."
+            f" {row['active_weights']:,.0f} active weights, density {row['density']:.2g})."
         )
     return told
 

@@ -75,4 +75,5 @@ def command(context: typer.Context) -> None:
                 table.add_row(name, shown)
     console.print(table)
     if result.error:
-        raise BadInput(f"{result.status}: {result.error}")
+        failed = result.status != "SUCCESS"
+        raise BadInput(f"{result.status}: {result.error}" if failed else result.error)

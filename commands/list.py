@@ -65,19 +65,34 @@ def _as_json(scenario: "Scenario") -> dict[str, object]:
 
 def _terms(members: "Sequence[Scenario]") -> str:
     """What the scenarios of a set have in common, in words."""
-    shown = max(members, key=lambda s: s.options.active_weights or 0)
+    shown = max(members, key=lambda s: s.options.active_weights or s.options.density or 0)
     options = shown.options
-    weights = f"{options.active_weights:,}" if options.active_weights else "all"
-    peak = f" (at most {options.peak_weights:,} on the way)" if options.peak_weights else ""
     network = options.network or "network " + "-".join(map(str, options.hidden or ()))
     return (
         f"{len(shown.training)} training and {len(shown.test)} test instances, "
         f"{shown.runcount_limit} trials of {_training_budget(options)} each, "
-        f"{weights} active weights{peak}, {network}"
+        f"{_weights(options)}, {network}"
     )
 
 
+def _weights(options: "Options") -> str:
+    from target_algorithms.contract import spelled
+
+    told = "all active weights"
+    if options.active_weights is not None:
+        told = f"{options.active_weights:,} active weights"
+    elif options.density is not None:
+        told = f"density {spelled(options.density)}"
+    if options.peak_weights is not None:
+        told += f" (at most {options.peak_weights:,} on the way)"
+    elif options.peak is not None:
+        told += f" (at most {spelled(options.peak)} times as many on the way)"
+    return told
+
+
 def _training_budget(options: "Options") -> str:
-    if options.training_flops is None:
-        return f"{options.training_samples:,} samples"
-    return f"{options.training_flops / 1e6:,.6g} MFLOPs"
+    if options.training_flops is not None:
+        return f"{options.training_flops / 1e6:,.6g} MFLOPs"
+    if options.static_samples is not None:
+        return f"the FLOPs of {options.static_samples:,} static samples"
+    return f"{options.training_samples:,} samples"

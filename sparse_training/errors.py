@@ -9,5 +9,12 @@ class BadInput(ValueError):
     """
 
 
+class OverBudget(BadInput):
+    """A budget does not pay for a configuration; it may pay for others.
+
+    A trial of it has the worst cost, as one that diverges: no configurator is to stop for it.
+    """
+
+
 class Busy(BadInput):
     """Another process works on the same files; later it will not."""

@@ -80,7 +80,7 @@ class Variant:
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """Options that a scenario must set for it, such as `peak_weights`."""
+        """What a scenario must grant for it, such as `peak_weights` (see `Options.grants`)."""
         return tuple(getattr(self.algorithm, "REQUIRES", ()))
 
     @property

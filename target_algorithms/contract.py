@@ -9,6 +9,7 @@ import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from typing import Any
 
 from sparse_training.errors import BadInput
@@ -18,9 +19,19 @@ Value = str | int | float
 
 MEMORY_LIMIT = 4096
 
-_COUNTS = ("active_weights", "peak_weights", "training_samples", "training_flops", "memory_limit")
+_COUNTS = (
+    *("active_weights", "peak_weights", "training_samples", "training_flops", "static_samples"),
+    "memory_limit",
+)
 _CHOICES = {"engine": ("auto", "masked", "sparse"), "device": ("cpu", "cuda")}
-_EITHER = (("training_samples", "training_flops"), ("hidden", "network"))
+_EITHER = (
+    ("active_weights", "density"),
+    ("peak_weights", "peak"),
+    ("training_samples", "training_flops", "static_samples"),
+    ("hidden", "network"),
+)
+"""Options that stand in each other's place: one of them at most."""
+_REQUIRED = _EITHER[2:]
 _MOST = 10**18
 _WORD = "[a-z][a-z0-9_]*:[A-Za-z0-9_.+/-]+"
 _ONLY = re.compile(f"{_WORD}(,{_WORD})*")
@@ -33,17 +44,27 @@ def option(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The budgets and the network of a scenario. Raises BadInput for what cannot work."""
+    """The budgets and the network of a scenario. Raises BadInput for what cannot work.
+
+    Budgets are numbers, or relative to the network that the data of an instance make.
+    """
 
     active_weights: int | None = None
-    """Budget of active weights; None for a reference that no budget binds."""
+    """Budget of active weights, or"""
+    density: float | None = None
+    """the same as a share of all weights of the network before any change of width and depth, at
+    least one a layer; neither for a reference that no budget binds."""
     peak_weights: int | None = None
-    """Active weights allowed on the way there, for methods that prune during training; None: no
-    more than the budget at any step."""
+    """Active weights allowed on the way there, for methods that prune during training, or"""
+    peak: float | None = None
+    """the same as a multiple of the budget; neither: no more than the budget at any step."""
     training_samples: int | None = None
     """Training budget: rows presented to the network over the whole training (type P), or"""
     training_flops: int | None = None
-    """its price in floating-point operations by the ledger (type F)."""
+    """its price in floating-point operations by the ledger (type F), or"""
+    static_samples: int | None = None
+    """the rows that this price would pay for under a mask of the active weights that never changes
+    (type F as well). A reference may name active weights for it alone."""
     hidden: tuple[int, ...] | None = None
     """Nominal widths of the hidden layers of a multi-layer perceptron, first to last, or"""
     network: str | None = None
@@ -68,7 +89,7 @@ class Options:
                 )
         if self.hidden is not None and not (self.hidden and all(map(_is_count, self.hidden))):
             raise BadInput(
-                f"option --hidden is {_dashed(self.hidden)!r}, expected positive integers such as "
+                f"option --hidden is {spelled(self.hidden)!r}, expected positive integers such as "
                 "256-256"
             )
         for name, choices in _CHOICES.items():
@@ -77,21 +98,32 @@ class Options:
                     f"option {option(name)} is {getattr(self, name)!r}, expected "
                     f"{' or '.join(choices)}"
                 )
-        for one, other in _EITHER:
-            first, second = getattr(self, one), getattr(self, other)
-            if first is None and second is None:
-                raise BadInput(f"option {option(one)} is missing, or {option(other)}")
-            if first is not None and second is not None:
-                raise BadInput(f"option {option(other)} does not go with {option(one)}")
-        if self.peak_weights is not None:
-            if self.active_weights is None:
-                raise BadInput("option --peak-weights needs --active-weights")
-            if self.peak_weights < self.active_weights:
-                raise BadInput(
-                    f"option --peak-weights is {self.peak_weights}, expected at least the "
-                    f"{self.active_weights} of --active-weights"
-                )
-
+        if self.density is not None and not (_is_number(self.density) and 0 < self.density <= 1):
+            raise BadInput(
+                f"option --density is {reprlib.repr(self.density)}, expected a share of all "
+                "weights, above 0 and at most 1, such as 0.01"
+            )
+        if self.peak is not None and not (_is_number(self.peak) and 1 <= self.peak < _MOST):
+            raise BadInput(
+                f"option --peak is {reprlib.repr(self.peak)}, expected a multiple of the active "
+                "weights, at least 1, such as 4"
+            )
+        for group in _EITHER:
+            given = [option(name) for name in group if getattr(self, name) is not None]
+            if len(given) > 1:
+                raise BadInput(f"option {given[1]} does not go with {given[0]}")
+            if not given and group in _REQUIRED:
+                first, *others = map(option, group)
+                raise BadInput(f"option {first} is missing, or {', or '.join(others)}")
+        for name in ("peak_weights", "peak", "static_samples"):
+            if getattr(self, name) is not None and not self.grants("active_weights"):
+                raise BadInput(f"option {option(name)} needs --active-weights, or --density")
+        least = self.active_weights
+        if least is not None and self.peak_weights is not None and self.peak_weights < least:
+            raise BadInput(
+                f"option --peak-weights is {self.peak_weights}, expected at least the {least} of "
+                "--active-weights"
+            )
         if self.only is not None:
             names = [word.partition(":")[0] for word in self.only.split(",")]
             if not _ONLY.fullmatch(self.only) or len(set(names)) < len(names):
@@ -100,6 +132,11 @@ class Options:
                     "norm:none,batch_size:32/128"
                 )
 
+    def grants(self, name: str) -> bool:
+        """Whether an option is given, or one that stands in its place."""
+        group = next((group for group in _EITHER if name in group), (name,))
+        return any(getattr(self, each) is not None for each in group)
+
     @property
     def words(self) -> tuple[str, ...]:
         """The words of a command line that say this."""
@@ -107,7 +144,7 @@ class Options:
         for each in fields(self):
             value = getattr(self, each.name)
             if value != each.default:
-                words += [option(each.name), _dashed(value)]
+                words += [option(each.name), spelled(value)]
         return tuple(words)
 
     @property
@@ -118,7 +155,7 @@ class Options:
         network has the depth that its name says.
         """
         values: dict[str, Value] = {}
-        if self.peak_weights is None:
+        if not self.grants("peak_weights"):
             values["density_path"] = "constant"
         if self.network is not None:
             values["depth_change"] = 0
@@ -140,9 +177,15 @@ class Options:
         return {} if self.network is None else {"norm": "batch"}
 
 
-def _dashed(value: object) -> str:
-    """A value as a command line says it: widths with dashes between them."""
-    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def spelled(value: object) -> str:
+    """A value as a command line says it: widths with dashes between them, no 1e-05, no 4.0."""
+    if isinstance(value, tuple):
+        return "-".join(map(str, value))
+    return f"{Decimal(repr(value)).normalize():f}" if isinstance(value, float) else str(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_count(value: object) -> bool:
@@ -221,9 +264,10 @@ class Result:
     cpu_time: float = 0.0
     peak_memory: float = 0.0
     error: str | None = None
-    """One line, where the status is not SUCCESS."""
+    """One line, where nothing was trained: the status is not SUCCESS, or it is and the scenario's
+    budget does not pay for the configuration, which has the worst cost as one that diverges."""
     trained: Trained | None = None
-    """Where it is."""
+    """Where something was."""
     started: str = ""
     worker: str = ""
 

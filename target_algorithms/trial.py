@@ -16,7 +16,7 @@ from sparse_training.data.instances import Split, load
 from sparse_training.engines import choice
 from sparse_training.engines.interface import AdamW, Optimizer
 from sparse_training.errors import BadInput
-from sparse_training.loop.budget import Budget
+from sparse_training.loop.budget import Budget, static_price
 from sparse_training.loop.recipe import Recipe
 from sparse_training.loop.training import Outcome, train
 from sparse_training.networks.network import Network
@@ -44,12 +44,14 @@ def run(
     _check_budget(variant, topology, options)
     split = load(trial.instance)
     network = _network(options, chosen, split)
+    budget = granted(options, _network(options, Recipe(), split))
+    bound = budget.active_weights if topology.first_mask.within_budget else None
     outcome = train(
         choice.factory(
             options.engine,
             network,
             topology.needs,
-            density=min(1.0, (options.active_weights or network.size) / network.size),
+            density=min(1.0, (bound or network.size) / network.size),
             starts_dense=topology.first_mask.starts_dense,
             device=options.device,
         ),
@@ -57,7 +59,7 @@ def run(
         topology,
         network,
         split,
-        budget=_budget(options),
+        budget=budget,
         seed=trial.seed,
         device=options.device,
         on_change=on_change,
@@ -96,20 +98,34 @@ def balanced_error(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> fl
 
 def _check_budget(variant: Variant, topology: Topology, options: Options) -> None:
     if not topology.first_mask.within_budget:
-        for name in ("active_weights", "peak_weights"):
-            if getattr(options, name) is not None:
-                raise BadInput(f"{variant.name} is outside any budget: expected no {name}")
-    elif options.active_weights is None:
-        raise BadInput(f"active_weights is missing: expected a budget for {variant.name}")
+        if options.grants("peak_weights"):
+            raise BadInput(f"{variant.name} is outside any budget: expected no peak_weights")
+        if options.grants("active_weights") and options.static_samples is None:
+            raise BadInput(
+                f"{variant.name} is outside any budget: expected no active_weights or density but "
+                "for the price of --static-samples"
+            )
+    elif not options.grants("active_weights"):
+        raise BadInput(
+            f"active_weights is missing, or density: expected a budget for {variant.name}"
+        )
 
 
-def _budget(options: Options) -> Budget:
-    flops = options.training_flops
+def granted(options: Options, nominal: Network) -> Budget:
+    """The numbers that options stand for; nominal: the network before width and depth change."""
+    active, peak, flops = options.active_weights, options.peak_weights, options.training_flops
+    if options.density is not None:
+        active = max(len(nominal.layers), round(options.density * nominal.size))
+    if active is not None and options.peak is not None:
+        peak = round(options.peak * active)
+    price = float(flops) if flops is not None else None
+    if active is not None and options.static_samples is not None:
+        price = static_price(nominal, active) * options.static_samples
     return Budget(
-        active_weights=options.active_weights,
-        peak_weights=options.peak_weights,
+        active_weights=active,
+        peak_weights=peak,
         training_samples=options.training_samples,
-        training_flops=None if flops is None else float(flops),
+        training_flops=price,
     )
 
 

@@ -170,7 +170,8 @@ def _misc(trained: Trained | None) -> str:
 # The options of a scenario -----------------------------------------------------------------------
 
 USAGE = (
-    "[--active-weights N [--peak-weights N]] (--training-samples N | --training-flops N) "
+    "[(--active-weights N | --density SHARE) [--peak-weights N | --peak FACTOR]] "
+    "(--training-samples N | --training-flops N | --static-samples N) "
     "(--hidden N[-N...] | --network NAME) [--engine auto|masked|sparse] [--device cpu|cuda] "
     "[--memory-limit MIB] [--only NAME:VALUE[/VALUE...][,NAME:...]]"
 )
@@ -200,7 +201,14 @@ def _option_value(field: Field[Any], text: str) -> Any:
     """An option's value as its type says; Options checks what it is."""
     if field.name == "hidden":
         return tuple(map(_whole, text.split("-")))
+    if field.type == float | None:
+        return _decimal(text)
     return _whole(text) if field.type in (int, int | None) else text
+
+
+def _decimal(text: str) -> float | str:
+    """A number written out, or the text as it is where it is none, for Options to refuse."""
+    return float(text) if re.fullmatch(r"[0-9]*\.?[0-9]+", text, re.ASCII) else text
 
 
 def _whole(text: str) -> int | str:

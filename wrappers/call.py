@@ -27,10 +27,13 @@ A target algorithm: trains a sparse network on one instance and answers with its
 
 Variants: {variants}
 Options (fixed by the scenario, never configured):
-  --active-weights N      budget of active weights, biases not counted (not for dense)
-  --peak-weights N        active weights allowed before the end (default: the same)
+  --active-weights N      budget of active weights, biases not counted (not for dense); or
+  --density SHARE         the same as a share of all weights, such as 0.01
+  --peak-weights N        active weights allowed before the end (default: the same); or
+  --peak FACTOR           the same as a multiple of the budget, such as 4
   --training-samples N    training budget: samples seen, repeats counted; or
-  --training-flops N      training budget: floating-point operations by the ledger
+  --training-flops N      training budget: floating-point operations by the ledger; or
+  --static-samples N      the operations that N samples take under a mask that never changes
   --hidden A-B-...        multi-layer perceptron: widths of the hidden layers, before width_factor;
   --network NAME          or a convolutional network: lenet5, wrn-16-2, wrn-22-2
   --engine NAME           auto, masked or sparse (default auto: the faster one that can do it)
@@ -72,8 +75,8 @@ def help_text(words: Sequence[str]) -> str:
         lines.append("Forbidden: " + " with ".join(f"{name}={value}" for name, value in clause))
     if "density_path" in space.by_name:
         lines.append(
-            "Without --peak-weights density_path is constant and not to be given, nor what depends "
-            "on it."
+            "Without --peak-weights or --peak density_path is constant and not to be given, nor "
+            "what depends on it."
         )
     lines.append("With --network depth_change is 0 and not to be given.")
     return "\n".join(lines) + "\n"
@@ -90,7 +93,7 @@ def evaluate(call: aclib.Call, run: Callable[[Trial], Result] = run_here) -> Res
     options = aclib.parse_options(call.options)
     for name, value in options.fixed.items():
         if name in call.config:
-            needs = "--peak-weights" if name == "density_path" else "--hidden"
+            needs = "--peak-weights or --peak" if name == "density_path" else "--hidden"
             raise BadInput(f"parameter {name} is {value} unless {needs} is given: leave it out")
     called = variant(call.variant)
     space = variant_space(called, options)

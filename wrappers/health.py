@@ -16,6 +16,8 @@ def health(records: Iterable[Record]) -> str:
     parts = [f"{len(every)} trial{'s' * (len(every) != 1)}" + (f": {counted}" if every else "")]
     if diverged:
         parts.append(f"{diverged} diverged")
+    if unpaid := sum(record.over_budget for record in every):
+        parts.append(f"{unpaid} over the budget")
     if over > 0:
         parts.append(f"at most {over:.2f} s over the cutoff")
     return "; ".join(parts)

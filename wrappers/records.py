@@ -83,8 +83,8 @@ class Record:
         "`CRASHED`"
     )
     cost: float = column(
-        "what configurators minimise; 1.0 for any other status than `SUCCESS` and for training "
-        "that diverged",
+        "what configurators minimise; 1.0 for any other status than `SUCCESS`, for training that "
+        "diverged, and where the budget does not pay for the configuration (`misc.error` says so)",
         unit="error",
     )
     runtime: float = column("of the trial", unit="s")
@@ -133,6 +133,11 @@ class Record:
     def key(self) -> tuple[str, str, int]:
         """What was evaluated: configuration, instance, seed."""
         return self.config_id, self.instance, self.seed
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether the scenario's budget does not pay for the configuration."""
+        return self.status == "SUCCESS" and self.misc.error is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -302,7 +302,9 @@ def _ended(folder: Path) -> bool:
 
 def _why(record: Record) -> str:
     """Why a trial failed; empty if it did not."""
-    return "" if record.status == "SUCCESS" else f"{record.status}: {record.misc.error}"
+    if record.over_budget or record.misc.error is None:
+        return record.misc.error or ""
+    return f"{record.status}: {record.misc.error}"
 
 
 def _difference(name: str, before: Any, wanted: Any) -> str:

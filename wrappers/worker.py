@@ -30,7 +30,7 @@ from typing import NoReturn
 
 import msgspec
 
-from sparse_training.errors import BadInput
+from sparse_training.errors import BadInput, OverBudget
 from target_algorithms.contract import Options, Result, Trained, Trial, failure
 from wrappers.processes import ONE_THREAD, die_with
 
@@ -56,6 +56,8 @@ class _Outcome:
     trained: Trained | None = None
     abort: str | None = None
     """Why no retry can help."""
+    over_budget: str | None = None
+    """What of the configuration the scenario's budget does not pay for."""
     crash: str | None = None
     memory: bool = False
     """Whether memory could not be had."""
@@ -103,6 +105,8 @@ def _child(trial: Trial, answer: int) -> NoReturn:
         sys.meta_path.insert(0, _NoTorch)
     try:
         outcome = _Outcome(trained=run(trial))
+    except OverBudget as error:
+        outcome = _Outcome(over_budget=str(error))
     except BadInput as error:
         outcome = _Outcome(abort=str(error))
     except MemoryError:
@@ -245,7 +249,7 @@ def _result(outcome: _Outcome | None, code: int) -> Result:
         return failure("ABORT", outcome.abort)
     if outcome.crash is not None:
         return failure("CRASHED", outcome.crash)
-    return Result(status="SUCCESS", trained=outcome.trained)
+    return Result(status="SUCCESS", trained=outcome.trained, error=outcome.over_budget)
 
 
 def _prepare(instance: str) -> None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparse_training.networks.activations import GELU, SRELU_START, Linear, SReLU
-from sparse_training.networks.convolutional import LeNet5, WideResNet, has_shortcut, sites
+from sparse_training.networks.convolutional import LeNet5, WideResNet, has_shortcut
 from sparse_training.networks.dropout import dropout_keep
 from sparse_training.networks.network import NORM_EPSILON, NORM_MOMENTUM, Network, Norm, Perceptron
 
@@ -30,7 +30,7 @@ class Parameters:
 
 def fresh(network: Network, weights: Sequence[Tensor]) -> Parameters:
     """The parameters of a network before training, around these weights, in their precision."""
-    channels = sites(network)
+    channels = network.sites
 
     def full(value: float, *shape: int) -> Tensor:
         return weights[0].new_full(shape, value, requires_grad=False)
@@ -176,7 +176,7 @@ def _wide_resnet(through: _Through, values: Tensor, count: int) -> Tensor:
         ready = through.site(values, site, drops=False)
         inner = through.site(through.convolution(ready, layer, stride), site + 1)
         added = through.convolution(inner, layer + 1)
-        if has_shortcut(network, layer):
+        if has_shortcut(network.layers, layer):
             values = through.convolution(ready, layer + 2, stride) + added
             layer += 3
         else:

@@ -35,7 +35,6 @@ from sparse_training.engines.interface import (
 )
 from sparse_training.errors import BadInput
 from sparse_training.networks.activations import SRELU_START, SReLU
-from sparse_training.networks.convolutional import sites
 from sparse_training.networks.network import Norm
 from sparse_training.positions import Positions
 
@@ -68,11 +67,11 @@ class MaskedEngine:
         ends = np.cumsum([0, *network.sizes])
         self._starts = [int(end) for end in ends[:-1]]
         self._count = int(ends[-1])
-        channels = sites(network)
+        channels = network.sites
         norms = channels if network.norm is not Norm.NONE else ()
         srelus = channels if isinstance(network.activation, SReLU) else ()
         biases = sum(layer.neurons for layer in network.layers)
-        total = self._count + biases + 2 * sum(norms) + 4 * sum(srelus)
+        total = self._count + biases + network.neuron_parameters
         self._flat, self._gradient, self._mask = (self._zeros(total) for _ in range(3))
         self._state = [
             self._zeros(total) for _ in range(2 if isinstance(self._optimizer.rule, AdamW) else 1)

@@ -170,15 +170,13 @@ class SparseEngine:
         depth = len(network.layers)
         self._layers = (_Layer * depth)()
         self._arrays: list[dict[str, NDArray[np.generic]]] = [{} for _ in range(depth)]
-        hidden = [layer.neurons for layer in network.layers[:-1]]
-        biases = sum(hidden) + network.classes
-        norms = 2 * sum(hidden) if network.norm is not Norm.NONE else 0
-        srelus = 4 * sum(hidden) if isinstance(network.activation, SReLU) else 0
-        self._extra = [np.zeros(biases + norms + srelus, dtype=np.float32) for _ in range(4)]
+        biases = sum(layer.neurons for layer in network.layers)
+        extras = biases + network.neuron_parameters
+        self._extra = [np.zeros(extras, dtype=np.float32) for _ in range(4)]
         self._net = _Net(
             layers=self._layers,
             depth=depth,
-            extras=len(self._extra[0]),
+            extras=extras,
             biases=biases,
             **{
                 f"extra{name}": array.ctypes.data

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparse_training.engines.interface import Extent, Needs
-from sparse_training.errors import BadInput
+from sparse_training.errors import BadInput, OverBudget
 from sparse_training.networks.network import Network
 
 
@@ -22,8 +22,8 @@ class Budget:
     """What a scenario grants."""
 
     active_weights: int | None
-    """Active weights at the end, and at any step unless `peak_weights` says otherwise; None for a
-    dense network."""
+    """Active weights at the end, and at any step unless `peak_weights` says otherwise, parameters
+    of normalisation and activation among them; None for a dense network."""
     training_samples: int | None = None
     """Rows presented over the whole training, those of update batches included (type P); or"""
     training_flops: float | None = None
@@ -58,6 +58,15 @@ def pass_flops(sparse: float, dense: float, gradient: Extent, candidates: float 
     weights = {Extent.NOTHING: 0.0, Extent.ACTIVE: sparse, Extent.ALL: dense}[gradient]
     more = 0.0 if gradient is Extent.ALL else candidates * sparse
     return 2.0 * sparse + weights + min(dense - sparse, more)
+
+
+def static_price(network: Network, active: int) -> float:
+    """FLOPs of a step for one row under a mask of so many weights that never changes.
+
+    Where a weight's price depends on its layer, as in convolutions, it is the mean one.
+    """
+    dense = forward_flops(network, network.sizes)
+    return pass_flops(dense * min(active, network.size) / network.size, dense, Extent.ACTIVE)
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,7 @@ class Account:
         self.flops += rows * price
 
     def check_pays(self, price: float, after: str) -> None:
-        """Raises BadInput if the budget does not pay for a single row; after: what was spent on."""
+        """Raises OverBudget if the budget pays for no row; after: what was spent on."""
         if self.affordable(1, price):
             return
         if self._samples is not None:
@@ -138,6 +147,6 @@ class Account:
             name, granted = "training_flops", math.floor(self._flops)
             least = math.ceil(self.flops + price)
         spent = f" after a first mask by {after}" if self.flops else ""
-        raise BadInput(
+        raise OverBudget(
             f"{name} = {granted} do not pay for one row{spent}: expected at least {least}"
         )

@@ -34,7 +34,8 @@ class Outcome:
     """Their values."""
     biases: tuple[NDArray[np.float32], ...]
     active_weights: int
-    """Largest number of active weights during the run."""
+    """Largest number of active weights during the run; in this number and the two that follow are
+    the parameters of normalisation and activation."""
     final_weights: int
     """Number of active weights at the end."""
     total_weights: int
@@ -72,7 +73,8 @@ def train(
     """Trains a network within a budget and predicts the evaluation rows.
 
     seed: >= 0; on_change: is shown the active positions of all layers at the start and after
-    every change. Raises BadInput for settings and budgets that cannot work. Divergence is an
+    every change. Raises BadInput for settings and budgets that cannot work, OverBudget where other
+    settings could. Divergence is an
     outcome, not an error.
     """
     if not np.isfinite(split.train_x).all() or not np.isfinite(split.eval_x).all():
@@ -109,9 +111,9 @@ def train(
         active=tuple(mask.active),
         weights=tuple(weights),
         biases=tuple(biases),
-        active_weights=mask.peak,
-        final_weights=mask.count,
-        total_weights=network.size,
+        active_weights=mask.peak + network.neuron_parameters,
+        final_weights=mask.count + network.neuron_parameters,
+        total_weights=network.size + network.neuron_parameters,
         training_flops=account.flops,
         inference_flops=forward_flops(network, mask.counts),
         samples=account.samples,

@@ -6,10 +6,14 @@ https://arxiv.org/abs/2102.01732; SReLU: Jin et al., AAAI 2016.
 
 from dataclasses import dataclass
 
+# `parameters` of a class: how many trainable ones it has of every neuron.
+
 
 @dataclass(frozen=True)
 class ReLU:
     """max(z, 0)."""
+
+    parameters = 0
 
     def slope(self, layer: int) -> float:
         """Slope below zero."""
@@ -20,6 +24,8 @@ class ReLU:
 class LeakyReLU:
     """z where it is positive, a hundredth of it elsewhere."""
 
+    parameters = 0
+
     def slope(self, layer: int) -> float:
         """Slope below zero."""
         return 0.01
@@ -28,6 +34,8 @@ class LeakyReLU:
 @dataclass(frozen=True)
 class AllReLU:
     """z where it is positive, else z times a slope whose sign alternates with the layers."""
+
+    parameters = 0
 
     negative_slope: float = 0.6
     """> 0."""
@@ -49,15 +57,21 @@ class SReLU:
     without weight decay.
     """
 
+    parameters = len(SRELU_START)
+
 
 @dataclass(frozen=True)
 class GELU:
     """z times the normal distribution function of z, exactly (with erf)."""
 
+    parameters = 0
+
 
 @dataclass(frozen=True)
 class Linear:
     """z itself; for the passes of SynFlow only."""
+
+    parameters = 0
 
 
 Activation = ReLU | LeakyReLU | AllReLU | SReLU | GELU | Linear

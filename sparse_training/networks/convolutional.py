@@ -9,10 +9,11 @@ stand (dropout between the two convolutions).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparse_training.errors import BadInput
-from sparse_training.networks.network import Layer, Network
+from sparse_training.networks.network import Layer, Network, hidden
 
 Image = tuple[int, int, int]
 """(channels, height, width)."""
@@ -24,6 +25,9 @@ class LeNet5:
 
     name = "lenet5"
     chain = True
+
+    def sites(self, layers: Sequence[Layer]) -> tuple[int, ...]:
+        return hidden(layers)
 
     def layers(self, image: Image, classes: int, width_factor: float) -> tuple[Layer, ...]:
         """Raises BadInput for an image that its pooling leaves nothing of."""
@@ -61,6 +65,13 @@ class WideResNet:
     def blocks(self) -> int:
         """Residual blocks in each of the three groups."""
         return (self.depth - 4) // 6
+
+    def sites(self, layers: Sequence[Layer]) -> tuple[int, ...]:
+        channels, number = [layers[0].neurons], 1
+        for _ in range(3 * self.blocks):
+            channels += [layers[number].neurons, layers[number + 1].neurons]
+            number += 2 + has_shortcut(layers, number)
+        return tuple(channels)
 
     def layers(self, image: Image, classes: int, width_factor: float) -> tuple[Layer, ...]:
         """Raises BadInput for an image that its strides leave nothing of."""
@@ -121,22 +132,9 @@ def image_shape(features: int) -> Image:
     )
 
 
-def sites(network: Network) -> tuple[int, ...]:
-    """Channels (neurons) at every place with normalisation and activation, in forward order."""
-    architecture = network.architecture
-    if not isinstance(architecture, WideResNet):
-        return tuple(layer.neurons for layer in network.layers[:-1])
-    channels, number = [network.layers[0].neurons], 1
-    for _ in range(3 * architecture.blocks):
-        first, second = network.layers[number], network.layers[number + 1]
-        channels += [first.neurons, second.neurons]
-        number += 2 + has_shortcut(network, number)
-    return tuple(channels)
-
-
-def has_shortcut(network: Network, number: int) -> bool:
+def has_shortcut(layers: Sequence[Layer], number: int) -> bool:
     """Whether the block that begins with this layer has a convolution in its shortcut."""
-    following = network.layers[number + 2].shape
+    following = layers[number + 2].shape
     return len(following) == 4 and following[2:] == (1, 1)
 
 

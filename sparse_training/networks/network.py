@@ -2,6 +2,7 @@
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +23,11 @@ class Norm(enum.Enum):
     NONE = enum.auto()
     BATCH = enum.auto()
     LAYER = enum.auto()
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters of a neuron: its scale and its shift."""
+        return 0 if self is Norm.NONE else 2
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,14 @@ class Architecture(Protocol):
     def chain(self) -> bool:
         """Whether every layer feeds only the next."""
 
+    def sites(self, layers: Sequence[Layer]) -> tuple[int, ...]:
+        """Neurons (channels) at every place with normalisation and activation, in forward order."""
+
+
+def hidden(layers: Sequence[Layer]) -> tuple[int, ...]:
+    """The neurons of every layer but the last: the sites of a chain."""
+    return tuple(layer.neurons for layer in layers[:-1])
+
 
 @dataclass(frozen=True)
 class Perceptron:
@@ -70,6 +84,9 @@ class Perceptron:
 
     name = "mlp"
     chain = True
+
+    def sites(self, layers: Sequence[Layer]) -> tuple[int, ...]:
+        return hidden(layers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +121,19 @@ class Network:
     def size(self) -> int:
         """Number of weights of all layers."""
         return sum(self.sizes)
+
+    @property
+    def sites(self) -> tuple[int, ...]:
+        """Neurons (channels) at every place with normalisation and activation, in forward order."""
+        return self.architecture.sites(self.layers)
+
+    @property
+    def neuron_parameters(self) -> int:
+        """Trainable parameters of normalisation and activation, which no mask can leave out.
+
+        They count as active weights; biases do not.
+        """
+        return sum(self.sites) * (self.norm.parameters + self.activation.parameters)
 
     @property
     def classes(self) -> int:

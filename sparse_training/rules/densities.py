@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_training.errors import BadInput
+from sparse_training.errors import OverBudget
 from sparse_training.positions import Shape
 
 
@@ -51,13 +51,13 @@ def layer_counts(
 
     A layer's part follows `raw_densities`; a layer that would overflow becomes dense, one that
     would be empty gets one weight, and the scale is solved again for the others. What rounding
-    leaves goes to the largest remainders. Raises BadInput for a budget below one weight a layer.
+    leaves goes to the largest remainders. Raises OverBudget for one below a weight a layer.
 
     dense: layers that get all their weights, or half of the budget where that is less (the budget
     over the number of such layers plus one, if there are several), before the others get theirs.
     """
     if budget < len(shapes):
-        raise BadInput(
+        raise OverBudget(
             f"a budget of {budget} active weights for {len(shapes)} layers: "
             "expected at least one weight a layer"
         )

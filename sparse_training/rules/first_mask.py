@@ -132,7 +132,7 @@ class MostSalient:
         rows = untrained.masks.permutation(len(empty.train_y))[: untrained.batch_size]
         setup = replace(empty, active=everything, values=dense, budget=network.size)
         if count < len(network.layers):
-            layer_counts(network.shapes, count, 1.0)  # raises BadInput
+            layer_counts(network.shapes, count, 1.0)  # raises OverBudget
         keep = keep_largest_of_all(self._scores(untrained, setup, rows, count), count)
         active = [np.flatnonzero(mask).astype(np.int64) for mask in keep]
         return Chosen(

@@ -88,6 +88,21 @@ def test_a_trial_that_no_engine_trained_says_nothing_of_code(tmp_path: Path) -> 
     ]
 
 
+def test_trials_over_the_budget_are_noted_beside_those_that_failed(tmp_path: Path) -> None:
+    first, _ = two_runs(tmp_path)
+
+    def unpaid(number: int, line: dict[str, Any]) -> None:
+        if number in (3, 4):
+            line.update(engine=None, code=None, cost=1.0)
+            line["misc"]["error"] = "norm batch takes 40 of 9 active weights"
+
+    change_lines(first / RUNHISTORY, unpaid)
+    assert notes(tmp_path) == [
+        "The budget does not pay for the configurations of 2 trials of 16; they count with the"
+        " worst cost."
+    ]
+
+
 def test_runs_by_different_code_of_their_configurator_are_noted(tmp_path: Path) -> None:
     _, second = two_runs(tmp_path)
     make_run(tmp_path, "alpha", "racing", 1, trials=8)

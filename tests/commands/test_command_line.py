@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from commands.__main__ import build
 from commands._console import LINE_AFTER, LINE_EVERY, Lines, bar
+from commands.list import _terms
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, variants
-from target_algorithms.contract import Details, failure
+from target_algorithms.contract import Details, Options, failure
 from tests.examples import BASELINE, PLAIN, config_of, scenario_name
 from wrappers.configurators import configurators
 from wrappers.health import health
@@ -60,6 +61,28 @@ def test_list_shows_every_scenario_and_configurator_also_as_json() -> None:
     for scenario in listed["scenarios"]:
         set_, variant = scenario["name"].split("/")
         assert re.search(rf"\b{variant} {scenario['parameters']}\b", of_set[set_])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            Options(density=0.01, static_samples=60_000, hidden=(300, 100)),
+            "of the FLOPs of 60,000 static samples each, density 0.01, network 300-100",
+        ),
+        (
+            Options(density=0.00005, peak=4.0, training_samples=9000, network="lenet5"),
+            "of 9,000 samples each, density 0.00005 (at most 4 times as many on the way), lenet5",
+        ),
+        (
+            Options(active_weights=600, peak=2.5, training_flops=2_000_000, network="lenet5"),
+            "of 2 MFLOPs each, 600 active weights (at most 2.5 times as many on the way), lenet5",
+        ),
+    ],
+)
+def test_list_says_budgets_as_the_scenario_does(options: Options, said: str) -> None:
+    scenario = read(scenario_name())
+    assert _terms([replace(scenario, options=options)]).endswith(said)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +274,7 @@ def test_health_counts_statuses_divergence_and_the_worst_overshoot() -> None:
     one = replace(failed, misc=Details())
     assert health([]) == "0 trials"
     assert health([one]) == "1 trial: 1 SUCCESS"
+    assert health([one, failed]) == "2 trials: 2 SUCCESS; 1 over the budget"
     late = replace(one, status="TIMEOUT", runtime=one.cutoff + 0.14)
     later = replace(one, runtime=one.cutoff + 0.02, misc=Details(diverged=True))
     assert health([one, late, later]) == (

@@ -9,6 +9,7 @@ import pytest
 from sparse_training.data.instances import at_hand, load
 from sparse_training.data.sources import source_of
 from target_algorithms import ROOT, Role
+from target_algorithms.contract import spelled
 from wrappers import formats
 from wrappers.features import features_csv
 from wrappers.fetch import sets
@@ -62,15 +63,16 @@ def test_each_distinct_space_is_there_once() -> None:
 @every_scenario
 def test_only_a_reference_has_no_budget_of_active_weights(folder: Path) -> None:
     scenario = read(folder)
-    outside = scenario.variant.role is Role.REFERENCE
-    assert (scenario.options.active_weights is None) == outside
+    options, outside = scenario.options, scenario.variant.role is Role.REFERENCE
+    for_the_price = outside and options.static_samples is not None
+    assert options.grants("active_weights") == (not outside or for_the_price)
 
 
 @every_scenario
 def test_a_scenario_grants_what_its_variant_requires(folder: Path) -> None:
     scenario = read(folder)
     for name in scenario.variant.requires:
-        assert getattr(scenario.options, name) is not None, name
+        assert scenario.options.grants(name), name
 
 
 @every_set
@@ -84,14 +86,10 @@ def test_a_set_says_where_its_data_come_from(folder: Path) -> None:
 def test_the_scenarios_of_a_set_differ_in_the_variant_only(folder: Path) -> None:
     texts = set()
     for scenario in map(read, (f for f in FOLDERS if f.parent == folder)):
-        options = scenario.options
-        budget = f" --active-weights {options.active_weights}"
-        if options.peak_weights is not None:
-            budget += f" --peak-weights {options.peak_weights}"
         text = scenario.text.replace(scenario.paramfile, "PARAMFILE")
         called = (*PROGRAM, scenario.variant.name)
         text = text.replace(" ".join(called), " ".join((*PROGRAM, "VARIANT")))
-        texts.add(text.replace(budget, ""))
+        texts.add(re.sub(r" --(active-weights|density|peak-weights|peak) \S+", "", text))
     assert len(texts) == 1
 
 
@@ -104,9 +102,12 @@ def test_the_numbers_in_the_set_s_readme_are_those_of_the_scenario(folder: Path)
         options.peak_weights,
         options.training_samples,
         options.training_flops,
+        options.static_samples,
         scenario.runcount_limit,
     ):
         assert number is None or f"{number:,}" in text
+    for share in (options.density, options.peak):
+        assert share is None or spelled(share) in text
     assert f"{scenario.cutoff:g} seconds" in text
     for width in options.hidden or ():
         assert str(width) in text

@@ -388,6 +388,12 @@ class Case:
     split: Split = SPLIT
     hidden: Sequence[int] = (16, 12)
 
+    @property
+    def network(self) -> Network:
+        """What is trained."""
+        split = self.split
+        return self.recipe.perceptron(split.train_x.shape[1], self.hidden, split.n_classes)
+
     def trained(self, engine: EngineFactory) -> tuple[Outcome, list[list[Positions]]]:
         """What comes of it, and the mask at the start and after every change."""
         masks: list[list[Positions]] = []
@@ -395,7 +401,7 @@ class Case:
             engine,
             self.recipe,
             self.topology,
-            self.recipe.perceptron(self.split.train_x.shape[1], self.hidden, self.split.n_classes),
+            self.network,
             self.split,
             budget=self.budget,
             seed=self.seed,

@@ -1,7 +1,9 @@
 """Networks as data: initial weights, dropout masks, connectivity, architectures."""
 
+import itertools
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from sparse_training.engines import forward
 from sparse_training.errors import BadInput
 from sparse_training.loop.recipe import Recipe
-from sparse_training.networks.activations import SReLU
+from sparse_training.networks.activations import GELU, Activation, AllReLU, ReLU, SReLU
 from sparse_training.networks.connectivity import dead_neurons, disconnected
 from sparse_training.networks.convolutional import ARCHITECTURES, LeNet5, convolutional
 from sparse_training.networks.dropout import _hash, dropout_keep
@@ -193,6 +195,43 @@ def test_an_architecture_counts_the_uses_that_its_forward_pass_has(
     out = forward.logits(network, forward.fresh(network, weights), rows, mode, 0)
     assert out.shape == (2, 10) and bool(torch.isfinite(out).all())
     assert sorted(used) == sorted(layer.uses for layer in network.layers)
+
+
+@pytest.mark.parametrize(
+    ("norm", "activation", "a_neuron"),
+    [
+        (Norm.NONE, GELU(), 0),
+        (Norm.BATCH, ReLU(), 2),
+        (Norm.LAYER, AllReLU(), 2),
+        (Norm.NONE, SReLU(), 4),
+        (Norm.BATCH, SReLU(), 6),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("recipe_of", "neurons"),
+    [
+        (lambda recipe: recipe.perceptron(64, (128, 96), 10), 128 + 96),
+        (lambda recipe: recipe.convolutional("lenet5", 784, 10), 20 + 50 + 500),
+        # After the first convolution, then after both of two blocks in each of three groups.
+        (lambda recipe: recipe.convolutional("wrn-16-2", 3072, 10), 16 + 4 * (32 + 64 + 128)),
+    ],
+    ids=["mlp", "lenet5", "wrn-16-2"],
+)
+def test_what_normalisation_and_activation_train_is_counted_a_neuron(
+    recipe_of: Callable[[Recipe], Network],
+    neurons: int,
+    norm: Norm,
+    activation: Activation,
+    a_neuron: int,
+) -> None:
+    network = recipe_of(Recipe(norm=norm, activation=activation))
+    assert network.neuron_parameters == a_neuron * neurons
+    weights = [torch.zeros(shape) for shape in network.shapes]
+    trained = forward.fresh(network, weights)
+    assert network.neuron_parameters == sum(
+        values.numel() for values in (*itertools.chain(*trained.norms), *trained.srelus)
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,11 @@ from sparse_training.engines.interface import (
     Optimizer,
     momentum,
 )
-from sparse_training.errors import BadInput
+from sparse_training.errors import BadInput, OverBudget
 from sparse_training.loop.recipe import LearningRate, Recipe
 from sparse_training.loop.streams import batches
 from sparse_training.loop.training import Outcome
-from sparse_training.networks.activations import GELU, AllReLU
+from sparse_training.networks.activations import GELU, AllReLU, SReLU
 from sparse_training.networks.network import Norm
 from sparse_training.rules.amount import Fraction
 from sparse_training.rules.density_path import (
@@ -63,6 +63,7 @@ from tests.sparse_training.cases import (
     drawn,
     parts,
     same,
+    toy_network,
     toy_run,
     toy_split,
     with_updates,
@@ -462,22 +463,26 @@ def assert_changes_are_those_of_updates(
 ) -> Outcome:
     rules = topology.updates
     assert rules is not None
+    network = toy_network(recipe)
+    own = network.neuron_parameters
     outcome, seen, watched = toy_run(
         topology,
         recipe,
         seed=seed,
         engine=engine,
         training_samples=400,
-        peak_weights=None if rules.path is None else 150,
+        active_weights=own + 60,
+        peak_weights=None if rules.path is None else own + 150,
     )
     assert outcome.predicted is not None and outcome.samples == 400
     assert len(watched.changes) == len(seen) - 1 >= outcome.updates
     counts = [sum(map(len, active)) for active in seen]
-    assert max(counts) == outcome.active_weights and counts[-1] == outcome.final_weights
+    reported = outcome.active_weights, outcome.final_weights, outcome.total_weights
+    assert reported == (own + max(counts), own + counts[-1], own + network.size)
     if rules.path is None:
-        assert max(counts) == min(60, outcome.total_weights)
+        assert max(counts) == min(60, network.size)
     if rules.neurons is None:
-        assert min(counts) == counts[-1] == min(60, outcome.total_weights)
+        assert min(counts) == counts[-1] == min(60, network.size)
     if rules.path is None and rules.neurons is None:
         assert outcome.updates == len(watched.changes)
         if rules.redistribution == ToItsLayer():
@@ -615,8 +620,66 @@ def test_a_step_that_diverges_just_before_an_update_is_divergence(
 
 
 def test_a_budget_below_one_weight_a_layer_is_refused() -> None:
-    with pytest.raises(BadInput, match="at least one weight a layer"):
+    with pytest.raises(OverBudget, match="at least one weight a layer"):
         toy_run(STATIC, active_weights=2)
+
+
+COUNTED = replace(PLAIN, norm=Norm.BATCH, activation=SReLU())
+"""6 parameters a neuron beside the weights: 120 of the 20 hidden neurons of the toy."""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("recipe", "own"),
+    [
+        (PLAIN, 0),
+        (replace(PLAIN, norm=Norm.LAYER), 2 * 20),
+        (replace(PLAIN, activation=SReLU()), 4 * 20),
+        (COUNTED, 6 * 20),
+        (replace(COUNTED, width_factor=0.5), 6 * 10),
+    ],
+)
+def test_norm_and_srelu_are_paid_from_the_budget_of_active_weights(
+    engine: str, recipe: Recipe, own: int
+) -> None:
+    outcome, seen, _ = toy_run(RIGL, recipe, engine=engine, active_weights=150)
+    size = toy_network(recipe).size
+    under_masks = min(150 - own, size)
+    assert {sum(map(len, active)) for active in seen} == {under_masks}
+    assert outcome.active_weights == outcome.final_weights == own + under_masks
+    assert outcome.total_weights == own + size
+    assert outcome.inference_flops == 2 * under_masks  # the ledger leaves them out
+
+
+def test_norm_and_srelu_are_paid_from_the_peak_too() -> None:
+    """120 of their own: 30 weights at the end, 60 at the peak of 180."""
+    outcome, seen, _ = toy_run(
+        pruned_gradually(2), COUNTED, active_weights=150, peak_weights=180, training_samples=2000
+    )
+    assert sum(map(len, seen[0])) == 60 and sum(map(len, seen[-1])) == 30
+    assert (outcome.active_weights, outcome.final_weights) == (180, 150)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "active_weights", "message"),
+    [
+        (COUNTED, 60, "norm batch and srelu take 120 of 60 active weights: expected at least 3"),
+        (COUNTED, 122, "norm batch and srelu take 120 of 122 active weights: expected at least 3"),
+        (replace(PLAIN, norm=Norm.LAYER), 40, "norm layer takes 40 of 40 active weights"),
+        (replace(PLAIN, activation=SReLU()), 1, "^srelu takes 80 of 1 active weights"),
+    ],
+)
+def test_a_budget_that_norm_and_srelu_exhaust_is_refused(
+    recipe: Recipe, active_weights: int, message: str
+) -> None:
+    with pytest.raises(OverBudget, match=message):
+        toy_run(STATIC, recipe, active_weights=active_weights)
+    assert toy_run(STATIC, COUNTED, active_weights=123)[0].active_weights == 123
+
+
+def test_the_dense_reference_reports_what_normalisation_trains_and_is_bound_by_no_budget() -> None:
+    outcome, _, _ = toy_run(DENSE, COUNTED)
+    assert outcome.active_weights == outcome.total_weights == 204 + 120
 
 
 def test_a_sparse_network_without_a_budget_of_weights_is_refused() -> None:

@@ -1,9 +1,11 @@
 """A trial: what is asked in, one plain answer out."""
 
 import json
+import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,15 +13,18 @@ import numpy as np
 import pytest
 
 from sparse_training.errors import BadInput
-from sparse_training.loop.recipe import LearningRate
+from sparse_training.loop.budget import Budget
+from sparse_training.loop.recipe import LearningRate, Recipe
+from sparse_training.networks.network import Network
 from target_algorithms import Variant, variants
 from target_algorithms.contract import Options, Trained, Trial
-from target_algorithms.trial import balanced_error, run
+from target_algorithms.trial import balanced_error, granted, run
 from tests.examples import (
     BASELINE,
     BY_GRADIENT,
     EARLY,
     MASKED_ONLY,
+    NEEDS_PEAK,
     OTHER,
     PLAIN,
     REFERENCE,
@@ -170,6 +175,135 @@ def test_a_budget_of_flops_ends_a_trial() -> None:
     options = Options(active_weights=300, training_flops=3_000_000, hidden=(24, 16))
     answer = run(trial(PLAIN, options))
     assert 2.9e6 < answer.training_flops <= 3.0e6
+
+
+# Relative budgets ---------------------------------------------------------------------------------
+
+
+def nominal(inputs: int, *hidden: int, classes: int) -> Network:
+    return Recipe().perceptron(inputs, hidden, classes)
+
+
+def test_relative_budgets_are_those_of_the_network_of_the_data() -> None:
+    """3-4-2 has 12 + 8 weights: a quarter is 5. A row of a static mask costs 6 FLOPs a weight."""
+    tiny = nominal(3, 4, classes=2)
+    options = Options(density=0.25, peak=2.5, static_samples=10, hidden=(4,))
+    assert granted(options, tiny) == Budget(
+        active_weights=5, peak_weights=12, training_flops=6.0 * 5 * 10
+    )
+    by_number = Options(active_weights=5, peak=2.5, static_samples=10, hidden=(4,))
+    assert granted(by_number, tiny) == granted(options, tiny)
+    assert granted(replace(options, density=0.01), tiny).active_weights == 2  # one a layer
+    dense = granted(Options(density=1.0, static_samples=10, hidden=(4,)), tiny)
+    assert (dense.active_weights, dense.training_flops) == (20, 6.0 * 20 * 10)
+    more = granted(Options(active_weights=99, static_samples=10, hidden=(4,)), tiny)
+    assert more.training_flops == dense.training_flops  # a mask has no more than all weights
+
+
+def test_a_static_sample_of_a_convolutional_network_has_the_mean_price_of_a_weight() -> None:
+    """LeNet-5: 500 weights used at 24x24 places, 25,000 at 8x8, 405,000 once."""
+    network = Recipe().convolutional("lenet5", 784, 10)
+    options = Options(density=0.1, static_samples=7, network="lenet5")
+    dense = 2 * (500 * 24 * 24 + 25_000 * 8 * 8 + 405_000)
+    budget = granted(options, network)
+    assert budget.active_weights == 43_050
+    assert budget.training_flops == pytest.approx(3 * dense * 0.1 * 7, rel=1e-12)
+
+
+def with_masks(asked: Trial) -> tuple[Trained, list[list[list[int]]]]:
+    """The answer, and the mask at the start and after every change."""
+    masks: list[list[list[int]]] = []
+    return run(asked, lambda active: masks.append([p.tolist() for p in active])), masks
+
+
+WEIGHTS = 64 * 24 + 24 * 16 + 16 * 10
+RELATIVE: dict[str, Any] = {"density": 300 / WEIGHTS, "hidden": (24, 16)}
+
+
+@pytest.mark.parametrize(
+    ("variant", "relative", "absolute"),
+    [
+        (PLAIN, {"training_samples": 1500}, {"training_samples": 1500}),
+        (PLAIN, {"static_samples": 1500}, {"training_flops": 6 * 300 * 1500}),
+        (
+            NEEDS_PEAK,
+            {"static_samples": 1500, "peak": 2},
+            {"training_flops": 6 * 300 * 1500, "peak_weights": 600},
+        ),
+    ],
+    ids=lambda each: getattr(each, "name", ""),
+)
+@pytest.mark.parametrize("width_factor", [1.0, 0.5])
+def test_a_budget_gives_the_same_trial_however_it_is_told(
+    variant: Variant, relative: dict[str, Any], absolute: dict[str, Any], width_factor: float
+) -> None:
+    """At another width too: the network before any change is what budgets are relative to."""
+    config = config_of(variant, peak="peak" in relative, width_factor=width_factor)
+    told = (
+        Options(**RELATIVE, **relative),
+        Options(active_weights=300, hidden=(24, 16), **absolute),
+    )
+    (first, masks), (second, again) = (
+        with_masks(trial(variant, options, config=config)) for options in told
+    )
+    assert first == second and masks == again
+    assert first.misc.final_weights == 300
+
+
+def test_each_data_set_gets_a_density_s_own_number_of_weights_and_flops() -> None:
+    options = Options(density=0.1, static_samples=1500, hidden=(24, 16))
+    for instance, inputs, classes in (("sklearn/digits/0", 64, 10), ("sklearn/wine/0", 13, 3)):
+        answer = run(trial(BASELINE, options, instance=instance))
+        own = round(0.1 * (inputs * 24 + 24 * 16 + 16 * classes))
+        assert answer.active_weights == own
+        assert (answer.misc.samples, answer.training_flops) == (1500, 6 * own * 1500)
+
+
+def test_a_reference_spends_the_flops_of_its_competitors_at_the_density_that_it_is_told() -> None:
+    options = Options(density=0.1, static_samples=15_000, hidden=(24, 16))
+    of_reference, of_baseline = (run(trial(each, options)) for each in (REFERENCE, BASELINE))
+    assert of_reference.active_weights == of_reference.weights == WEIGHTS
+    assert of_baseline.training_flops == 6 * 208 * 15_000
+    assert 0 <= of_baseline.training_flops - of_reference.training_flops < 6 * WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"density": 0.1, "training_samples": 9}, "expected no active_weights or density but"),
+        ({"density": 0.1, "training_flops": 9}, "for the price of --static-samples"),
+        ({"density": 0.1, "static_samples": 9, "peak": 2}, "expected no peak_weights"),
+        ({"active_weights": 9, "static_samples": 9, "peak_weights": 9}, "expected no peak_weights"),
+    ],
+)
+def test_a_reference_takes_active_weights_for_a_price_only(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        run(trial(REFERENCE, Options(hidden=(24, 16), **changes)))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -0.5, 1.5, "0.1", True])
+def test_a_density_that_is_no_share_is_refused(value: Any) -> None:
+    with pytest.raises(BadInput, match=r"option --density is .*, expected a share"):
+        Options(density=value, training_samples=9, hidden=(4,))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -2.0, 0.999, "2", True])
+def test_a_peak_that_is_no_factor_is_refused(value: Any) -> None:
+    with pytest.raises(BadInput, match=r"option --peak is .*, expected a multiple"):
+        Options(density=0.1, peak=value, training_samples=9, hidden=(4,))
+
+
+@pytest.mark.parametrize("peak", [{"peak": 2.0}, {"peak_weights": 600}])
+@pytest.mark.parametrize("weights", [{"density": 0.1}, {"active_weights": 300}])
+def test_a_peak_of_either_kind_frees_the_density_path(
+    peak: dict[str, Any], weights: dict[str, Any]
+) -> None:
+    options = Options(training_samples=9, hidden=(4,), **weights)
+    assert options.fixed == {"density_path": "constant"} and not options.grants("peak_weights")
+    free = replace(options, **peak)
+    assert free.fixed == {} and all(free.grants(name) for name in NEEDS_PEAK.requires)
 
 
 def test_a_fault_is_not_taken_for_divergence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,10 +158,29 @@ def test_both_dialects_carry_any_configuration(
         Options(training_samples=2, hidden=(1, 2, 3), active_weights=5, memory_limit=512),
         Options(training_flops=10**12, hidden=(8,), active_weights=5, peak_weights=9),
         Options(training_samples=2, network="lenet5", engine="masked", device="cuda"),
+        Options(static_samples=60_000, hidden=(8,), density=0.01, peak=2.5),
+        Options(static_samples=10**17, hidden=(8,), density=5e-324, peak=9.9e17),
+        Options(training_flops=9, hidden=(8,), active_weights=5, peak=4.0),
     ],
 )
 def test_options_survive_the_command_line(options: Options) -> None:
     assert parse_options(options.words) == options
+
+
+@given(st.floats(0.0, 1.0, exclude_min=True), st.floats(1.0, 1e18, exclude_max=True))
+def test_shares_and_factors_survive_the_command_line_to_the_last_bit(
+    density: float, peak: float
+) -> None:
+    options = Options(hidden=(8,), training_samples=9, density=density, peak=peak)
+    assert parse_options(options.words) == options
+    assert "e" not in options.words[1] + options.words[3]
+
+
+@pytest.mark.parametrize("peak", ["1", "4", "10", "2.5", "1000000"])
+@pytest.mark.parametrize("density", ["0.01", "0.00001", "1", "0.3", "0.123456789"])
+def test_a_share_comes_out_as_it_went_in(density: str, peak: str) -> None:
+    words = ("--density", density, "--peak", peak, "--static-samples", "9", "--hidden", "8")
+    assert parse_options(words).words == words
 
 
 def test_a_trial_of_a_reference_is_told_of_no_budget() -> None:
@@ -188,6 +207,55 @@ def test_a_trial_of_a_reference_is_told_of_no_budget() -> None:
         (
             "--hidden 8 --training-samples 9 --active-weights 9 --peak-weights 8",
             "--peak-weights is 8, expected at least the 9",
+        ),
+        *(
+            (
+                f"--hidden 8 --training-samples 9 --density {text}",
+                f"option --density is {shown}, expected a share of all weights, above 0 and at "
+                "most 1, such as 0.01",
+            )
+            for text, shown in {
+                **{"0": "0.0", "0.000": "0.0", "1.01": "1.01", "9" * 400: "inf"},
+                **{word: f"'{word}'" for word in ("nan", "inf", "-0.1", "1e-3", "1_0", "1.", "x")},
+            }.items()
+        ),
+        *(
+            (
+                f"--hidden 8 --training-samples 9 --density 0.1 --peak {text}",
+                f"option --peak is {shown}, expected a multiple of the active weights, at least 1",
+            )
+            for text, shown in {
+                **{"0": "0.0", "0.99": "0.99", "9" * 400: "inf", "1" + "0" * 18: "1e+18"},
+                **{word: f"'{word}'" for word in ("nan", "inf", "-4", "1e3")},
+            }.items()
+        ),
+        (
+            "--hidden 8 --training-samples 9 --active-weights 9 --density 0.1",
+            "option --density does not go with --active-weights",
+        ),
+        (
+            "--hidden 8 --training-samples 9 --active-weights 9 --peak 2 --peak-weights 9",
+            "option --peak does not go with --peak-weights",
+        ),
+        (
+            "--hidden 8 --training-flops 9 --active-weights 9 --static-samples 9",
+            "option --static-samples does not go with --training-flops",
+        ),
+        (
+            "--hidden 8 --density 0.1",
+            "option --training-samples is missing, or --training-flops, or --static-samples",
+        ),
+        (
+            "--hidden 8 --static-samples 9",
+            "option --static-samples needs --active-weights, or --density",
+        ),
+        (
+            "--hidden 8 --training-samples 9 --peak 2",
+            "option --peak needs --active-weights, or --density",
+        ),
+        (
+            "--hidden 8 --density 0.1 --static-samples 0.5",
+            "option --static-samples is '0.5', expected a positive integer",
         ),
         ("--hidden 8 --training-flops 1e9", "--training-flops is '1e9', expected a positive"),
     ],

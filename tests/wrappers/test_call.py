@@ -249,7 +249,7 @@ BAD = {
     ),
     "a parameter that the options leave no choice of": (
         [COMBINATION.name, *config_call(*pairs(COMBINATION, density_path="cubic"))],
-        "parameter density_path is constant unless --peak-weights is given",
+        "parameter density_path is constant unless --peak-weights or --peak is given",
     ),
     "depth of a convolutional network": (
         [
@@ -291,13 +291,13 @@ BAD = {
         [COMBINATION.name, *config_call(*words_of(forbidden_configuration(FREE, CLAUSE)))],
         f"forbidden combination {clause_text(CLAUSE)}",
     ),
-    "unknown option": ([PLAIN.name, "--density", "0.1", *config_call(*pairs())], "--density"),
+    "unknown option": ([PLAIN.name, "--sparsity", "0.1", *config_call(*pairs())], "--sparsity"),
+    "two budgets of weights": (
+        [PLAIN.name, "--density", "0.1", *config_call(*pairs())],
+        "option --density does not go with --active-weights",
+    ),
     "no budget": ([PLAIN.name, *config_call(*pairs())[2:]], "active"),
     "a budget for a reference": ([REFERENCE.name, *config_call(*pairs(REFERENCE))], "active"),
-    "budget below a weight a layer": (
-        [PLAIN.name, "--active-weights", "2", *config_call(*pairs())[2:]],
-        "2",
-    ),
     "absurd budget": (
         [PLAIN.name, "--training-samples", "9" * 5000, *config_call(*pairs())[4:]],
         "training-samples",
@@ -320,6 +320,28 @@ def test_bad_input_is_one_line_that_names_it_and_an_abort_line(case: str) -> Non
     assert named in complaint and complaint.startswith("target: ABORT: ")
     assert done.stdout.startswith("Result of this algorithm run: ")
     assert "ABORT" in done.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("active_weights", "changes", "why"),
+    [
+        (2, {}, "a budget of 2 active weights for 3 layers"),
+        (3, {"depth_change": 1}, "a budget of 3 active weights for 4 layers"),
+        (300, {"norm": "batch", "activation": "srelu"}, "norm batch and srelu take 384 of 300"),
+    ],
+)
+def test_a_configuration_over_the_budget_succeeds_with_the_worst_cost_and_says_why(
+    active_weights: int, changes: dict[str, Any], why: str
+) -> None:
+    """Another configuration of the same scenario may be within it: nobody is to stop."""
+    options = ["--active-weights", str(active_weights)]
+    corrected = changes.get("norm") and {"sparse_gradient_correction": "no"}
+    words = config_call(*pairs(**changes, **(corrected or {})))[2:]
+    done = target(PLAIN.name, *options, *words)
+    assert done.returncode == 0
+    answer = json.loads(done.stdout.splitlines()[0].partition(": ")[2])
+    assert (answer["status"], answer["cost"]) == ("SUCCESS", 1.0)
+    assert why in answer["misc"] and why in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_a_cutoff_too_short_to_finish_is_a_timeout_with_the_worst_cost() -> None:

@@ -99,13 +99,16 @@ def test_a_configurator_that_only_asks_for_known_trials_is_stopped(
 
 @pytest.mark.parametrize("doomed", [(0, 1), (0,), (1,), ()])
 @pytest.mark.parametrize("anyway", [False, True])
+@pytest.mark.parametrize("status", ["CRASHED", "SUCCESS"])
 def test_a_run_whose_default_fails_on_its_first_two_pairs_stops_and_says_why(
     scenario: Scenario,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     doomed: tuple[int, ...],
     anyway: bool,
+    status: str,
 ) -> None:
+    """SUCCESS of a trial that nothing was trained in: the budget does not pay for the default."""
     pairs = training_pairs(scenario, 1, 4)
     kept = Evaluator.submit
     probed: list[Pair] = []
@@ -115,7 +118,7 @@ def test_a_run_whose_default_fails_on_its_first_two_pairs_stops_and_says_why(
         if probed[-1] not in [pairs[place] for place in doomed]:
             return kept(evaluator, trial)
         future: Future[Result] = Future()
-        future.set_result(failure("CRASHED", "no luck"))
+        future.set_result(failure(status, "no luck"))
         return future
 
     monkeypatch.setattr(Evaluator, "submit", submit)

@@ -16,7 +16,7 @@ from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Variant
 from target_algorithms.contract import Options, Trained, Trial
 from target_algorithms.trial import run as train
-from tests.examples import BASELINE, COMBINATION, PLAIN, scenario_name
+from tests.examples import BASELINE, COMBINATION, DEFAULT_ONLY, PLAIN, scenario_name
 from tests.wrappers.cases import SCENARIO, execute, with_options
 from wrappers import formats
 from wrappers.records import RUNHISTORY, VALIDATION, Numbered, Record, read_lines, read_run
@@ -146,7 +146,7 @@ def line(old: str, new: str) -> Edit:
         (line("target toy", "target other"), "expected 'python3 ./wrappers/target toy ...'"),
         (
             line("--hidden", "--width"),
-            "line 1: unknown option '--width', expected [--active-weights",
+            "line 1: unknown option '--width', expected [(--active-weights",
         ),
         (line("--hidden 256-256", ""), "line 1: option --hidden is missing"),
         (line(" --active-weights 1000", " --hidden 1"), "line 1: option --hidden is given twice"),
@@ -449,6 +449,28 @@ def test_what_another_option_or_the_variant_fixes_may_be_said_again_but_not_cont
     assert "norm" not in read(same).space.by_name
     with pytest.raises(BadInput, match="line 1: parameter density_path is 'constant', expected"):
         with_options(suite, COMBINATION, "--only density_path:cubic")
+
+
+def test_one_density_is_another_number_of_weights_on_every_data_set_of_a_run(
+    suite: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "scenarios" / "embedded", suite / "scenarios" / "embedded")
+    file = suite / "scenarios" / scenario_name(of_set="embedded") / "scenario.txt"
+    relative = "--density 0.05 --static-samples 2000 --hidden"
+    file.write_text(re.sub("--active-weights .* --hidden", relative, file.read_text()))
+    scenario = read(file)
+    records = read_lines(execute(scenario, tmp_path, 9, by=DEFAULT_ONLY) / RUNHISTORY, Numbered)
+    weights = {
+        f"sklearn/{name}": inputs * 64 + 64 * 64 + 64 * classes
+        for name, inputs, classes in (("digits", 64, 10), ("iris", 4, 3), ("wine", 13, 3))
+    }
+    assert {record.instance.rpartition("/")[0] for record in records} == set(weights)
+    for record in records:
+        all_of_it = weights[record.instance.rpartition("/")[0]]
+        active = round(0.05 * all_of_it)
+        assert (record.active_weights, record.weights) == (active, all_of_it)
+        assert record.density == active / all_of_it
+        assert 0 <= 6 * active * 2000 - (record.training_flops or 0) < 6 * all_of_it
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import target_algorithms.trial as trials
-from sparse_training.errors import BadInput
+from sparse_training.errors import BadInput, OverBudget
 from target_algorithms.contract import Details, Options, Trained, Trial
 from tests.examples import REFERENCE, config_of
 from wrappers.evaluator import Evaluator, WorkerProcess
@@ -124,6 +124,19 @@ def test_python_running_out_of_memory_counts_as_the_memory_limit(
 
     training(fail)
     assert "memory limit" in str(run_limited(ASKED).error)
+
+
+def test_a_configuration_over_the_budget_has_the_worst_cost_and_stops_nobody(
+    training: Callable[[Training], None],
+) -> None:
+    def refuse(asked: Trial) -> Trained:
+        raise OverBudget("norm batch takes 40 of 9 active weights: expected less")
+
+    training(refuse)
+    result = run_limited(ASKED)
+    assert (result.status, result.cost, result.trained) == ("SUCCESS", 1.0, None)
+    assert result.error == "norm batch takes 40 of 9 active weights: expected less"
+    assert result.runtime > 0.0
 
 
 def test_a_fault_is_crashed_bad_input_is_abort_and_both_say_why(
