@@ -9,8 +9,8 @@ configurator looks in the end:
 - *spread* is the standard deviation of the settings' means, without what noise contributes to it;
 - *rank correlation* is Spearman's, the mean over pairs of instances.
 
-A parameter is *inert* in a setting if another value of it gives the same trial: the same cost,
-price, steps, updates and mask.
+A parameter is *inert* in a setting if another value of it gives the same trials on two pairs: the
+same cost, price, steps, updates, and the same number of positions tried, neurons dead.
 """
 
 import inspect
@@ -234,15 +234,6 @@ def _still(row: Sequence[Record]) -> bool:
 
 def inert(probes: Sequence[Probe]) -> dict[str, tuple[int, int]]:
     """(settings in which it was inert, settings in which it was changed) of each parameter."""
-    idle = Counter(each.parameter for each in probes if _same(each.setting, each.changed))
+    idle = Counter(each.parameter for each in probes if each.inert)
     changed = Counter(each.parameter for each in probes)
     return {name: (idle[name], changed[name]) for name in sorted(changed)}
-
-
-def _same(one: Record, other: Record) -> bool:
-    """Whether two trials came to the same, as far as a record tells."""
-    return (one.cost, one.training_flops, one.misc) == (
-        other.cost,
-        other.training_flops,
-        other.misc,
-    )

@@ -24,11 +24,11 @@ Matrix = tuple[tuple[Record, ...], ...]
 
 @dataclass(frozen=True)
 class Probe:
-    """A random setting, and the same with another value of one parameter of its rules."""
+    """What another value of one parameter did to a random setting of the rules."""
 
     parameter: str
-    setting: Record
-    changed: Record
+    inert: bool
+    """Whether the trials came to the same on two pairs, as far as a record tells."""
 
 
 @dataclass(frozen=True)
@@ -149,32 +149,35 @@ def measure(
     def one_more() -> None:
         nonlocal done
         done += 1
-        progress(done, total)
+        progress(min(done, total), total)
 
     with locked(folder), Evaluator(workers) as evaluator:
         for scenario in scenarios:
             log = folder / f"{scenario.variant.name}.jsonl"
             configs = asked[scenario.name]
             rows[scenario.name] = _evaluated(scenario, log, configs, pairs, evaluator, one_more)
-        probed = _evaluated(
-            combined,
-            folder / f"{combined.variant.name}.jsonl",
-            [config for _, _, config in changes],
-            pairs[:1],
-            evaluator,
-            one_more,
-        )
-    settings = rows[combined.name][1:]
+        settings = rows[combined.name][1:]
+        log, alike = folder / f"{combined.variant.name}.jsonl", set(range(len(changes)))
+        for k, pair in enumerate(pairs[:2]):  # of the second pair, what is alike on the first
+            left = sorted(alike)
+            configs = [changes[i][2] for i in left]
+            changed = _evaluated(combined, log, configs, [pair], evaluator, one_more)
+            alike = {
+                i
+                for i, (other,) in zip(left, changed, strict=True)
+                if _came_to(settings[changes[i][0]][k]) == _came_to(other)
+            }
     return Sample(
         set=scenarios[0].set,
         pairs=pairs,
         defaults={each.variant.name: rows[each.name][0] for each in scenarios},
         random={role: rows[name][1:] for role, name in by_role.items()},
-        probes=tuple(
-            Probe(name, settings[number][0], row[0])
-            for (number, name, _), row in zip(changes, probed, strict=True)
-        ),
+        probes=tuple(Probe(name, number in alike) for number, (_, name, _) in enumerate(changes)),
     )
+
+
+def _came_to(record: Record) -> tuple[object, ...]:
+    return record.cost, record.training_flops, record.misc
 
 
 def _evaluated(
