@@ -73,7 +73,7 @@ def largest_free(
 ) -> Positions:
     """The `count` positions with the largest scores among those not taken, ascending.
 
-    scores: one for every position of the layer, >= 0; fired: positions that have been active
+    scores: one for every position of the layer, finite; fired: positions that have been active
     before, which come only after all that have not. Ties go to the lowest position.
     """
     ranked = scores.astype(np.float32).reshape(-1)  # a copy: the caller's scores stay
