@@ -307,7 +307,8 @@ class WithStranded:
 
     These are the other weights of a hidden neuron that no weight leads to, or none leads on from;
     what a density path takes away in the same update still counts as there. A layer that would
-    lose everything loses none of them. In residual networks there are always other ways.
+    lose everything loses none of them, nor does any in a residual network, which has other ways,
+    or where nothing was dropped.
     """
 
     rule: DropRule = Smallest()
@@ -325,7 +326,7 @@ class WithStranded:
         self, view: View, fraction: float, memory: Any, rng: np.random.Generator
     ) -> tuple[list[Kept], Any]:
         kept, remembered = self.rule.keep(view, fraction, memory, rng)
-        if view.chain:
+        if view.chain and not all(own.all() for own in kept):
             last = len(kept) - 1
             for i in reversed(range(last)):
                 onward = view.layers[i + 1]
@@ -369,7 +370,7 @@ class NeuronAblation:
 
     salient_share: float = 0.3
     """gamma, in [0, 1]: of the layer's weights divided by its neurons, rounded down; neurons with
-    fewer salient weights, or none, go."""
+    fewer salient weights, or none, go, where any weight of the layer is dropped."""
 
     needs = Needs(gradient=Extent.ALL)
     over_all_layers = False
@@ -389,9 +390,9 @@ class NeuronAblation:
     def _keep(self, layer: LayerView, fraction: float, output: bool) -> Kept:
         positions, size = _movable(layer), np.abs(layer.weights[layer.movable])
         count, fan_in, neurons = len(positions), layer.layer.fan_in, layer.layer.neurons
-        if count == 0:
-            return np.zeros(0, dtype=np.bool_)
         gone = rounded(fraction, count, Rounding.FLOOR)
+        if gone == 0:
+            return np.ones(count, dtype=np.bool_)
         salient = keep_largest(size, count - gone)
         of_neuron = positions // fan_in
         alive = np.bincount(of_neuron, minlength=neurons) > 0

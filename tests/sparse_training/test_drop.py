@@ -276,8 +276,8 @@ def test_a_neuron_without_a_way_in_loses_its_ways_out() -> None:
 
 
 def test_a_layer_that_would_lose_everything_loses_nothing_more() -> None:
-    """Neuron 0 is fed and leads nowhere; the output listens to neuron 1, which is not fed."""
-    assert both_kept({0: 1.0}, {1: 1.0}, 0.0) == [[0], [1]]
+    """Neuron 0 is fed and leads nowhere any more; the output listens to neuron 1, which is not."""
+    assert both_kept({0: 1.0}, {0: 0.1, 1: 1.0}, 0.5) == [[0], [1]]
 
 
 # Ablation of neurons -----------------------------------------------------------------------------
