@@ -13,6 +13,7 @@ shares with i, e its others but t; for u likewise with t and i in their places.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from sparse_training.networks.network import Layer
 from sparse_training.positions import Positions
 
-_MATRIX_WINS = 1000
+_MATRIX_WINS = 800
 """Multiplications of two dense matrices in the time of one step of a walk, about."""
 
 
@@ -29,18 +30,17 @@ def path_scores(layer: Layer, active: Positions, *, internal: bool) -> NDArray[n
 
     internal: whether links into the community count (CH2) or not (CH3).
     """
-    neurons, inputs = layer.neurons, layer.fan_in
-    rows, columns = active // inputs, active % inputs
-    if walks(layer, active) * _MATRIX_WINS < 2 * layer.size * (neurons + inputs):
-        of_rows = _by_walks(rows, columns, neurons, inputs, internal)
-        of_columns = _by_walks(columns, rows, inputs, neurons, internal)
-    else:
-        mask = np.zeros((neurons, inputs), dtype=np.float32)
-        mask[rows, columns] = 1.0
-        of_rows, of_columns = _by_matrices(mask, internal), _by_matrices(mask.T, internal)
-    scores = (of_rows + of_columns.T).astype(np.float32).reshape(-1)
-    scores[active] = 0.0
-    return scores
+    # Nodes without a link are on no path.
+    neurons, rows = np.unique(active // layer.fan_in, return_inverse=True)
+    inputs, columns = np.unique(active % layer.fan_in, return_inverse=True)
+    number = walks(layer, active)
+    of_rows = _one_side(rows, columns, len(neurons), len(inputs), number, internal)
+    of_columns = _one_side(columns, rows, len(inputs), len(neurons), number, internal)
+    scores = np.zeros((layer.neurons, layer.fan_in), dtype=np.float32)
+    scores[np.ix_(neurons, inputs)] = of_rows + of_columns.T
+    flat = scores.reshape(-1)
+    flat[active] = 0.0
+    return flat
 
 
 def walks(layer: Layer, active: Positions) -> int:
@@ -54,26 +54,39 @@ def walk_flops(layers: Sequence[Layer], active: Sequence[Positions]) -> float:
     return 4.0 * sum(walks(layer, own) for layer, own in zip(layers, active, strict=True))
 
 
+def _one_side(
+    near: Positions, far: Positions, near_size: int, far_size: int, walks: int, internal: bool
+) -> NDArray[np.floating]:
+    """What nodes of the near side add at every position, (near_size, far_size)."""
+    if walks * _MATRIX_WINS < 2 * near_size**2 * far_size:
+        return _by_walks(near, far, near_size, far_size, internal)
+    mask = np.zeros((near_size, far_size), dtype=np.float32)
+    mask[near, far] = 1.0
+    return _by_matrices(mask, internal)
+
+
 def _by_walks(
     near: Positions, far: Positions, near_size: int, far_size: int, internal: bool
 ) -> NDArray[np.floating]:
-    """What nodes j of the near side add at (i, t), by following links; (near_size, far_size)."""
+    """The same by following links: what nodes j add at (i, t)."""
     degree = np.bincount(near, minlength=near_size)
-    of_near, of_far = _Links(near, far, near_size), _Links(far, near, far_size)
-    link, other = of_far.followed(far)
-    pairs, shared = np.unique(near[link] * near_size + other, return_counts=True)
-    outside = degree[pairs % near_size] - shared
+    back, others = _follow(_Links.of(far, near, far_size), far)
+    pairs, shared = np.unique(np.repeat(near * near_size, back) + others, return_counts=True)
+    node = pairs % near_size
+    outside = degree[node] - shared
     leads_on = outside > 0
-    pairs, shared, outside = pairs[leads_on], shared[leads_on], outside[leads_on]
+    pairs, node, shared, outside = (own[leads_on] for own in (pairs, node, shared, outside))
     merit = (shared + 1 if internal else 1) / outside
-    pair, target = of_near.followed(pairs % near_size)
-    places = pairs[pair] // near_size * far_size + target
-    summed = np.bincount(places, weights=merit[pair], minlength=near_size * far_size)
-    return summed.astype(np.float64, copy=False).reshape(near_size, far_size)
+    onward, targets = _follow(_Links.of(near, far, near_size), node)
+    places = np.repeat(pairs // near_size * far_size, onward) + targets
+    summed = np.bincount(
+        places, weights=np.repeat(merit, onward), minlength=near_size * far_size
+    ).astype(np.float64, copy=False)
+    return summed.reshape(near_size, far_size)
 
 
 def _by_matrices(mask: NDArray[np.float32], internal: bool) -> NDArray[np.floating]:
-    """The same by products of matrices; mask: near side by far side."""
+    """The same by products of matrices."""
     shared = mask @ mask.T
     outside = mask.sum(axis=1) - shared
     merit = (shared + 1.0 if internal else 1.0) / np.maximum(outside, 1.0)
@@ -81,17 +94,25 @@ def _by_matrices(mask: NDArray[np.float32], internal: bool) -> NDArray[np.floati
     return scores
 
 
+@dataclass(frozen=True)
 class _Links:
-    """The neighbours of every node of one side."""
+    """The neighbours of every node of one side, node after node."""
 
-    def __init__(self, nodes: Positions, neighbours: Positions, size: int) -> None:
-        self._neighbours = neighbours[np.argsort(nodes, kind="stable")]
-        self._degree = np.bincount(nodes, minlength=size)
-        self._start = np.cumsum(self._degree) - self._degree
+    neighbours: Positions
+    degree: NDArray[np.int64]
+    start: NDArray[np.int64]
 
-    def followed(self, nodes: Positions) -> tuple[Positions, Positions]:
-        """All links of the nodes: which of the nodes each leaves, by number, and where it leads."""
-        degree = self._degree[nodes]
-        number = np.repeat(np.arange(len(nodes)), degree)
-        within = np.arange(len(number)) - np.repeat(np.cumsum(degree) - degree, degree)
-        return number, self._neighbours[self._start[nodes][number] + within]
+    @staticmethod
+    def of(nodes: Positions, neighbours: Positions, size: int) -> "_Links":
+        """Links from nodes, in any order, to neighbours; size: number of nodes."""
+        degree = np.bincount(nodes, minlength=size)
+        order = np.argsort(nodes, kind="stable")
+        return _Links(neighbours[order], degree, np.cumsum(degree) - degree)
+
+
+def _follow(links: _Links, nodes: Positions) -> tuple[NDArray[np.int64], Positions]:
+    """How many links each of the nodes has, and where they lead, node after node."""
+    degree = links.degree[nodes]
+    ends = np.cumsum(degree)
+    first = np.repeat(links.start[nodes] - ends + degree, degree)
+    return degree, links.neighbours[first + np.arange(len(first))]
