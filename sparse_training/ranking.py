@@ -36,11 +36,14 @@ def keep_largest(scores: NDArray[np.floating], count: int) -> NDArray[np.bool_]:
 def _least_of_largest(scores: NDArray[np.floating], count: int) -> np.floating:
     """The smallest of the `count` largest scores."""
     # numpy partitions ten to some hundred times as slowly where most scores are one and the same,
-    # as those of what is taken, or without a gradient, are: they are left out.
-    least: np.floating = scores.min()
-    above = scores[scores > least]
-    if count <= len(above):
-        least = np.partition(above, len(above) - count)[-count]
+    # as those of what is taken, or without a gradient or a path, are: they are left out.
+    for _ in ("taken", "none"):
+        least: np.floating = scores.min()
+        above = scores[scores > least]
+        if count > len(above):
+            return least
+        scores = above
+    least = np.partition(scores, len(scores) - count)[-count]
     return least
 
 
@@ -73,7 +76,7 @@ def largest_free(
 ) -> Positions:
     """The `count` positions with the largest scores among those not taken, ascending.
 
-    scores: one for every position of the layer, >= 0; fired: positions that have been active
+    scores: one for every position of the layer, finite; fired: positions that have been active
     before, which come only after all that have not. Ties go to the lowest position.
     """
     ranked = scores.astype(np.float32).reshape(-1)  # a copy: the caller's scores stay

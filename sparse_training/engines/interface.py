@@ -107,6 +107,8 @@ class Needs:
     """Inactive positions whose gradient is looked at, as a multiple of the active weights."""
     momentum: Extent = Extent.NOTHING
     """Weights whose momentum an update looks at; that of all needs a dense optimiser state."""
+    paths: bool = False
+    """Whether an update walks along the active weights (`rules.paths`); no engine takes part."""
     of_every_position: str | None = None
     """What must be kept or computed for every position, in words: only the masked engine can."""
 
@@ -121,6 +123,7 @@ class Needs:
             gradient=max(self.gradient, other.gradient),
             candidates=max(self.candidates, other.candidates),
             momentum=max(self.momentum, other.momentum),
+            paths=self.paths or other.paths,
             of_every_position=self.of_every_position or other.of_every_position,
         )
 

@@ -22,6 +22,7 @@ from sparse_training.networks.network import Network
 from sparse_training.rules.density_path import weights_at
 from sparse_training.rules.grow import Sources
 from sparse_training.rules.new_weights import Grown, State
+from sparse_training.rules.paths import walk_flops
 from sparse_training.rules.topology import Updates
 from sparse_training.rules.update import LayerUpdate, Memory, prune, update, without_growth
 from sparse_training.rules.view import LayerView, View
@@ -61,7 +62,7 @@ class MaskUpdates:
         self._density = start.budget / network.size
         self._needs = Needs() if rules is None else rules.needs
         self._dense_state = rules is not None and rules.dense_state
-        self._prices = prices(network, start.mask.counts, self._needs, self._dense_state)
+        self._price()
         self._reached = 0  # updates that were due when the last one had been paid
         self._pruned = 0  # prunings of neurons that were due at the last one
         self._gathered: list[Gradients] = []
@@ -75,8 +76,9 @@ class MaskUpdates:
         rules = self._rules
         if rules is None or rules.when.place is Place.AFTER_A_STEP:
             return False
-        price = max(self._prices.update, 1.0)
-        if not self._trained_afterwards(len(batch.rows), price):
+        rows = len(batch.rows)
+        price = self._prices.update + self._walks / rows
+        if not self._trained_afterwards(rows, max(price, 1.0)):
             return False
         return self._due(self._account.progress)
 
@@ -90,7 +92,7 @@ class MaskUpdates:
         rules, rows = self._rules, len(batch.rows)
         if rules is None or rules.when.place is not Place.AFTER_A_STEP:
             return False
-        price = max(self._prices.step, self._prices.step_with_update)
+        price = max(self._prices.step, self._prices.step_with_update) + self._walks / rows
         if not self._trained_afterwards(rows, max(price, 1.0)):
             return False
         return self._due(self._account.progress_after(rows, price))
@@ -155,18 +157,19 @@ class MaskUpdates:
         self.make(gradient, progress)
 
     def make(self, gradient: Gradients | None, progress: float) -> None:
-        """Drops and grows; gradient, progress: as the update sees them. It has been paid."""
+        """Drops and grows; gradient, progress: as the update sees them. The gradient is paid."""
         rules, mask = self._rules, self._mask
         if rules is None:
             raise ValueError("a mask without rules is never updated")
         self._steps.make()
+        self._account.flops += self._walks
         factor = self._recipe.learning_rate.factor(progress)
         fraction = rules.amount.at(progress / rules.when.end, factor)
         if rules.path is not None:
             fraction = rules.path.dropped(fraction, self._final, mask.count)
         changes, self._memory = update(
             rules,
-            View(self._layers(gradient)),
+            View(self._layers(gradient), self._network.architecture.chain),
             Sources(len(mask.active), gradient, self._dense_momenta()),
             fraction=fraction,
             target=self._target(),
@@ -237,8 +240,14 @@ class MaskUpdates:
             [self._layer_change(i, change, gradient) for i, change in enumerate(changes)]
         )
         self._mask.change(changes, by_an_update=by_an_update)
-        self._prices = prices(self._network, self._mask.counts, self._needs, self._dense_state)
+        self._price()
         self._on_change(self._mask.active)
+
+    def _price(self) -> None:
+        """What things cost under the mask of the moment."""
+        network, mask = self._network, self._mask
+        self._prices = prices(network, mask.counts, self._needs, self._dense_state)
+        self._walks = walk_flops(network.layers, mask.active) if self._needs.paths else 0.0
 
     def _layer_change(self, i: int, change: LayerUpdate, gradient: Gradients | None) -> LayerChange:
         """With the values and the optimiser state of what is new."""

@@ -18,7 +18,7 @@ def dead_neurons(network: Network, active: Sequence[Positions]) -> int:
     for layer in range(len(active) - 1):
         alive = np.unique(active[layer] // network.layers[layer].fan_in)
         if network.architecture.chain:
-            outgoing = np.unique(_input_neurons(network.layers[layer + 1], active[layer + 1]))
+            outgoing = np.unique(input_neurons(network.layers[layer + 1], active[layer + 1]))
             alive = np.intersect1d(alive, outgoing, assume_unique=True)
         dead += network.layers[layer].neurons - len(alive)
     return dead
@@ -35,7 +35,7 @@ def disconnected(network: Network, active: Sequence[Positions]) -> tuple[int, in
     reached = np.ones(first.fan_in // first.inputs_per_neuron, dtype=np.bool_)
     forward = []
     for layer, positions in zip(network.layers, active, strict=True):
-        live = positions[reached[_input_neurons(layer, positions)]]
+        live = positions[reached[input_neurons(layer, positions)]]
         reached = np.zeros(layer.neurons, dtype=np.bool_)
         reached[live // layer.fan_in] = True
         forward.append(reached)
@@ -45,10 +45,11 @@ def disconnected(network: Network, active: Sequence[Positions]) -> tuple[int, in
         layer, positions = network.layers[number], active[number]
         live = positions[useful[positions // layer.fan_in]]
         useful = np.zeros(network.layers[number - 1].neurons, dtype=np.bool_)
-        useful[_input_neurons(layer, live)] = True
+        useful[input_neurons(layer, live)] = True
         lost += int(np.count_nonzero(~(useful & forward[number - 1])))
     return lost, int(np.count_nonzero(~forward[-1]))
 
 
-def _input_neurons(layer: Layer, positions: Positions) -> Positions:
+def input_neurons(layer: Layer, positions: Positions) -> Positions:
+    """The neuron of the layer before that every position of a layer comes from."""
     return positions % layer.fan_in // layer.inputs_per_neuron

@@ -8,6 +8,7 @@
     amount.py           what fraction of the weights an update drops
     drop.py             which ones it drops
     grow.py             which positions it grows
+    paths.py            scores of free positions by the paths that lead there
     redistribution.py   in which layers it grows them
     new_weights.py      values and optimiser state of grown weights
     density_path.py     more weights on the way to the budget

@@ -6,7 +6,10 @@ another kind one with `keep`.
 **Source**: magnitude: SET, RigL; sign thresholds: SET's code (Mocanu et al. 2018); magnitude and
 gradient: MEST (Yuan et al., NeurIPS 2021, https://arxiv.org/abs/2110.14032); |w g| and random: as
 Nowak et al., NeurIPS 2023, https://arxiv.org/abs/2306.12230, compare them; an adaptive threshold:
-DSR (Mostafa & Wang, ICML 2019, https://arxiv.org/abs/1902.05967, algorithm 1).
+DSR (Mostafa & Wang, ICML 2019, https://arxiv.org/abs/1902.05967, algorithm 1); relative importance
+and stranded weights: CHTs (Zhang et al., NeurIPS 2025, https://arxiv.org/abs/2501.19107) and the
+authors' code; neurons with too few salient weights: SRigL (Lasby et al., ICLR 2024,
+https://arxiv.org/abs/2305.02299) and the authors' code.
 """
 
 import enum
@@ -19,7 +22,8 @@ from numpy.typing import NDArray
 
 from sparse_training.engines.interface import Extent, Needs
 from sparse_training.errors import BadInput
-from sparse_training.positions import Positions, among
+from sparse_training.networks.connectivity import input_neurons
+from sparse_training.positions import Positions, among, no_positions
 from sparse_training.ranking import keep_largest, keep_largest_of_all
 from sparse_training.rules.amount import Rounding, rounded
 from sparse_training.rules.view import LayerView, View
@@ -127,6 +131,23 @@ class Sensitivity:
         with np.errstate(over="ignore"):
             scores = np.abs(layer.weights) * _slope(layer)
         return _comparable(scores), None
+
+
+@dataclass(frozen=True)
+class RelativeImportance:
+    """|w| as a share of all |w| into its neuron, and as one of all |w| out of its input (CHTs)."""
+
+    needs = Needs()
+
+    def of(self, layer: LayerView, memory: Any, rng: np.random.Generator) -> tuple[Scores, Any]:
+        size = np.abs(layer.weights).astype(np.float64)
+        neurons, inputs = layer.active // layer.layer.fan_in, layer.active % layer.layer.fan_in
+
+        def share(ends: Positions) -> NDArray[np.float64]:
+            sums = np.bincount(ends, weights=size).astype(np.float64)
+            return size / np.maximum(sums, np.finfo(np.float64).tiny)[ends]
+
+        return (share(neurons) + share(inputs)).astype(np.float32), None
 
 
 @dataclass(frozen=True)
@@ -278,6 +299,150 @@ class BelowThreshold:
         kept = [keep_above(values, threshold) for values in weights]
         dropped = sum(int(np.count_nonzero(~layer)) for layer in kept)
         return kept, next_threshold(threshold, dropped, fraction * view.count)
+
+
+@dataclass(frozen=True)
+class WithStranded:
+    """Drops also what the dropped weights leave without a way in or out (CHT's chain removal).
+
+    These are the other weights of a hidden neuron that no weight leads to, or none leads on from;
+    what a density path takes away in the same update still counts as there. A layer that would
+    lose everything loses none of them, nor does any in a residual network, which has other ways,
+    or where nothing was dropped.
+    """
+
+    rule: DropRule = Smallest()
+    """What it drops in the first place."""
+
+    @property
+    def needs(self) -> Needs:
+        return self.rule.needs
+
+    @property
+    def over_all_layers(self) -> bool:
+        return self.rule.over_all_layers
+
+    def keep(
+        self, view: View, fraction: float, memory: Any, rng: np.random.Generator
+    ) -> tuple[list[Kept], Any]:
+        kept, remembered = self.rule.keep(view, fraction, memory, rng)
+        if view.chain and not all(own.all() for own in kept):
+            last = len(kept) - 1
+            for i in reversed(range(last)):
+                onward = view.layers[i + 1]
+                used = input_neurons(onward.layer, _left(onward, kept[i + 1]))
+                layer = view.layers[i]
+                kept[i] = _and(kept[i], np.isin(_movable(layer) // layer.layer.fan_in, used))
+            for i in range(last):
+                layer = view.layers[i]
+                fed = _left(layer, kept[i]) // layer.layer.fan_in
+                onward = view.layers[i + 1]
+                comes_from = input_neurons(onward.layer, _movable(onward))
+                kept[i + 1] = _and(kept[i + 1], np.isin(comes_from, fed))
+        return kept, remembered
+
+
+def _movable(layer: LayerView) -> Positions:
+    return layer.active[layer.movable]
+
+
+def _left(layer: LayerView, kept: Kept) -> Positions:
+    """The active positions without the movable ones that are not kept."""
+    left = np.ones(len(layer.active), dtype=np.bool_)
+    left[layer.movable] = kept
+    return layer.active[left]
+
+
+def _and(kept: Kept, reached: Kept) -> Kept:
+    """What is kept and reached; what is kept where that would be nothing."""
+    both = kept & reached
+    return both if both.any() else kept
+
+
+@dataclass(frozen=True)
+class NeuronAblation:
+    """The smallest |w| of a layer, all of neurons with few salient weights, and what is too many.
+
+    Salient are the weights that magnitude would keep, and as many positions of the layer as it
+    would drop, those of the largest gradients. What is lost goes to the layer's other neurons, of
+    which none keeps more than an even share of all, nor less than one weight. Output neurons stay.
+    """
+
+    salient_share: float = 0.3
+    """gamma, in [0, 1]: of the layer's weights divided by its neurons, rounded down; neurons with
+    fewer salient weights, or none, go, where any weight of the layer is dropped."""
+
+    needs = Needs(gradient=Extent.ALL)
+    over_all_layers = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.salient_share <= 1.0:
+            raise BadInput(
+                f"ablation below a share of {self.salient_share:g}: expected one in [0, 1]"
+            )
+
+    def keep(
+        self, view: View, fraction: float, memory: Any, rng: np.random.Generator
+    ) -> tuple[list[Kept], Any]:
+        last = len(view.layers) - 1
+        return [self._keep(layer, fraction, layer.number == last) for layer in view.layers], None
+
+    def _keep(self, layer: LayerView, fraction: float, output: bool) -> Kept:
+        positions, size = _movable(layer), np.abs(layer.weights[layer.movable])
+        count, fan_in, neurons = len(positions), layer.layer.fan_in, layer.layer.neurons
+        gone = rounded(fraction, count, Rounding.FLOOR)
+        if gone == 0:
+            return np.ones(count, dtype=np.bool_)
+        salient = keep_largest(size, count - gone)
+        of_neuron = positions // fan_in
+        alive = np.bincount(of_neuron, minlength=neurons) > 0
+        if not output:
+            grows = self._candidates(layer, gone)
+            grows = grows[~among(grows, positions[salient])]
+            salience = np.bincount(of_neuron[salient], minlength=neurons)
+            salience += np.bincount(grows // fan_in, minlength=neurons)
+            salience[~alive] = -1
+            enough = salience >= max(
+                1, rounded(self.salient_share, count // neurons, Rounding.FLOOR)
+            )
+            # Those that stay need room for all the weights.
+            least = -(-count // fan_in)
+            if np.count_nonzero(enough) < least:
+                enough = keep_largest(salience.astype(np.float32), least)
+            alive = enough
+        return keep_even(of_neuron, size, alive, count - gone)
+
+    def _candidates(self, layer: LayerView, count: int) -> Positions:
+        if layer.gradients is None:
+            raise ValueError("a rule looks at gradients that its needs do not name")
+        return layer.gradients.largest(layer.number, count, no_positions())
+
+
+def keep_even(
+    of_neuron: NDArray[np.int64], size: Scores, alive: NDArray[np.bool_], count: int
+) -> Kept:
+    """The `count` largest of the neurons that are alive, of each at least one and at most its part.
+
+    The parts are even shares of all weights; the ones that a remainder makes larger by one are
+    those with the largest weight to gain.
+    """
+    keep = np.zeros(len(size), dtype=np.bool_)
+    pool = np.flatnonzero(alive[of_neuron])
+    largest = np.zeros(len(size), dtype=np.bool_)
+    largest[pool[keep_largest(size[pool], min(count, len(pool)))]] = True
+    part, larger = divmod(len(size), int(np.count_nonzero(alive)))
+    beyond = []
+    for neuron in np.flatnonzero(alive):
+        own = np.flatnonzero(of_neuron == neuron)
+        wanted = max(1, int(np.count_nonzero(largest[own])))
+        keep[own[keep_largest(size[own], min(part, wanted))]] = True
+        if wanted > part:
+            next_one = keep_largest(size[own], part + 1) & ~keep[own]
+            beyond.append(int(own[next_one][0]))
+    if beyond:
+        at = np.array(beyond)
+        keep[at[keep_largest(size[at], min(larger, len(at)))]] = True
+    return keep
 
 
 def keep_above(weights: NDArray[np.float32], threshold: float) -> Kept:

@@ -1,7 +1,8 @@
 """The mask before training: random, by saliency, or everything.
 
 **Source**: random Erdos-Renyi masks: SET (Mocanu et al. 2018), RigL (Evci et al. 2020); saliency:
-see `saliency`.
+see `saliency`; the same fan-in for every neuron: SRigL (Lasby et al., ICLR 2024,
+https://arxiv.org/abs/2305.02299).
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from sparse_training.engines.interface import Diverged, EngineFactory, Needs, Setup
 from sparse_training.errors import BadInput
 from sparse_training.networks.initial_weights import InitialWeights, Scaling
-from sparse_training.networks.network import Network
+from sparse_training.networks.network import Layer, Network
 from sparse_training.positions import Positions, random_positions
 from sparse_training.ranking import keep_largest_of_all
 from sparse_training.rules.densities import ErdosRenyi, layer_counts
@@ -85,6 +86,8 @@ class RandomMask:
     half of the budget."""
     dense_last_layer: bool = False
     """The same for the output layer."""
+    constant_fan_in: bool = False
+    """Whether all neurons of a layer have the same number of weights, or one more (SRigL)."""
 
     name = "random"
     needs = Needs()
@@ -95,13 +98,31 @@ class RandomMask:
         network = untrained.network
         ends = {0: self.dense_first_layer, len(network.layers) - 1: self.dense_last_layer}
         dense = [layer for layer, whole in ends.items() if whole]
+        drawn = random_with_constant_fan_in if self.constant_fan_in else random_in_layer
         active = [
-            random_positions(size, own, untrained.masks)
-            for size, own in zip(
-                network.sizes, self.densities.counts(network.shapes, count, dense), strict=True
+            drawn(layer, own, untrained.masks)
+            for layer, own in zip(
+                network.layers, self.densities.counts(network.shapes, count, dense), strict=True
             )
         ]
         return Chosen(active, untrained.initial_weights.draw(network, active, untrained.weights))
+
+
+def random_in_layer(layer: Layer, count: int, rng: np.random.Generator) -> Positions:
+    """`count` positions of a layer, uniformly."""
+    return random_positions(layer.size, count, rng)
+
+
+def random_with_constant_fan_in(layer: Layer, count: int, rng: np.random.Generator) -> Positions:
+    """`count` positions of a layer, as many of every neuron; which have one more is random."""
+    fan_ins = np.full(layer.neurons, count // layer.neurons)
+    fan_ins[random_positions(layer.neurons, count % layer.neurons, rng)] += 1
+    return np.concatenate(
+        [
+            neuron * layer.fan_in + random_positions(layer.fan_in, int(own), rng)
+            for neuron, own in enumerate(fan_ins)
+        ]
+    )
 
 
 @dataclass(frozen=True)

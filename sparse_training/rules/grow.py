@@ -4,9 +4,12 @@
 2020, https://arxiv.org/abs/1911.11134); its mean over batches: rigl-torch; largest momentum: SNFS
 (Dettmers & Zettlemoyer 2019, https://arxiv.org/abs/1907.04840); positions that were never active
 first: ITOP (Liu et al., ICML 2021, https://arxiv.org/abs/2102.02887); a random subset: GSE (Heddes
-et al. 2024, https://arxiv.org/abs/2401.06898).
+et al. 2024, https://arxiv.org/abs/2401.06898); where paths lead, drawn by their score: CHTs (Zhang
+et al., NeurIPS 2025, https://arxiv.org/abs/2501.19107); the same fan-in for every neuron: SRigL
+(Lasby et al., ICLR 2024, https://arxiv.org/abs/2305.02299).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 
 from sparse_training.engines.interface import DenseGradients, Extent, Gradients, Needs
 from sparse_training.errors import BadInput
+from sparse_training.networks.network import Layer
 from sparse_training.positions import (
     Positions,
     among,
@@ -25,6 +29,7 @@ from sparse_training.positions import (
 )
 from sparse_training.ranking import largest_free
 from sparse_training.rules.amount import Rounding, rounded
+from sparse_training.rules.paths import path_scores
 from sparse_training.rules.view import LayerView
 
 
@@ -38,6 +43,8 @@ class Sources:
     """None if no rule needs any."""
     momenta: Gradients | None
     """Of a dense optimiser state; None if no rule needs it."""
+    left: Sequence[tuple[Layer, Positions]] = ()
+    """Every layer with the active weights that the update has not dropped."""
 
 
 class GrowScore(Protocol):
@@ -125,6 +132,23 @@ class Momentum:
         if sources.momenta is None:
             raise ValueError("growth looks at momenta that its needs do not name")
         return sources.momenta, None
+
+
+@dataclass(frozen=True)
+class Paths:
+    """How much the paths of length three over the weights that are left lead there (CHT)."""
+
+    internal: bool = True
+    """Whether links into the community count: CH2, otherwise CH3; see `paths`."""
+
+    batches = 1
+
+    def needs(self, candidates: float | None) -> Needs:
+        return Needs(paths=True)
+
+    def of(self, sources: Sources, memory: Any) -> tuple[Gradients, Any]:
+        scores = [path_scores(layer, own, internal=self.internal) for layer, own in sources.left]
+        return DenseGradients(scores), None
 
 
 # Rules -------------------------------------------------------------------------------------------
@@ -244,6 +268,156 @@ class Largest:
         sizes = np.abs(scores.at(layer.number, candidates))
         old = None if fired is None else np.flatnonzero(among(candidates, fired))
         return candidates[largest_free(sizes, no_positions(), count, old)]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Drawn one after the other in proportion to a power of the score's size (CHTs).
+
+    A score below a millionth of the largest is none. Where too few positions have one the others
+    follow at random.
+    """
+
+    largest: Largest = Largest()
+    """What ranks them, and among which they are drawn."""
+    power: float = 1.0
+    """> 0: the larger, the closer to the largest only."""
+
+    def __post_init__(self) -> None:
+        if not self.power > 0.0:
+            raise BadInput(f"growth by a score to the power {self.power:g}: expected more than 0")
+
+    @property
+    def needs(self) -> Needs:
+        return self.largest.needs
+
+    @property
+    def ranked(self) -> Largest:
+        return self.largest
+
+    def candidates(
+        self, layer: LayerView, taken: Positions, least: int, rng: np.random.Generator
+    ) -> Positions | None:
+        return self.largest.candidates(layer, taken, least, rng)
+
+    def grow(
+        self,
+        layer: LayerView,
+        taken: Positions,
+        count: int,
+        scores: Gradients | None,
+        candidates: Positions | None,
+        rng: np.random.Generator,
+    ) -> Positions:
+        if scores is None:
+            raise ValueError("growth by scores was given none")
+        if candidates is None:
+            sizes = np.abs(scores.dense(layer.number))
+        else:
+            sizes = np.zeros(layer.size, dtype=np.float32)
+            sizes[candidates] = np.abs(scores.at(layer.number, candidates))
+        sizes[taken] = 0.0
+        # The first of exponential clocks with such rates: drawing in proportion, without return.
+        clocks = rng.exponential(size=layer.size)
+        scored = np.flatnonzero(sizes > np.float32(1e-6) * sizes.max(initial=0.0))
+        race = self.power * np.log(sizes[scored]) - np.log(np.maximum(clocks[scored], 1e-12))
+        fired = self.largest.fired(layer)
+        old = None if fired is None else np.flatnonzero(among(scored, fired))
+        most = min(count, len(scored))
+        chosen = scored[largest_free(race, no_positions(), most, old)]
+        barred = union(taken, chosen)
+        return union(chosen, random_free_positions(layer.size, barred, count - most, rng))
+
+
+@dataclass(frozen=True)
+class EvenFanIn:
+    """The largest of every neuron, so many that fan-ins become even, those of 0 left out (SRigL).
+
+    The lowest fan-ins are raised first, of equal ones the first neurons'. Neurons without a weight
+    grow only what the others have no room for. Positions that may not be grown count as weights.
+    """
+
+    largest: Largest = Largest()
+    """What ranks a neuron's positions; it looks at all of them."""
+
+    def __post_init__(self) -> None:
+        if self.largest.candidates_per_weight is not None:
+            raise BadInput("an even fan-in looks at all positions: found a subset of candidates")
+
+    @property
+    def needs(self) -> Needs:
+        return self.largest.needs
+
+    @property
+    def ranked(self) -> Largest:
+        return self.largest
+
+    def candidates(
+        self, layer: LayerView, taken: Positions, least: int, rng: np.random.Generator
+    ) -> Positions | None:
+        return None
+
+    def grow(
+        self,
+        layer: LayerView,
+        taken: Positions,
+        count: int,
+        scores: Gradients | None,
+        candidates: Positions | None,
+        rng: np.random.Generator,
+    ) -> Positions:
+        if scores is None:
+            raise ValueError("growth by scores was given none")
+        if count == 0:
+            return no_positions()
+        fan_in, fired = layer.layer.fan_in, self.largest.fired(layer)
+        own = np.bincount(taken // fan_in, minlength=layer.layer.neurons)
+        sizes = np.abs(scores.dense(layer.number))
+        grown = []
+        for neuron, more in enumerate(evened(own, fan_in, count)):
+            if more:
+                start, end = neuron * fan_in, (neuron + 1) * fan_in
+                barred = _between(taken, start, end) - start
+                old = None if fired is None else _between(fired, start, end) - start
+                grown.append(start + largest_free(sizes[start:end], barred, int(more), old))
+        return np.concatenate(grown)
+
+
+def _between(positions: Positions, start: int, end: int) -> Positions:
+    first, last = np.searchsorted(positions, [start, end])
+    return positions[first:last]
+
+
+def evened(own: NDArray[np.int64], most: int, count: int) -> NDArray[np.int64]:
+    """How `count` weights are shared by neurons that have so many each and room for `most`.
+
+    See `EvenFanIn`.
+    """
+    alive = own > 0
+    room = np.where(alive, most - own, 0)
+    rest = count - int(room.sum())
+    if rest >= 0:
+        fresh = ~alive
+        room[fresh] += evened_to(own[fresh], most, rest)
+        return room
+    share = np.zeros_like(own)
+    share[alive] = evened_to(own[alive], most, count)
+    return share
+
+
+def evened_to(own: NDArray[np.int64], most: int, count: int) -> NDArray[np.int64]:
+    """The same among all of the neurons, which have room for that many."""
+    low, high = 0, most
+    while low < high:
+        level = (low + high + 1) // 2
+        if np.maximum(level - own, 0).sum() <= count:
+            low = level
+        else:
+            high = level - 1
+    share: NDArray[np.int64] = np.maximum(low - own, 0)
+    lowest = np.flatnonzero((own + share == low) & (own < most))
+    share[lowest[: count - int(share.sum())]] += 1
+    return share
 
 
 @dataclass(frozen=True)

@@ -59,17 +59,19 @@ def update(
     unpruned = [np.ones(len(layer.active), dtype=np.bool_) for layer in view.layers]
     if target < view.count:
         unpruned = keep_largest_of_all([np.abs(layer.weights) for layer in view.layers], target)
-    movable = View(
-        [_movable(layer, left) for layer, left in zip(view.layers, unpruned, strict=True)]
+    movable = replace(
+        view, layers=[_movable(own, left) for own, left in zip(view.layers, unpruned, strict=True)]
     )
     kept, remembered = rules.drop.keep(movable, fraction, memory.drop, rng)
     survives = [
         _survives(layer, left, keep)
         for layer, left, keep in zip(movable.layers, unpruned, kept, strict=True)
     ]
-    ranked = rules.grow.ranked
-    scores, averages = (None, None) if ranked is None else ranked.score.of(sources, memory.grow)
     survivors = [layer.active[own] for layer, own in zip(view.layers, survives, strict=True)]
+    ranked, scores, averages = rules.grow.ranked, None, None
+    if ranked is not None:
+        left = [(own.layer, stay) for own, stay in zip(view.layers, survivors, strict=True)]
+        scores, averages = ranked.score.of(replace(sources, left=left), memory.grow)
     released = [layer.active[~own] for layer, own in zip(view.layers, survives, strict=True)]
     grown = rules.redistribution.grown(
         Growth(

@@ -62,6 +62,8 @@ class View:
     """All layers before an update."""
 
     layers: Sequence[LayerView]
+    chain: bool = True
+    """Whether every layer feeds only the next."""
 
     @property
     def count(self) -> int:

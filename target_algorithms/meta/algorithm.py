@@ -22,15 +22,19 @@ from sparse_training.rules.drop import (
     Magnitude,
     MagnitudeAndGradient,
     MagnitudeAverage,
+    NeuronAblation,
+    RelativeImportance,
     Sensitivity,
     SignCounts,
     SignThresholds,
     Smallest,
     Within,
+    WithStranded,
 )
 from sparse_training.rules.first_mask import FirstMask, MostSalient, RandomMask
 from sparse_training.rules.grow import (
     AtRandom,
+    EvenFanIn,
     Gradient,
     GradientAverage,
     GrowRule,
@@ -38,6 +42,8 @@ from sparse_training.rules.grow import (
     Largest,
     Mixed,
     Momentum,
+    Paths,
+    Sampled,
 )
 from sparse_training.rules.neurons import ImportancePruning
 from sparse_training.rules.new_weights import (
@@ -79,17 +85,21 @@ def compose(
     layer_density_power: float = 1.0,
     first_layer: LayerKind = "sparse",
     last_layer: LayerKind = "sparse",
+    fan_in: Literal["random", "constant"] = "random",
     drop_rule: str = "magnitude",
     mest_lambda: float = 1.0,
     drop_ema_beta: float = 0.5,
     drop_threshold: float = 1e-3,
+    salient_share: float = 0.3,
     drop_scope: Literal["layer", "global"] = "layer",
     drop_rounding: Literal["floor", "ceil", "nearest"] = "floor",
     drop_fraction: float = 0.3,
     drop_schedule: str = "cosine",
     drop_power: float = 3.0,
     drop_final: float = 0.0,
-    grow: Literal["random", "score", "mixed"] = "score",
+    drop_stranded: YesNo = "no",
+    grow: Literal["random", "score", "mixed", "sampled", "even"] = "score",
+    grow_power: float = 1.0,
     grow_random_share: float = 0.5,
     grow_score: str = "gradient",
     grow_ema_beta: float = 0.9,
@@ -126,6 +136,7 @@ def compose(
             densities=ErdosRenyi(layer_density_power),
             dense_first_layer=first_layer == "dense",
             dense_last_layer=last_layer == "dense",
+            constant_fan_in=fan_in == "constant",
         ),
         "snip": MostSalient(Snip()),
         "grasp": MostSalient(Grasp()),
@@ -145,7 +156,9 @@ def compose(
         "magnitude_ema": Smallest(MagnitudeAverage(drop_ema_beta), within, rounding),
         "mest": Smallest(MagnitudeAndGradient(mest_lambda), within, rounding),
         "snip": Smallest(Sensitivity(), within, rounding),
+        "relative": Smallest(RelativeImportance(), within, rounding),
         "threshold": BelowThreshold(drop_threshold),
+        "ablation": NeuronAblation(salient_share),
         "random": Smallest(Chance(), within, rounding),
     }
     schedules: dict[str, Schedule | LikeLearningRate] = {
@@ -162,6 +175,8 @@ def compose(
         "gradient_ema": GradientAverage(grow_ema_beta, gradient_accumulation),
         "momentum": Momentum(),
         "unfired_gradient": Gradient(gradient_accumulation),
+        "ch2": Paths(internal=True),
+        "ch3": Paths(internal=False),
     }
     largest = Largest(
         scores[grow_score],
@@ -173,7 +188,11 @@ def compose(
         "random": at_random,
         "score": largest,
         "mixed": Mixed(grow_random_share, largest, at_random),
+        "sampled": Sampled(largest, grow_power),
     }
+    if grow == "even":
+        grows["even"] = EvenFanIn(largest)
+    drop = drops[drop_rule]
     redistributions: dict[str, Redistribution] = {
         "none": ToItsLayer(),
         "score": ToLargestScores(),
@@ -214,7 +233,7 @@ def compose(
                 end=update_end,
             ),
             amount=Fraction(drop_fraction, schedules[drop_schedule], final=drop_final),
-            drop=drops[drop_rule],
+            drop=WithStranded(drop) if drop_stranded == "yes" else drop,
             grow=grows[grow],
             regrow_dropped=regrow_dropped == "yes",
             redistribution=redistributions[redistribution],
@@ -269,6 +288,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "redistribution": "momentum",
         "update_end": 1.0,
     },
+    "cht": {
+        **_AFTER,
+        "update_count": 100,
+        "drop_stranded": "yes",
+        "grow": "sampled",
+        "grow_score": "ch2",
+    },
+    "srigl": {"fan_in": "constant", "drop_rule": "ablation", "grow": "even"},
     "itop": {**_ITOP, "update_count": 65, "grow": "random"},
     "mest": {
         **_NEW,

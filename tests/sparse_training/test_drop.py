@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,11 +20,15 @@ from sparse_training.rules.drop import (
     Magnitude,
     MagnitudeAndGradient,
     MagnitudeAverage,
+    NeuronAblation,
+    RelativeImportance,
     Sensitivity,
     SignCounts,
     SignThresholds,
     Smallest,
     Within,
+    WithStranded,
+    keep_even,
 )
 from tests.sparse_training.cases import layer_of, one_layer, view_of
 
@@ -237,3 +242,88 @@ def test_a_rule_looks_at_a_gradient_only_if_its_needs_name_one(rule: DropRule) -
             rule.keep(one_layer(weights), 0.5, None, RNG)
     else:
         rule.keep(one_layer(weights), 0.5, None, RNG)
+
+
+def test_relative_importance_is_the_share_of_a_neuron_and_that_of_an_input() -> None:
+    """|w| of 1, 3 and 1; neurons sum to 4 and 1, inputs to 2 and 3."""
+    layer = view_of([{0: 1.0, 1: -3.0, 2: 1.0}], [(2, 2)]).layers[0]
+    assert RelativeImportance().of(layer, None, RNG)[0].tolist() == [0.75, 1.75, 1.5]
+    assert scores(RelativeImportance(), [0.0, 0.0]).tolist() == [0.0, 0.0]
+
+
+# Stranded weights --------------------------------------------------------------------------------
+
+
+def both_kept(
+    first: dict[int, float], second: dict[int, float], fraction: float, *, chain: bool = True
+) -> list[list[int]]:
+    """Positions that stay of two hidden neurons with two inputs and of one output."""
+    view = replace(view_of([first, second], [(2, 2), (1, 2)]), chain=chain)
+    keep, _ = WithStranded().keep(view, fraction, None, RNG)
+    return [layer.active[own].tolist() for layer, own in zip(view.layers, keep, strict=True)]
+
+
+def test_a_neuron_without_a_way_out_loses_its_ways_in() -> None:
+    """The output drops its weight from neuron 0, whose other input weight is 5."""
+    first, second = {0: 5.0, 1: 4.0, 2: 6.0}, {0: 0.1, 1: 3.0}
+    assert both_kept(first, second, 0.5) == [[2], [1]]
+    assert both_kept(first, second, 0.5, chain=False) == [[0, 2], [1]]
+    assert both_kept(first, second, 0.0) == [[0, 1, 2], [0, 1]]
+
+
+def test_a_neuron_without_a_way_in_loses_its_ways_out() -> None:
+    assert both_kept({0: 0.1, 2: 5.0, 3: 4.0}, {0: 3.0, 1: 2.0}, 0.4) == [[2, 3], [1]]
+
+
+def test_a_layer_that_would_lose_everything_loses_nothing_more() -> None:
+    """Neuron 0 is fed and leads nowhere any more; the output listens to neuron 1, which is not."""
+    assert both_kept({0: 1.0}, {0: 0.1, 1: 1.0}, 0.5) == [[0], [1]]
+
+
+# Ablation of neurons -----------------------------------------------------------------------------
+
+NEURONS = {0: 0.9, 1: 0.8, 4: 0.7, 5: 0.1, 8: 0.2, 9: 0.3}
+"""Three hidden neurons of four inputs, two weights each."""
+SLOPES = [0, 0, 0, 0, 0, 0, 5.0, 0, 0, 0, 0, 0]
+
+
+def ablated(share: float, slopes: list[float] = SLOPES, fraction: float = 0.34) -> list[int]:
+    """Hidden positions that stay of six weights, of which magnitude would drop two."""
+    view = view_of([NEURONS, {0: 1.0}], [(3, 4), (1, 3)], gradients=[slopes, [0.0] * 3])
+    keep, _ = NeuronAblation(share).keep(view, fraction, None, RNG)
+    assert keep[1].tolist() == [True]
+    positions: list[int] = view.layers[0].active[keep[0]].tolist()
+    return positions
+
+
+def test_a_neuron_with_too_few_salient_weights_goes_and_the_others_keep_more() -> None:
+    """Salient: .9, .8, .7, .3 and the gradients of positions 6 and (lowest of equal ones) 0. The
+    neurons have 2, 2 and 1 of them; with gamma 1 they need 2, with .3 one."""
+    assert ablated(1.0) == [0, 1, 4, 5]
+    assert ablated(0.3) == [0, 1, 4, 9]
+    assert ablated(1.0, [0.0] * 11 + [5.0]) == [0, 1, 8, 9]  # now it is the second that has one
+
+
+def test_neurons_that_stay_have_room_for_all_weights() -> None:
+    """Six weights need two neurons of four inputs, however few are salient."""
+    none = [9.0, 9.0, *[0.0] * 10]  # gradients of weights that are salient already
+    assert {position // 4 for position in ablated(1.0, none)} == {0, 1}
+
+
+def test_the_output_layer_loses_no_neuron() -> None:
+    view = view_of([NEURONS], [(3, 4)], gradients=[SLOPES])
+    keep, _ = NeuronAblation(1.0).keep(view, 0.34, None, RNG)
+    assert view.layers[0].active[keep[0]].tolist() == [0, 1, 4, 9]
+
+
+def test_no_neuron_keeps_more_than_an_even_share_nor_less_than_one_weight() -> None:
+    """Seven weights of three neurons: two each, and a third for the one whose next is largest."""
+    of_neuron = np.array([0, 0, 0, 0, 1, 1, 2])
+    size = np.array([9.0, 8.0, 7.0, 6.0, 5.0, 1.0, 0.5], dtype=np.float32)
+    keep = keep_even(of_neuron, size, np.ones(3, dtype=np.bool_), 5)
+    assert keep.tolist() == [True, True, True, False, True, False, True]
+
+
+def test_a_share_of_salient_weights_beyond_all_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"share of 1.5: expected one in \[0, 1\]"):
+        NeuronAblation(1.5)

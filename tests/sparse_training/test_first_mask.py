@@ -108,3 +108,15 @@ def test_a_mask_by_saliency_has_a_weight_in_every_layer_and_says_what_it_took(
 def test_all_weights_are_all_weights_whatever_is_asked_for() -> None:
     assert counts(AllWeights(), 5) == [84, 96, 24]
     assert not AllWeights().within_budget and AllWeights().starts_dense
+
+
+@pytest.mark.parametrize("count", [5, 60, 150, 204])
+def test_with_a_constant_fan_in_neurons_of_a_layer_differ_by_one_weight_at_most(count: int) -> None:
+    even, free = (
+        chosen(RandomMask(constant_fan_in=asked), count).active for asked in (True, False)
+    )
+    assert [len(own) for own in even] == [len(own) for own in free]
+    for layer, own in zip(NETWORK.layers, even, strict=True):
+        fan_ins = np.bincount(own // layer.fan_in, minlength=layer.neurons)
+        assert fan_ins.max() - fan_ins.min() <= 1
+        assert (np.diff(own) > 0).all()

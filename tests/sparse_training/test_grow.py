@@ -11,13 +11,16 @@ from sparse_training.positions import Positions, among
 from sparse_training.rules.amount import Rounding, rounded
 from sparse_training.rules.grow import (
     AtRandom,
+    EvenFanIn,
     Gradient,
     GradientAverage,
     GrowRule,
     Largest,
     Mixed,
     Momentum,
+    Sampled,
     Sources,
+    evened,
 )
 from tests.sparse_training.cases import layer_of, positions_of, scores_of
 
@@ -93,6 +96,80 @@ def test_a_score_looks_at_what_it_says_it_needs_and_at_nothing_else() -> None:
     for score in (Gradient(), GradientAverage(), Momentum()):
         with pytest.raises(ValueError, match="that its needs do not name"):
             score.of(nothing, None)
+
+
+# Drawn by score ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("power", "share"), [(1.0, 0.75), (2.0, 0.9)])
+def test_positions_are_drawn_in_proportion_to_a_power_of_the_score(
+    power: float, share: float
+) -> None:
+    """Scores of 1 and -3, to the power: one in four, one in ten (2000 draws, 4 deviations)."""
+    rule = Sampled(power=power)
+    drawn = [grown(rule, {0: 1.0}, [9, 1, -3, 0, 0], 1, seed)[0] for seed in range(2000)]
+    assert set(drawn) == {1, 2}
+    assert drawn.count(2) / 2000 == pytest.approx(share, abs=0.04)
+
+
+def test_positions_without_a_score_are_drawn_only_where_the_others_are_too_few() -> None:
+    drawn = [grown(Sampled(), {0: 1.0}, [9, 0, 2, 0, 0, 1], 3, seed) for seed in range(40)]
+    assert all({2, 5} < set(positions) for positions in drawn)
+    assert set().union(*drawn) == {1, 2, 3, 4, 5}
+
+
+def test_only_candidates_are_drawn_and_those_never_active_first_if_asked_for() -> None:
+    subset = Sampled(Largest(candidates_per_weight=2.0))
+    assert len({tuple(grown(subset, {0: 1.0}, [9] * 8, 2, seed)) for seed in range(40)}) > 5
+    fresh = Sampled(Largest(never_active_first=True))
+    for seed in range(20):
+        assert 3 in grown(fresh, {0: 1.0}, [9, 99, 99, 1], 2, seed, fired=[0, 1, 2])
+
+
+def test_drawing_by_a_score_to_the_power_of_zero_is_refused() -> None:
+    with pytest.raises(BadInput, match="to the power 0: expected more than 0"):
+        Sampled(power=0.0)
+
+
+# Even fan-ins ------------------------------------------------------------------------------------
+
+
+def even(gradient: list[float], survivors: list[int], count: int) -> list[int]:
+    """What three neurons of four inputs grow, of which these weights stay."""
+    layer = layer_of(dict.fromkeys(survivors, 1.0), (3, 4))
+    rng = np.random.default_rng(0)
+    rule, scores = EvenFanIn(), scores_of([gradient])
+    positions: list[int] = rule.grow(layer, layer.active, count, scores, None, rng).tolist()
+    return positions
+
+
+def test_neurons_grow_their_own_largest_until_their_fan_ins_are_even() -> None:
+    """The first has one weight, the second two: three more make three each. The third has none."""
+    gradient = [0.0, 1, -3, 2, 0, 0, 5, 6, 99, 99, 99, 99]
+    assert even(gradient, [0, 4, 5], 3) == [2, 3, 7]
+    assert even(gradient, [0, 4, 5], 2) == [2, 3]  # the lowest first
+    assert even(gradient, [0, 4, 5], 4) == [1, 2, 3, 7]  # of equal ones the first neuron
+    assert even(gradient, [0, 4, 5], 6) == [1, 2, 3, 6, 7, 8]  # what they have no room for
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=6), st.data())
+def test_fan_ins_end_even_up_to_one_wherever_they_are_raised(
+    fan_ins: list[int], data: st.DataObject
+) -> None:
+    own = np.array(fan_ins)
+    count = data.draw(st.integers(0, int((6 - own).sum())))
+    share = evened(own, 6, count)
+    assert share.sum() == count and (share >= 0).all() and (own + share <= 6).all()
+    for group in (own > 0, own == 0):
+        raised = (own + share)[group & (share > 0)]
+        lowest = (own + share)[group].min(initial=6)
+        assert raised.max(initial=lowest) <= lowest + 1 or (own == 0).all() and lowest == 0
+    assert not (share[own == 0].any() and (own + share < 6)[own > 0].any())
+
+
+def test_an_even_fan_in_of_a_subset_of_candidates_is_refused() -> None:
+    with pytest.raises(BadInput, match="looks at all positions: found a subset"):
+        EvenFanIn(Largest(candidates_per_weight=1.0))
 
 
 # At random ---------------------------------------------------------------------------------------
