@@ -44,8 +44,9 @@ class Role(enum.StrEnum):
     BASELINE = "baseline"
     """It is configured, and its default stands beside every comparison."""
     REFERENCE = "reference"
-    """The budget of active weights does not bind it: its default stands beside every comparison,
-    and it is no rival."""
+    """Its default stands beside every comparison, and it is no rival: it has what no configurator
+    may buy, such as other widths, or all weights. Whether the budget of active weights binds it
+    says its first mask (`within_budget`)."""
     COMBINATION = "combination"
     """It contains the others as settings (`PRESETS`), and is compared with the best of them."""
 

@@ -44,10 +44,15 @@ def topology_at(variant: Variant, **changes: Any) -> Topology:
     return topology
 
 
+def within_budget(variant: Variant) -> bool:
+    """Whether the budget of active weights binds it."""
+    return topology_at(variant).first_mask.within_budget
+
+
 def options_for(variant: Variant, **changes: Any) -> Options:
     """The budget and network of a short trial on digits."""
     values: dict[str, Any] = {"training_samples": 1500, "hidden": (24, 16)}
-    if variant.role is not Role.REFERENCE:
+    if within_budget(variant):
         values["active_weights"] = 300
     if "peak_weights" in variant.requires:
         values["peak_weights"] = PEAK
@@ -71,7 +76,10 @@ def _updates_early(topology: Topology) -> bool:
 
 
 BASELINE = _first(lambda variant: variant.role is Role.BASELINE)
-REFERENCE = _first(lambda variant: variant.role is Role.REFERENCE)
+REFERENCE = _first(lambda v: v.role is Role.REFERENCE and not within_budget(v))
+"""A reference that no budget of active weights binds."""
+BOUND_REFERENCE = _first(lambda v: v.role is Role.REFERENCE and within_budget(v))
+"""One that it does bind."""
 COMBINATION = _first(lambda variant: variant.role is Role.COMBINATION)
 PLAIN = _first(_is_plain)
 """A competitor without anything special."""
