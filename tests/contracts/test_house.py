@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from target_algorithms import ROOT, SHARED_PCS, Role, Variant, variants
+from target_algorithms import CHOSEN, ROOT, SHARED_PCS, Role, Variant, variants
 from target_algorithms.contract import Trial
 from target_algorithms.trial import run
 from tests.examples import config_of, options_for, whole, within_budget
@@ -46,7 +46,8 @@ def test_a_variant_has_a_page_that_names_its_source_and_every_parameter(chosen: 
     page = (chosen.folder / "README.md").read_text()
     assert "Source" in page
     for name in variant_space(chosen).by_name:
-        if re.search(rf"^{name} *[\[{{]", chosen.pcs.read_text(), re.MULTILINE):
+        own = chosen.pcs.read_text() if chosen.pcs.is_file() else f"{CHOSEN} {{"
+        if re.search(rf"^{name} *[\[{{]", own, re.MULTILINE):
             assert f"`{name}`" in page, name
 
 
