@@ -106,20 +106,17 @@ def _numbers(numbers: Sequence[int], noun: str) -> str:
     return f"{min(numbers)} to {max(numbers)} {noun}s"
 
 
-def references(defaults: pd.DataFrame, outside_budget: Collection[str]) -> list[str]:
-    """The baselines, one sentence each; those outside the budget are named as such."""
+def references(defaults: pd.DataFrame, no_rivals: Collection[str]) -> list[str]:
+    """The baselines, one sentence each; the references among them are named as such."""
     told = []
     for row in rows(defaults):
-        aside = (
-            ", which the budget of active weights does not bind,"
-            if row["variant"] in outside_budget
-            else ""
-        )
+        aside = ", which is no rival," if row["variant"] in no_rivals else ""
         told.append(
             f"{row['variant']}{aside} has {percent(row['test_error'])}"
             f" [{points(row['low'])}, {points(row['high'])}] at its defaults"
             f" ({counted(int(row['pairs']), 'evaluation')},"
-            f" {row['active_weights']:,.0f} active weights, density {row['density']:.2g})."
+            f" {row['active_weights']:,.0f} of {row['weights']:,.0f} weights active, density"
+            f" {row['density']:.2g})."
         )
     return told
 

@@ -23,7 +23,7 @@ from target_algorithms import ROOT, SHARED_PCS
 from target_algorithms.contract import Trial
 from wrappers.evaluator import Evaluator
 from wrappers.scenario import Scenario, read
-from wrappers.space import Config, read_pcs
+from wrappers.space import Config, read_pcs, resolved
 
 
 def with_choices(
@@ -64,17 +64,18 @@ def main() -> None:
         futures = [
             evaluator.submit(
                 Trial(
-                    variant=scenario.variant.name,
-                    folder=str(scenario.variant.folder),
+                    variant=variant.name,
+                    folder=str(variant.folder),
                     options=scenario.options,
                     instance=scenario.training[number % len(scenario.training)],
                     seed=number,
-                    config=config,
+                    config=whole,
                     cutoff=scenario.cutoff,
                 )
             )
             for number, every in enumerate(configs)
             for config in every
+            for variant, whole in [resolved(scenario.variant, scenario.space.complete(config))]
         ]
         results = [future.result() for future in futures]
     costs = [result.cost for result in results]

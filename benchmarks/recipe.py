@@ -168,7 +168,8 @@ def main() -> None:
     if not members:
         raise BadInput(f"no instance set {given.set!r}: 'sparse-aclib list' shows all")
     static = next(each for each in members if each.variant.role is Role.BASELINE)
-    variants = [each for each in members if each.variant.role is not Role.REFERENCE]
+    beside = (Role.REFERENCE, Role.SELECTION)  # a selection is one of the others
+    variants = [each for each in members if each.variant.role not in beside]
     recipes = drawn(static, given.recipes)
     with Evaluator(given.workers) as evaluator:
 

@@ -73,6 +73,7 @@ def new_variant(
     made = [_write(folder / file.name, _renamed(file, like, name)) for file in _files(model)]
     chosen = Variant(name, folder)
     made += _scenarios(model, chosen, place)
+    made += _selections(place)
     if place == ROOT:
         made += _own_test(like, name)
         own = f"| [`{name}`](target_algorithms/{name}/README.md) | as `{model.name}` |\n"
@@ -169,7 +170,8 @@ def new_set(
 
 
 def _files(model: Variant) -> list[Path]:
-    return [model.folder / name for name in ("algorithm.py", "params.pcs", "README.md")]
+    names = ("algorithm.py", "params.pcs", "README.md")
+    return [file for name in names if (file := model.folder / name).exists()]
 
 
 def _renamed(file: Path, like: str, name: str) -> str:
@@ -204,6 +206,18 @@ def _scenarios(model: Variant, chosen: Variant, place: Path) -> list[Path]:
                     made.append(_write(folder / file, (path.parent / file).read_text()))
         written = read(folder / chosen.name, check_paramfile=False)
         made += formats.write(formats.committed(written))
+    return made
+
+
+def _selections(place: Path) -> list[Path]:
+    """The spaces of the selections there, in which the new variant is a choice now."""
+    from wrappers import formats
+    from wrappers.scenario import read
+
+    made: list[Path] = []
+    for file in sorted((place / "scenarios").glob("*/*/scenario.txt")):
+        if variant(file.parent.name, also=[place]).is_selection:
+            made += formats.write(formats.committed(read(file, check_paramfile=False)))
     return made
 
 

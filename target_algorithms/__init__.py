@@ -1,7 +1,7 @@
 """The target algorithms: a folder each, found by existing.
 
     <variant>/algorithm.py      its rules put together: parameters in, a `Topology` out
-              params.pcs        its own parameters, their ranges and defaults
+              params.pcs        its own parameters, their ranges and defaults (a selection: none)
               README.md         source, exact rule, defaults, differences
     recipe.pcs, recipe.py       the parameters that all variants share, and what they mean
     contract.py                 what a trial is asked and answers: options, Trial, Result
@@ -35,6 +35,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED_PCS = ROOT / "target_algorithms" / "recipe.pcs"
 """The parameters that all variants share."""
 
+CHOSEN = "variant"
+"""The parameter of a selection that says which variant is chosen."""
+
 
 class Role(enum.StrEnum):
     """How a variant takes part in a comparison; its algorithm.py says so as `ROLE`."""
@@ -44,8 +47,12 @@ class Role(enum.StrEnum):
     BASELINE = "baseline"
     """It is configured, and its default stands beside every comparison."""
     REFERENCE = "reference"
-    """The budget of active weights does not bind it: its default stands beside every comparison,
-    and it is no rival."""
+    """Its default stands beside every comparison, and it is no rival: it has what no configurator
+    may buy, such as other widths, or all weights. Whether the budget of active weights binds it
+    says its first mask (`within_budget`)."""
+    SELECTION = "selection"
+    """It is one of the configured variants at a time, whichever its parameter `CHOSEN` names, and
+    is compared with the best of them: what selecting gains, and not combining. It has no rules."""
     COMBINATION = "combination"
     """It contains the others as settings (`PRESETS`), and is compared with the best of them."""
 
@@ -82,6 +89,35 @@ class Variant:
     def requires(self) -> tuple[str, ...]:
         """What a scenario must grant for it, such as `peak_weights` (see `Options.grants`)."""
         return tuple(getattr(self.algorithm, "REQUIRES", ()))
+
+    @property
+    def is_selection(self) -> bool:
+        """Whether it is a selection; imports nothing to say no."""
+        return not self.pcs.is_file() and self.role is Role.SELECTION
+
+    @property
+    def choices(self) -> Mapping[str, "Variant"]:
+        """Of a selection: what it chooses among, by name, sorted: the variants of this checkout and
+        those beside it that are configured and contain no others."""
+        single = (Role.COMPETITOR, Role.BASELINE)
+        return {name: v for name, v in _found(self._places).items() if v.role in single}
+
+    def choice(self, name: str) -> "Variant":
+        """Of a selection: one of them. Raises BadInput for one that there is not any more."""
+        for place in self._places:
+            folder = place / "target_algorithms" / name
+            if (folder / "algorithm.py").is_file():
+                return Variant(name, folder)
+        raise BadInput(f"{self.name} chose {name!r}, expected one of {', '.join(self.choices)}")
+
+    @property
+    def _places(self) -> tuple[Path, ...]:
+        return tuple(dict.fromkeys([ROOT, self.folder.parents[1]]))
+
+    @property
+    def begins_with(self) -> str:
+        """Of a selection: the one that its default configuration is, which it says as `DEFAULT`."""
+        return str(self.algorithm.DEFAULT)
 
     @property
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
@@ -123,8 +159,12 @@ def variants(also: Iterable[Path] = ()) -> dict[str, Variant]:
 
     Raises BadInput for a name that two folders have.
     """
+    return _found(roots(also))
+
+
+def _found(places: Iterable[Path]) -> dict[str, Variant]:
     by_name: dict[str, Variant] = {}
-    for root in roots(also):
+    for root in places:
         for file in sorted((root / "target_algorithms").glob("*/algorithm.py")):
             variant = Variant(file.parent.name, file.parent)
             other = by_name.setdefault(variant.name, variant)

@@ -16,7 +16,7 @@ from target_algorithms import Role, Variant, variants
 from target_algorithms.contract import Options
 from target_algorithms.trial import configured
 from wrappers.configurators import Configurator, configurators
-from wrappers.space import Config, Space, variant_space
+from wrappers.space import Config, Space, resolved, variant_space
 
 PEAK = 600
 """Weights that a test grants the variants that hold more on their way."""
@@ -24,8 +24,13 @@ PEAK = 600
 
 def space_of(variant: Variant, *, peak: bool = False) -> Space:
     """Its space, as a scenario without (or with) a peak leaves it."""
-    space = variant_space(variant)
-    return space if peak else space.fixed({"density_path": "constant"})
+    granted = Options(
+        active_weights=300,
+        peak_weights=PEAK if peak else None,
+        training_samples=1500,
+        hidden=(24, 16),
+    )
+    return variant_space(variant, granted)
 
 
 def config_of(variant: Variant, *, peak: bool = False, **changes: Any) -> Config:
@@ -40,14 +45,20 @@ def whole(variant: Variant, config: Config) -> Config:
 
 def topology_at(variant: Variant, **changes: Any) -> Topology:
     """Its topology at its default with some changes."""
-    topology, _ = configured(variant, whole(variant, config_of(variant, peak=True, **changes)))
+    config = whole(variant, config_of(variant, peak=True, **changes))
+    topology, _ = configured(*resolved(variant, config))
     return topology
+
+
+def within_budget(variant: Variant) -> bool:
+    """Whether the budget of active weights binds it."""
+    return topology_at(variant).first_mask.within_budget
 
 
 def options_for(variant: Variant, **changes: Any) -> Options:
     """The budget and network of a short trial on digits."""
     values: dict[str, Any] = {"training_samples": 1500, "hidden": (24, 16)}
-    if variant.role is not Role.REFERENCE:
+    if within_budget(variant):
         values["active_weights"] = 300
     if "peak_weights" in variant.requires:
         values["peak_weights"] = PEAK
@@ -70,8 +81,12 @@ def _updates_early(topology: Topology) -> bool:
     return topology.updates is not None and topology.updates.when.at_start
 
 
+SELECTION = _first(lambda variant: variant.role is Role.SELECTION)
 BASELINE = _first(lambda variant: variant.role is Role.BASELINE)
-REFERENCE = _first(lambda variant: variant.role is Role.REFERENCE)
+REFERENCE = _first(lambda v: v.role is Role.REFERENCE and not within_budget(v))
+"""A reference that no budget of active weights binds."""
+BOUND_REFERENCE = _first(lambda v: v.role is Role.REFERENCE and within_budget(v))
+"""One that it does bind."""
 COMBINATION = _first(lambda variant: variant.role is Role.COMBINATION)
 PLAIN = _first(_is_plain)
 """A competitor without anything special."""

@@ -16,7 +16,7 @@ from sparse_training.errors import BadInput
 from target_algorithms import Role, variant, variants
 from target_algorithms.contract import Result, Trial, failure
 from wrappers import aclib
-from wrappers.space import Parameter, variant_space
+from wrappers.space import Parameter, resolved, variant_space
 from wrappers.worker import run_here
 
 HELP = """\
@@ -97,13 +97,14 @@ def evaluate(call: aclib.Call, run: Callable[[Trial], Result] = run_here) -> Res
             raise BadInput(f"parameter {name} is {value} unless {needs} is given: leave it out")
     called = variant(call.variant)
     space = variant_space(called, options)
+    asked, config = resolved(called, space.complete(space.check(call.config)))
     trial = Trial(
-        variant=called.name,
-        folder=str(called.folder),
+        variant=asked.name,
+        folder=str(asked.folder),
         options=options,
         instance=call.instance,
         seed=call.seed % 2**32,  # of -1, which SMAC 2 sends for a deterministic scenario
-        config=space.complete(space.check(call.config)),
+        config=config,
         cutoff=None if math.isinf(call.cutoff) else call.cutoff,
     )
     result = run(trial)

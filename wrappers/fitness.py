@@ -15,7 +15,7 @@ from wrappers.pairs import Pair, derived_seed
 from wrappers.provenance import trial_code
 from wrappers.records import Record, locked, read_lines
 from wrappers.scenario import Scenario
-from wrappers.space import Config, Space, config_id, read_pcs
+from wrappers.space import Config, Space, config_id, read_pcs, resolved
 from wrappers.trials import Trials
 
 Matrix = tuple[tuple[Record, ...], ...]
@@ -190,7 +190,8 @@ def _evaluated(
 ) -> Matrix:
     known: dict[tuple[str, str, int], Record] = {}
     for record in read_lines(log, Record, repair=True):
-        code = record.engine and trial_code(scenario.variant, record.engine)
+        ran, _ = resolved(scenario.variant, record.config)
+        code = record.engine and trial_code(ran, record.engine)
         if record.cutoff == scenario.cutoff and record.code == code:
             known[record.key] = record
     asked = [(config, pair) for config in configs for pair in pairs]

@@ -20,7 +20,7 @@ from target_algorithms import ROOT, Variant
 from wrappers.provenance import trial_code
 from wrappers.records import FORMAT, Hardware, Hashes, Product, Record, RunInfo, now
 from wrappers.scenario import Scenario
-from wrappers.space import variant_space
+from wrappers.space import resolved, variant_space
 
 _LIBRARIES = ("torch", "numpy", "scipy", "ConfigSpace", "scikit-learn")
 
@@ -116,9 +116,13 @@ def is_of_today(run: Path, info: RunInfo, scenario: Scenario, records: Sequence[
 
 def check_code(run: Path, variant: Variant, records: Iterable[Record]) -> None:
     """Raises BadInput where a record was made by other code than such a trial runs today."""
-    for engine, code in {(record.engine, record.code) for record in records if record.engine}:
-        if code != trial_code(variant, engine or ""):
-            raise _foreign(run, f"what trials of {variant.name} run on the {engine} engine", None)
+    for chosen, engine, code in {
+        (resolved(variant, record.config)[0], record.engine, record.code)
+        for record in records
+        if record.engine
+    }:
+        if code != trial_code(chosen, engine or ""):
+            raise _foreign(run, f"what trials of {chosen.name} run on the {engine} engine", None)
 
 
 def _foreign(run: Path, what: str, info: RunInfo | None) -> BadInput:

@@ -255,7 +255,7 @@ class RunInfo:
     variant: str = column("the target algorithm")
     role: str | None = column(
         "how the variant takes part in a comparison: `competitor`, `baseline`, `reference` "
-        "(outside the budget) or `combination`; `null` in records of version 0.2",
+        "(no rival), `selection` or `combination`; `null` in records of version 0.2",
         default=None,
     )
     configurator: str = column(

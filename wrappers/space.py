@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from sparse_training.errors import BadInput
-from target_algorithms import ROOT, SHARED_PCS, Variant
+from target_algorithms import CHOSEN, ROOT, SHARED_PCS, Variant
 from target_algorithms.contract import Options, Value
 
 Config = dict[str, Value]
@@ -486,9 +486,16 @@ def variant_space(variant: Variant, options: Options | None = None) -> Space:
 
     A shared parameter that the variant defines again is narrowed to that, and one with a single
     value is fixed. The options of a scenario fix and narrow what is left, and have defaults of
-    their own. Raises BadInput for whatever is wrong in one of the two files or the options.
+    their own. That of a selection is put together from those of what it chooses among.
+    Raises BadInput for whatever is wrong in one of the files or the options.
     """
-    own, shared = (list(_lines(*_pcs(path))) for path in (variant.pcs, SHARED_PCS))
+    if variant.is_selection:
+        return _selection_space(variant, options)
+    return _own_and_shared(variant.name, variant.pcs, list(_lines(*_pcs(variant.pcs))), options)
+
+
+def _own_and_shared(called: str, pcs: Path, own: list["_Line"], options: Options | None) -> Space:
+    shared = list(_lines(*_pcs(SHARED_PCS)))
     of_all = {p.name: p for p in map(_parameter, filter(_defines, shared))}
     again = [line for line in own if _defines(line) and _parameter(line).name in of_all]
     whole = _space([line for line in own if line not in again] + shared)
@@ -505,7 +512,7 @@ def variant_space(variant: Variant, options: Options | None = None) -> Space:
     try:
         space = whole.narrowed(changed)
     except BadInput as error:
-        raise BadInput(f"{_shown(variant.pcs)}: {error}") from None
+        raise BadInput(f"{_shown(pcs)}: {error}") from None
     space = replace(
         space,
         constants=tuple(
@@ -515,13 +522,17 @@ def variant_space(variant: Variant, options: Options | None = None) -> Space:
     )
     if options is None:
         return space
-    space = space.fixed(options.fixed)
+    return _only(space.fixed(options.fixed), options.narrowed, whole, called)
+
+
+def _only(space: Space, narrowed_: Mapping[str, Sequence[str]], whole: Space, called: str) -> Space:
+    """The space with no more than these values of parameters; whole: before anything was fixed."""
     fixed = {constant.name: constant.value for constant in space.constants}
     wanted: dict[str, Parameter] = {}
-    for name, values in options.narrowed.items():
+    for name, values in narrowed_.items():
         if name not in whole.by_name:
             raise BadInput(
-                f"option --only names {name}, expected parameters of {variant.name}: "
+                f"option --only names {name}, expected parameters of {called}: "
                 f"{', '.join(whole.by_name)}"
             )
         narrowed = space.by_name.get(name, whole.by_name[name]).narrowed(values)
@@ -530,6 +541,154 @@ def variant_space(variant: Variant, options: Options | None = None) -> Space:
         elif name in space.by_name:
             wanted[name] = narrowed
     return space.narrowed(wanted)
+
+
+# Selections --------------------------------------------------------------------------------------
+
+
+def resolved(variant: Variant, config: Config) -> tuple[Variant, Config]:
+    """Whose trial a whole configuration asks for, and what that one gets.
+
+    Of a selection it is the variant that is chosen, by the names that it has itself.
+    Raises BadInput for one that there is not any more.
+    """
+    if not variant.is_selection:
+        return variant, config
+    chosen = variant.choice(str(config[CHOSEN]))
+    own = _below(chosen.name, "")
+    return chosen, {n.removeprefix(own): value for n, value in config.items() if n != CHOSEN}
+
+
+def _below(chosen: str, name: str) -> str:
+    """What a variant's parameter is called in a selection; two underscores, as in scikit-learn."""
+    return f"{chosen}__{name}"
+
+
+def _selection_space(variant: Variant, options: Options | None) -> Space:
+    """The space of a selection, of the variants that the options grant what they require."""
+    if options is None:
+        return _together(variant, variant.choices, None)
+    granted = {
+        name: each
+        for name, each in variant.choices.items()
+        if all(getattr(options, required) is not None for required in each.requires)
+    }
+    shared = {line.text.split()[0] for line in _lines(*_pcs(SHARED_PCS)) if _defines(line)}
+    narrowed = options.narrowed
+    of_all = {name: values for name, values in narrowed.items() if name in shared}
+    of_one = {name: values for name, values in narrowed.items() if name not in shared}
+    only = ",".join(f"{name}:{'/'.join(values)}" for name, values in of_all.items())
+    space = _together(variant, granted, replace(options, only=only or None))
+    if of_one:
+        space = _only(space, of_one, variant_space(variant), variant.name)
+    if CHOSEN not in space.by_name:
+        raise BadInput(f"{variant.name} has one variant left, expected two to choose from at least")
+    return space
+
+
+def _together(variant: Variant, choices: Mapping[str, Variant], options: Options | None) -> Space:
+    """The root, below it of each variant what is its own, then what is the same for several.
+
+    Same is what has the definition and conditions of the recipe; a parameter of the recipe that a
+    variant fixes, narrows or ties to something is its own.
+    """
+    begins = variant.begins_with
+    if begins not in choices:
+        raise BadInput(
+            f"{variant.name} begins with {begins}, expected one of {', '.join(choices)} (DEFAULT)"
+        )
+    recipe = _own_and_shared("the recipe", SHARED_PCS, [], options)
+    spaces = {}
+    for name, each in choices.items():
+        try:
+            spaces[name] = variant_space(each, options)
+        except BadInput as error:
+            raise BadInput(f"{name}: {error}") from None
+    same = {name: _same(space, recipe) for name, space in spaces.items()}
+    parts = [
+        Space((Parameter(CHOSEN, "categorical", tuple(choices), 0, 0, begins),)),
+        *(
+            _one_of_several(name, space, {each.name for each in _entries(space)} - same[name])
+            for name, space in spaces.items()
+        ),
+        _of_several(recipe, same),
+    ]
+    space = Space(
+        tuple(p for part in parts for p in part.parameters),
+        tuple(c for part in parts for c in part.conditions),
+        tuple(clause for part in parts for clause in part.forbidden),
+        tuple(c for part in parts for c in part.constants),
+    )
+    if len(space.by_name) < len(space.parameters):
+        names = [parameter.name for parameter in space.parameters]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadInput(f"{variant.name} has two parameters called {twice}: rename a variant")
+    return space
+
+
+def _entries(space: Space) -> tuple[Parameter | Constant, ...]:
+    return (*space.parameters, *space.constants)
+
+
+def _same(space: Space, recipe: Space) -> set[str]:
+    """The names of a space that are those of the recipe in all that is said of them."""
+    said = {each.name: (each, {*recipe.conditions_of(each.name)}) for each in _entries(recipe)}
+    same = {
+        each.name
+        for each in _entries(space)
+        if said.get(each.name) == (each, {*space.conditions_of(each.name)})
+    }
+    conditions = [*space.conditions, *(c for each in space.constants for c in each.conditions)]
+    while apart := {c.child for c in conditions if c.child in same and c.parent not in same}:
+        same -= apart
+    return same
+
+
+def _one_of_several(chosen: str, space: Space, own: set[str]) -> Space:
+    """What is a variant's own, under the names that it has below the root."""
+
+    def called(name: str) -> str:
+        return _below(chosen, name) if name in own else name
+
+    def placed(name: str, conditions: Sequence[Condition]) -> tuple[Condition, ...]:
+        carried = (Condition(called(name), called(c.parent), c.values) for c in conditions)
+        return (Condition(called(name), CHOSEN, (chosen,)), *carried)
+
+    clauses = [tuple((called(name), value) for name, value in c) for c in space.forbidden]
+    return Space(
+        tuple(replace(p, name=called(p.name)) for p in space.parameters if p.name in own),
+        tuple(c for n in space.by_name if n in own for c in placed(n, space.conditions_of(n))),
+        tuple(((CHOSEN, chosen), *clause) for clause in clauses),
+        tuple(
+            Constant(called(c.name), c.value, placed(c.name, c.conditions))
+            for c in space.constants
+            if c.name in own
+        ),
+    )
+
+
+def _of_several(recipe: Space, same: Mapping[str, set[str]]) -> Space:
+    """What is left of the recipe: each parameter where a variant is chosen that has it so."""
+    users = {
+        each.name: tuple(chosen for chosen, names in same.items() if each.name in names)
+        for each in _entries(recipe)
+    }
+
+    def placed(name: str, conditions: Sequence[Condition]) -> tuple[Condition, ...]:
+        everywhere = len(users[name]) == len(same)
+        return (*conditions, *(() if everywhere else (Condition(name, CHOSEN, users[name]),)))
+
+    left = [p for p in recipe.parameters if users[p.name]]
+    return Space(
+        tuple(left),
+        tuple(c for p in left for c in placed(p.name, recipe.conditions_of(p.name))),
+        (),
+        tuple(
+            replace(c, conditions=placed(c.name, c.conditions))
+            for c in recipe.constants
+            if users[c.name]
+        ),
+    )
 
 
 def _defined_again(line: "_Line", parameter: Parameter, shared: Parameter) -> Parameter:

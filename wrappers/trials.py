@@ -5,13 +5,14 @@ from concurrent.futures import as_completed
 from pathlib import Path
 
 from sparse_training.errors import BadInput
+from target_algorithms import Variant
 from target_algorithms.contract import Trial
 from wrappers.evaluator import Evaluator
 from wrappers.pairs import Pair
 from wrappers.provenance import trial_code
 from wrappers.records import Record, append_line, record
 from wrappers.scenario import Scenario
-from wrappers.space import Config, config_id
+from wrappers.space import Config, config_id, resolved
 
 
 class Stopped(BadInput):
@@ -32,18 +33,21 @@ class Trials:
         """
         scenario = self._scenario
         under_way = {
-            self._evaluator.submit(self._trial(config, pair)): (position, config, pair)
+            self._evaluator.submit(trial): (position, config, trial)
             for position, (config, pair) in enumerate(asked)
+            for trial in [self._trial(config, pair)]
         }
         try:
             for future in as_completed(under_way):
-                position, config, (instance, seed) = under_way[future]
+                position, config, trial = under_way[future]
                 result = future.result()
                 if result.status == "ABORT":
-                    raise Stopped(f"{scenario.name}, instance {instance}: {result.error}")
+                    raise Stopped(f"{scenario.name}, instance {trial.instance}: {result.error}")
                 engine = result.trained and result.trained.engine
-                code = trial_code(scenario.variant, engine) if engine else None
-                yield position, record(config, instance, seed, scenario.cutoff, result, code)
+                ran = Variant(trial.variant, Path(trial.folder))
+                code = trial_code(ran, engine) if engine else None
+                pair = (trial.instance, trial.seed)
+                yield position, record(config, *pair, scenario.cutoff, result, code)
         finally:
             for future in under_way:
                 future.cancel()
@@ -70,12 +74,13 @@ class Trials:
 
     def _trial(self, config: Config, pair: Pair) -> Trial:
         scenario, (instance, seed) = self._scenario, pair
+        variant, whole = resolved(scenario.variant, self._space.complete(config))
         return Trial(
-            variant=scenario.variant.name,
-            folder=str(scenario.variant.folder),
+            variant=variant.name,
+            folder=str(variant.folder),
             options=scenario.options,
             instance=instance,
             seed=seed,
-            config=self._space.complete(config),
+            config=whole,
             cutoff=scenario.cutoff,
         )

@@ -70,7 +70,7 @@ class FirstMask(Protocol):
 
     @property
     def within_budget(self) -> bool:
-        """Whether the budget of active weights binds it; that of the dense reference does not."""
+        """Whether the budget of active weights binds it."""
 
     def choose(self, untrained: Untrained, count: int) -> Chosen:
         """`count` active weights, at least one a layer. Raises BadInput where that cannot be."""

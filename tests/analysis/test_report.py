@@ -87,7 +87,7 @@ def test_the_page_says_what_it_must(whole: tuple[Path, str]) -> None:
         "drawing lowers the test error",
         "3 runs each, 5 paired evaluations a run",
         "both against the best single variant",
-        "full, which the budget of active weights does not bind",
+        "full, which is no rival, has",
         "out-of-bag R² of",
         "measured with trials on 4 training pairs",
         "n_min 2",
@@ -187,7 +187,7 @@ def test_baselines_alone_have_a_report(tmp_path: Path) -> None:
     text = page_text(write_report(tmp_path).read_text())
     assert "there is nothing to compare" in text
     assert "the combination against the best single variant" in text
-    assert "For reference: full, which the budget" in text
+    assert "For reference: full, which is no rival, has" in text
 
 
 def test_notes_stand_before_the_results(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_role_and_not_a_name_makes_a_combination_and_a_reference(tmp_path: Pat
     make_run(tmp_path, "alpha", PLAIN_DEFAULT, 1, trials=5, role=Role.REFERENCE)
     text = page_text(write_report(tmp_path).read_text())
     assert "the combination against the best single variant" in text
-    assert "alpha, which the budget of active weights does not bind" in text
+    assert "alpha, which is no rival, has" in text
     assert "full, which the budget" not in text
 
 

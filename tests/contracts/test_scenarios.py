@@ -10,6 +10,7 @@ from sparse_training.data.instances import at_hand, load
 from sparse_training.data.sources import source_of
 from target_algorithms import ROOT, Role
 from target_algorithms.contract import spelled
+from tests.examples import within_budget
 from wrappers import formats
 from wrappers.features import features_csv
 from wrappers.fetch import sets
@@ -63,7 +64,8 @@ def test_each_distinct_space_is_there_once() -> None:
 @every_scenario
 def test_only_a_reference_has_no_budget_of_active_weights(folder: Path) -> None:
     scenario = read(folder)
-    options, outside = scenario.options, scenario.variant.role is Role.REFERENCE
+    options, outside = scenario.options, not within_budget(scenario.variant)
+    assert not outside or scenario.variant.role is Role.REFERENCE
     for_the_price = outside and options.static_samples is not None
     assert options.grants("active_weights") == (not outside or for_the_price)
 

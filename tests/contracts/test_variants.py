@@ -14,21 +14,33 @@ from sparse_training.loop.recipe import Recipe
 from sparse_training.rules.grow import Largest
 from sparse_training.rules.new_weights import State
 from sparse_training.rules.topology import Topology
-from target_algorithms import SHARED_PCS, Role, Variant, recipe, variant, variants
+from target_algorithms import CHOSEN, SHARED_PCS, Role, Variant, recipe, variant, variants
 from target_algorithms.contract import Options, Trained, Trial, Value
 from target_algorithms.trial import configured, run
-from tests.examples import PEAK, config_of, options_for, space_of, topology_at, whole
+from tests.examples import (
+    PEAK,
+    config_of,
+    options_for,
+    space_of,
+    topology_at,
+    whole,
+    within_budget,
+)
 from tests.sparse_training.cases import Case, assert_agreement, same, toy_run, with_updates
-from wrappers.space import RESERVED, read_pcs, variant_space
+from wrappers.space import RESERVED, read_pcs, resolved, variant_space
 
 SHARED = read_pcs(SHARED_PCS.read_text(), SHARED_PCS.name)
 VARIANTS = tuple(variants().values())
-SPARSE = tuple(each for each in VARIANTS if each.role is not Role.REFERENCE)
+ALGORITHMS = tuple(each for each in VARIANTS if not each.is_selection)
+SPARSE = tuple(each for each in VARIANTS if within_budget(each))
 COMBINED = [
     (each, preset) for each in VARIANTS for preset in sorted(each.presets) if preset in variants()
 ]
 
 every_variant = pytest.mark.parametrize("chosen", VARIANTS, ids=[each.name for each in VARIANTS])
+every_algorithm = pytest.mark.parametrize(
+    "chosen", ALGORITHMS, ids=[each.name for each in ALGORITHMS]
+)
 every_sparse = pytest.mark.parametrize("chosen", SPARSE, ids=[each.name for each in SPARSE])
 
 
@@ -41,13 +53,14 @@ def own_names(chosen: Variant) -> list[str]:
 
 def trial(chosen: Variant, config: dict[str, Value], **changes: Any) -> Trial:
     """A short trial on digits."""
+    ran, config = resolved(chosen, whole(chosen, config))
     return Trial(
-        variant=chosen.name,
-        folder=str(chosen.folder),
+        variant=ran.name,
+        folder=str(ran.folder),
         options=options_for(chosen, **changes),
         instance="sklearn/digits/0/3",
         seed=17,
-        config=whole(chosen, config),
+        config=config,
     )
 
 
@@ -58,7 +71,7 @@ def grants_peak(chosen: Variant) -> bool:
 # Parameters --------------------------------------------------------------------------------------
 
 
-@every_variant
+@every_algorithm
 def test_a_variant_takes_the_parameters_that_its_file_declares(chosen: Variant) -> None:
     signature = inspect.signature(chosen.compose)
     assert sorted(signature.parameters) == sorted(own_names(chosen))
@@ -67,7 +80,7 @@ def test_a_variant_takes_the_parameters_that_its_file_declares(chosen: Variant) 
     assert get_type_hints(chosen.compose)["return"] is Topology
 
 
-@every_variant
+@every_algorithm
 def test_parameters_that_can_be_absent_have_a_default_and_the_others_none(chosen: Variant) -> None:
     space = variant_space(chosen)
     absent = {condition.child for condition in space.conditions} | {"density_path"}
@@ -97,7 +110,7 @@ def test_every_choice_of_a_parameter_means_something(chosen: Variant) -> None:
         config = space.sample(rng)
         new = left & set(config.items())
         if new:
-            configured(chosen, whole(chosen, config))
+            configured(*resolved(chosen, whole(chosen, config)))
             left -= new
     assert not left
 
@@ -117,7 +130,7 @@ def test_a_variant_at_its_defaults_runs_within_its_budget_and_repeats(chosen: Va
     asked = trial(chosen, config_of(chosen, peak=grants_peak(chosen)))
     result = run(asked)
     assert result.misc.diverged is False
-    if chosen.role is not Role.REFERENCE:
+    if within_budget(chosen):
         assert result.misc.final_weights == 300
         most = asked.options.peak_weights or 300
         assert 300 <= result.active_weights <= most
@@ -229,6 +242,76 @@ def test_and_trains_the_same_network_bit_for_bit(combined: Variant, preset: str,
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
     assert same(first, second)
     assert first.training_flops == second.training_flops
+
+
+# Selections --------------------------------------------------------------------------------------
+
+CHOICES = [(each, name) for each in VARIANTS if each.is_selection for name in each.choices]
+every_choice = pytest.mark.parametrize(
+    ("selection", "name"), CHOICES, ids=[f"{each.name}-{name}" for each, name in CHOICES]
+)
+
+
+def asked(chosen: Variant, config: dict[str, Value]) -> tuple[Variant, dict[str, Value]]:
+    """Whose trial a configuration asks for, and what it gets."""
+    return resolved(chosen, variant_space(chosen).complete(config))
+
+
+def test_a_selection_chooses_among_all_that_is_configured_and_contains_no_others() -> None:
+    single = [v.name for v in VARIANTS if v.role in (Role.COMPETITOR, Role.BASELINE)]
+    for selection in (each for each in VARIANTS if each.is_selection):
+        of_root = {v.name for v in VARIANTS if v.folder.parent == selection.folder.parent}
+        assert {name for name in single if name in of_root} <= set(selection.choices) <= {*single}
+        root = variant_space(selection).by_name[CHOSEN]
+        assert root.choices == tuple(selection.choices) and root.default == selection.begins_with
+
+
+@every_choice
+def test_changing_the_root_alone_gives_a_variant_at_its_default(
+    selection: Variant, name: str
+) -> None:
+    config = variant_space(selection).changed({CHOSEN: name})
+    assert asked(selection, config) == asked(selection.choices[name], config_of_whole(name))
+
+
+def config_of_whole(name: str) -> dict[str, Value]:
+    """A variant's default in its whole space."""
+    return variant_space(variant(name)).default
+
+
+@every_choice
+def test_a_selection_has_the_configurations_of_a_variant_and_no_others(
+    selection: Variant, name: str
+) -> None:
+    """There and back, at random; a trial of either is then the same trial."""
+    whole_space, rng = variant_space(selection), random.Random(3)
+    own_space = variant_space(selection.choices[name])
+    of_one = whole_space.narrowed(
+        {CHOSEN: replace(whole_space.by_name[CHOSEN], choices=(name,), default=name)}
+    )
+    for _ in range(40):
+        config = own_space.sample(rng)
+        named = {n if n in whole_space.by_name else f"{name}__{n}": v for n, v in config.items()}
+        assert asked(selection, whole_space.check({CHOSEN: name, **named})) == (
+            selection.choices[name],
+            own_space.complete(config),
+        )
+        drawn = {CHOSEN: name, **of_one.sample(rng)}
+        ran, got = asked(selection, whole_space.check(drawn))
+        fixed = {constant.name for constant in own_space.constants}
+        back = own_space.check({n: v for n, v in got.items() if n not in fixed})
+        assert (ran.name, own_space.complete(back)) == (name, got)
+
+
+@every_choice
+def test_what_is_a_variants_own_is_active_where_it_is_chosen_only(
+    selection: Variant, name: str
+) -> None:
+    space = variant_space(selection)
+    for parameter in space.parameters:
+        if parameter.name.startswith(f"{name}__"):
+            first, *_ = space.conditions_of(parameter.name)
+            assert (first.parent, first.values) == (CHOSEN, (name,))
 
 
 def test_an_unknown_variant_is_named_with_those_that_there_are() -> None:

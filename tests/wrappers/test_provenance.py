@@ -165,11 +165,12 @@ def on(engine: str) -> frozenset[str]:
 
 
 def naming(word: str) -> tuple[str, ...]:
-    """The variants whose algorithm.py has a word."""
+    """The variants whose algorithm.py has a word, or is made of one that has it."""
+    texts = {each.name: (each.folder / "algorithm.py").read_text() for each in variants().values()}
+    named = [name for name, text in texts.items() if re.search(rf"\b{word}\b", text)]
+    parts = [f"target_algorithms.{name}.algorithm" for name in named]
     return tuple(
-        name
-        for name, variant in variants().items()
-        if re.search(rf"\b{word}\b", (variant.folder / "algorithm.py").read_text())
+        name for name, text in texts.items() if name in named or any(p in text for p in parts)
     )
 
 
