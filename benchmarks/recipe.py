@@ -22,6 +22,7 @@ from dataclasses import replace
 
 from rich.progress import track
 
+from sparse_training.data.instances import parse
 from sparse_training.errors import BadInput
 from target_algorithms import Role
 from target_algorithms.contract import Trial, Value
@@ -171,6 +172,8 @@ def main() -> None:
     beside = (Role.REFERENCE, Role.SELECTION)  # a selection is one of the others
     variants = [each for each in members if each.variant.role not in beside]
     recipes = drawn(static, given.recipes)
+    data = len({parse(instance).data_set for instance in static.training})
+    one, two = max(2, data), max(3, data)
     with Evaluator(given.workers) as evaluator:
 
         def judged(of: Sequence[Recipe], first: int, count: int) -> list[float]:
@@ -179,21 +182,26 @@ def main() -> None:
                 evaluator, [(s, s.space.default) for s in asked], pairs_of(static, first, count)
             )
 
-        first = judged(recipes, 0, 2)
+        first = judged(recipes, 0, one)
         best = sorted(range(len(recipes)), key=first.__getitem__)[:20]
-        second = judged([recipes[i] for i in best], 2, 3)
-        mean = {i: (2 * first[i] + 3 * more) / 5 for i, more in zip(best, second, strict=True)}
+        second = judged([recipes[i] for i in best], one, two)
+        mean = {
+            i: (one * first[i] + two * more) / (one + two)
+            for i, more in zip(best, second, strict=True)
+        }
         last = sorted(mean, key=mean.__getitem__)[: given.last_round]
         rivals = [(i, with_only(each, topology(recipes[i]))) for i in last for each in variants]
         found = costs(
-            evaluator, [(each, each.space.default) for _, each in rivals], pairs_of(static, 5, 3)
+            evaluator,
+            [(each, each.space.default) for _, each in rivals],
+            pairs_of(static, one + two, two),
         )
     rows: dict[int, dict[str, float]] = {i: {} for i in last}
     for (i, each), cost in zip(rivals, found, strict=True):
         rows[i][each.variant.name] = cost
     baseline = static.variant.name
     names = [baseline, *(name for name in rows[last[0]] if name != baseline)]
-    print(f"| recipe | five pairs | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}")
+    print(f"| recipe | {one + two} pairs | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}")
     for i, row in rows.items():
         cells = " | ".join(f"{row[name]:.3f}" for name in names)
         print(f"| {i} | {mean[i]:.3f} | {cells} |")

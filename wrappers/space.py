@@ -571,7 +571,7 @@ def _selection_space(variant: Variant, options: Options | None) -> Space:
     granted = {
         name: each
         for name, each in variant.choices.items()
-        if all(getattr(options, required) is not None for required in each.requires)
+        if all(map(options.grants, each.requires))
     }
     shared = {line.text.split()[0] for line in _lines(*_pcs(SHARED_PCS)) if _defines(line)}
     narrowed = options.narrowed
@@ -584,6 +584,14 @@ def _selection_space(variant: Variant, options: Options | None) -> Space:
     if CHOSEN not in space.by_name:
         raise BadInput(f"{variant.name} has one variant left, expected two to choose from at least")
     return space
+
+
+def _left_open(variant: Variant, options: Options) -> Options:
+    """The options without what --only says of parameters that a variant fixes itself."""
+    fixed = {constant.name for constant in variant_space(variant).constants}
+    words = (options.only or "").split(",")
+    left = ",".join(word for word in words if word.partition(":")[0] not in fixed)
+    return replace(options, only=left or None)
 
 
 def _together(variant: Variant, choices: Mapping[str, Variant], options: Options | None) -> Space:
@@ -601,7 +609,7 @@ def _together(variant: Variant, choices: Mapping[str, Variant], options: Options
     spaces = {}
     for name, each in choices.items():
         try:
-            spaces[name] = variant_space(each, options)
+            spaces[name] = variant_space(each, options and _left_open(each, options))
         except BadInput as error:
             raise BadInput(f"{name}: {error}") from None
     same = {name: _same(space, recipe) for name, space in spaces.items()}
