@@ -1,4 +1,4 @@
-"""What configuration gains: defaults against configured, and the combination against the parts.
+"""What configuration, selecting and combining gain: defaults, configured, single variants, all.
 
 Errors are validated: on the test instances, with seeds that no configurator saw. The default of a
 variant and the final incumbent of a run (the last line of its trajectory) meet on the same
@@ -15,6 +15,7 @@ see `interval`.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from analysis.frames import CASE, RUN, RunKey, by_run, by_text, by_texts
 from analysis.records import Frames
-from target_algorithms import Role
+from target_algorithms import CHOSEN, Role
 from wrappers.records import STATUSES
 
 Costs = dict[tuple[RunKey, str], "pd.Series[float]"]
@@ -172,36 +173,50 @@ def configurability(frames: Frames) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*CASE, *columns])
 
 
-def against_single(frames: Frames) -> pd.DataFrame:
-    """One row a combination and configurator: it against the best single variant.
+COMBINING, SELECTING, OVER_SELECTING = "combining", "selecting", "combining over selecting"
+"""What a row of `against_single` asks the gain of."""
 
-    The rival is chosen anew for every configurator seed, as a user would have to: the single
-    variant whose incumbent has the least `training_error`, of equal ones the first by name. Test
-    errors play no part in the choice. `improvement` = rival - combination, more is better.
+_QUESTIONS = (
+    (SELECTING, Role.SELECTION, (Role.COMPETITOR, Role.BASELINE)),
+    (COMBINING, Role.COMBINATION, (Role.COMPETITOR, Role.BASELINE)),
+    (OVER_SELECTING, Role.COMBINATION, (Role.SELECTION,)),
+)
+"""Each with the role of whom it is about, and those of the rivals."""
+
+
+def against_single(frames: Frames) -> pd.DataFrame:
+    """One row a question, variant and configurator: a selection or a combination against the best
+    single variant, and a combination against a selection, which had one budget as it had.
+
+    The rival is chosen anew for every configurator seed, as a user would have to: the variant whose
+    incumbent has the least `training_error`, of equal ones the first by name. Test errors play no
+    part in the choice. `improvement` = rival - combined, more is better. `selected` counts the
+    variants that the incumbents of a selection name.
     """
     rows = []
     costs = _validated(frames)
-    finals = {key: path["config_id"].iloc[-1] for key, path in by_run(_finished(frames))}
+    finals = {key: path.iloc[-1] for key, path in by_run(_finished(frames))}
 
     def validated(key: RunKey) -> "pd.Series[float] | None":
         """Costs of the run's final incumbent."""
-        return costs.get((key, finals[key]))
+        return costs.get((key, finals[key]["config_id"]))
 
     table = per_run(frames).merge(frames.runs[[*RUN, "role", "configures"]], on=RUN)
     rated = table[
-        (table["state"] == "finished")
-        & table["configures"]
-        & (table["role"] != Role.REFERENCE)
-        & table["training_error"].notna()
+        (table["state"] == "finished") & table["configures"] & table["training_error"].notna()
     ]
-    combinations = rated[rated["role"] == Role.COMBINATION]
-    for (set_, combined, configurator), own in by_texts(combinations, CASE):
+    asked = [
+        (question, case, own, of_rivals)
+        for question, role, of_rivals in _QUESTIONS
+        for case, own in by_texts(rated[rated["role"] == role], CASE)
+    ]
+    for question, (set_, combined, configurator), own, of_rivals in asked:
         singles = rated[
             (rated["set"] == set_)
             & (rated["configurator"] == configurator)
-            & (rated["role"] != Role.COMBINATION)
+            & rated["role"].isin(of_rivals)
         ]
-        tables, chosen = [], []
+        tables, chosen, selected = [], [], []
         for seed in sorted(own["run_seed"].astype(int)):
             rivals = singles[singles["run_seed"] == seed]
             # A seed where a variant is still missing would choose among fewer than the others.
@@ -215,6 +230,8 @@ def against_single(frames: Frames) -> pd.DataFrame:
             if len(both):
                 tables.append(both)
                 chosen.append(rival)
+                config = finals[RunKey(set_, combined, configurator, seed)]["config"]
+                selected += [config[CHOSEN]] if question == SELECTING else []
         theirs, ours = _crossed(tables)
         if not ours.size:
             continue
@@ -222,11 +239,13 @@ def against_single(frames: Frames) -> pd.DataFrame:
         rows.append(
             {
                 "set": set_,
+                "question": question,
                 "combined": combined,
                 "configurator": configurator,
                 "runs": ours.shape[0],
                 "pairs": ours.shape[1],
-                "single": "; ".join(f"{name} ({n})" for name, n in sorted(Counter(chosen).items())),
+                "selected": _counted(selected),
+                "single": _counted(chosen),
                 "variants_tried": singles["variant"].nunique(),
                 "single_error": theirs.mean(),
                 "combined_error": ours.mean(),
@@ -235,9 +254,21 @@ def against_single(frames: Frames) -> pd.DataFrame:
                 "high": gain.high,
             }
         )
-    columns = ["set", "combined", "configurator", "runs", "pairs", "single", "variants_tried"]
-    columns += ["single_error", "combined_error", "improvement", "low", "high"]
+    columns = ["set", "question", "combined", "configurator", "runs", "pairs", "selected"]
+    columns += [
+        "single",
+        "variants_tried",
+        "single_error",
+        "combined_error",
+        "improvement",
+        "low",
+        "high",
+    ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _counted(names: Iterable[str]) -> str:
+    return "; ".join(f"{name} ({n})" for name, n in sorted(Counter(names).items()))
 
 
 def changed_parameters(frames: Frames) -> pd.DataFrame:

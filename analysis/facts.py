@@ -8,6 +8,7 @@ import pandas as pd
 from analysis import words
 from analysis.frames import CASE, by_text, by_texts, run_keys
 from analysis.records import Frames
+from target_algorithms import CHOSEN
 
 
 def notes(
@@ -138,12 +139,20 @@ def _differences(frames: Frames) -> list[str]:
         if len(_distinct(frames.runs[column])) > 1:
             told.append(f"The runs differ in {what}; see the end of this page.")
     evaluated = pd.concat([frames.trials, frames.validations])
-    for (variant, engine), own in sorted(by_texts(evaluated, ["variant", "engine"])):
-        if own["code"].nunique(dropna=False) > 1:
-            told.append(
-                f"Trials of {variant} on the {engine} engine were made with different code;"
-                " compare with care."
-            )
+    # A selection runs the code of whatever it chooses.
+    evaluated["chosen"] = [config.get(CHOSEN, "") for config in evaluated["config"]]
+    differing = dict.fromkeys(
+        (variant, engine)
+        for (variant, engine, _), own in sorted(
+            by_texts(evaluated, ["variant", "engine", "chosen"])
+        )
+        if own["code"].nunique(dropna=False) > 1
+    )
+    told += [
+        f"Trials of {variant} on the {engine} engine were made with different code; compare with"
+        " care."
+        for variant, engine in differing
+    ]
     for name, own in sorted(by_text(frames.runs, "configurator")):
         if len({hashes["configurator"] for hashes in own["hashes"]}) > 1:
             told.append(f"Runs of {name} were made with different code; compare with care.")

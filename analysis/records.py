@@ -97,9 +97,13 @@ class Frames:
         return frame.merge(self.runs.loc[self.runs["configures"], RUN], on=RUN)
 
 
+_LAST = {Role.SELECTION: 1, Role.COMBINATION: 2}
+"""Those that contain others stand behind them."""
+
+
 def read(results: Path) -> Frames:
-    """The record of a results folder: sets, variants, configurators and seeds in their order, the
-    combinations behind the variants that they combine.
+    """The record of a results folder: sets, variants, configurators and seeds in their order,
+    selections and combinations behind the variants that they contain.
 
     A run is in it whole or not at all: one whose record has a fault is left out. Raises BadInput
     where no run is left.
@@ -114,7 +118,7 @@ def read(results: Path) -> Frames:
         )
     faults = [fault for each in found for fault in each.faults]
     whole = [RunFolder(r.folder, r.info, r) for r in found if r.info is not None and not r.faults]
-    folders = sorted(whole, key=lambda f: (f.role is Role.COMBINATION, f.key))
+    folders = sorted(whole, key=lambda f: (_LAST.get(f.role, 0), f.key))
     if not folders:
         more = f" (and {len(faults) - 1} more: 'sparse-aclib check {results}')"
         raise BadInput(faults[0] + more * (len(faults) > 1))

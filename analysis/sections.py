@@ -41,8 +41,9 @@ class SetResults:
 
     @property
     def combination(self) -> str:
-        """The names of the combinations."""
-        return words.listed(sorted(self.variants(Role.COMBINATION))) or "the combination"
+        """The names of the selections and combinations."""
+        names = [*sorted(self.variants(Role.SELECTION)), *sorted(self.variants(Role.COMBINATION))]
+        return words.listed(names) or "the combination"
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def gain(results: SetResults) -> Section:
 
 
 def combination(results: SetResults) -> Section:
-    """The combinations against the best single variant."""
+    """The selections and combinations against the best single variant, and against each other."""
     compared, name = results.tables["combination"], results.combination
     blocks: list[Block]
     if compared.empty:
@@ -139,12 +140,20 @@ def combination(results: SetResults) -> Section:
         ]
     else:
         blocks = [
-            Items([words.combination(row) for row in rows(compared)]),
+            *(
+                block
+                for question, own in by_text(compared, "question")
+                for block in (
+                    Heading(f"What {question} gains"),
+                    Items([words.combination(row) for row in rows(own)]),
+                )
+            ),
             table(compared.drop(columns="set"), "combination"),
             Text(
                 "The rival is chosen for every configurator seed by the mean error of its incumbent"
                 " in training; test errors play no part in the choice. Choosing among several"
-                f" single variants took one budget for each of them, {name} took one."
+                f" single variants took one budget for each of them, {name} took one"
+                f"{' each' if ' and ' in name else ''}."
             ),
         ]
     return Section(

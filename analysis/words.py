@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.configurability import Interval
-from analysis.frames import by_text, rows
+from analysis.configurability import OVER_SELECTING, Interval
+from analysis.frames import by_texts, rows
 from analysis.surrogate import LEAST_R2, Refusal, Surrogate
 from wrappers.records import AblationPath
 
@@ -74,10 +74,10 @@ def in_short(table: pd.DataFrame, against: pd.DataFrame) -> list[str]:
             + f". The largest mean improvement is {100 * best['improvement']:.1f} points"
             f" ({best['variant']} with {best['configurator']})."
         )
-    for combined, own in by_text(against, "combined"):
+    for (question, combined), own in by_texts(against, ["question", "combined"]):
         better, worse, undecided = _verdicts(own)
         told.append(
-            f"{combined} is better than the single variant chosen in training with {better} of"
+            f"What {question} gains: {combined} is better than {_rival(question)} with {better} of"
             f" {counted(len(own), 'configurator')}"
             + (f", worse with {worse}" if worse else "")
             + (f"; with {undecided} no difference is shown" if undecided else "")
@@ -121,19 +121,25 @@ def references(defaults: pd.DataFrame, no_rivals: Collection[str]) -> list[str]:
     return told
 
 
+def _rival(question: str) -> str:
+    return "the selection" if question == OVER_SELECTING else "the single variant best in training"
+
+
 def combination(row: Mapping[str, Any]) -> str:
-    """The combination against the best single variant; a row of `against_single`."""
+    """A combination or selection against its rival; a row of `against_single`."""
     combined = row["combined"]
     improvement = Interval(row["improvement"], row["low"], row["high"])
-    chosen = listed(str(row["single"]).split("; "))
+    chosen = f"the rival was {listed(str(row['single']).split('; '))}"
+    if row["selected"]:
+        chosen += f"; {combined} selected {listed(str(row['selected']).split('; '))}"
     if improvement.covers_zero:
         verdict = f"no difference is shown; {doubtful(row)}"
     else:
         verdict = f"{combined} is {'better' if improvement.mean > 0 else 'worse'} {change(row)}"
     return (
-        f"{row['configurator']}: {combined} reaches {percent(row['combined_error'])}, the single"
-        f" variant that was best in training {percent(row['single_error'])}: {verdict}"
-        f" ({counted(int(row['runs']), 'configurator seed')}; chosen was {chosen})."
+        f"{row['configurator']}: {combined} reaches {percent(row['combined_error'])},"
+        f" {_rival(row['question'])} {percent(row['single_error'])}: {verdict}"
+        f" ({counted(int(row['runs']), 'configurator seed')}; {chosen})."
     )
 
 

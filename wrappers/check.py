@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from sparse_training.errors import BadInput
 from sparse_training.files import LEFT_OVER
+from target_algorithms import CHOSEN
 from wrappers.origin import product, stated
 from wrappers.records import (
     ABLATION,
@@ -244,8 +245,10 @@ def _mixed(run: Recorded) -> Iterator[str]:
             seen[record.key] = line
             values: list[tuple[object, str, object]] = [("cutoff", "cutoff", record.cutoff)]
             if record.engine is not None:
+                # A selection runs the code of whatever it chooses.
+                ran = (record.engine, record.config.get(CHOSEN))
                 what = f"code of the {record.engine} engine"
-                values.append((record.engine, what, record.code))
+                values.append((ran, what, record.code))
             for key, what, value in values:
                 expected, where = first.setdefault(key, (value, place))
                 if value != expected:

@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from analysis import anytime, configurability
 from analysis.frames import RUN, RunKey
 from analysis.records import Frames
-from target_algorithms import Role
+from target_algorithms import CHOSEN, Role
 
 KEY = RunKey("digits", "beta", "model", 1)
 
-ROLES = {"both": Role.COMBINATION, "either": Role.COMBINATION, "full": Role.REFERENCE}
+ROLES = {
+    **{"both": Role.COMBINATION, "either": Role.COMBINATION, "full": Role.REFERENCE},
+    "any": Role.SELECTION,
+}
 """Of the variants in these tests that are no competitors."""
 
 
@@ -40,7 +43,7 @@ def frames(runs: list[dict[str, Any]]) -> Frames:
                 for k, cost in enumerate(costs)
             ]
         paths += [
-            key | {"trial": at, "config_id": config, "config": {"x": config}}
+            key | {"trial": at, "config_id": config, "config": {"x": config, CHOSEN: "alpha"}}
             for at, config in run["path"]
         ]
         for config, costs in run.get("validation", {}).items():
@@ -163,6 +166,32 @@ def test_several_combinations_are_each_compared_with_the_single_variants_only() 
     assert table["single"].to_dict() == {"both": "alpha (1)", "either": "alpha (1)"}
     assert table["variants_tried"].to_list() == [1, 1]
     assert table["improvement"].to_dict() == pytest.approx({"both": 0.09, "either": -0.05})
+
+
+def test_a_selection_is_nobody_s_single_rival_and_is_told_from_a_combination() -> None:
+    record = frames(
+        [
+            rated("alpha", 0.2, [0.30, 0.30]),
+            rated("any", 0.1, [0.25, 0.27]),
+            rated("both", 0.3, [0.20, 0.22]),
+            rated("full", 0.0, [0.0, 0.0]),
+        ]
+    )
+    table = configurability.against_single(record).set_index("question")
+    assert table["combined"].to_dict() == {
+        "selecting": "any",
+        "combining": "both",
+        "combining over selecting": "both",
+    }
+    assert table["single"].to_list() == ["alpha (1)", "alpha (1)", "any (1)"]
+    assert table["selected"].to_list() == ["alpha (1)", "", ""]
+    assert table["improvement"].to_list() == pytest.approx([0.04, 0.09, 0.05])
+
+
+def test_a_selection_without_a_combination_is_compared_all_the_same() -> None:
+    record = frames([rated("alpha", 0.2, [0.3, 0.3]), rated("any", 0.1, [0.4, 0.4])])
+    (row,) = configurability.against_single(record).to_dict("records")
+    assert (row["question"], row["improvement"]) == ("selecting", pytest.approx(-0.1))
 
 
 def test_a_configurator_that_configures_nothing_is_in_no_comparison() -> None:

@@ -18,7 +18,7 @@ def compared(*intervals: tuple[float, float, float]) -> pd.DataFrame:
 
 
 BETTER, WORSE, OPEN = (0.04, 0.01, 0.07), (-0.03, -0.05, -0.01), (0.01, -0.01, 0.03)
-NO_RIVALS = compared().assign(combined=[])
+NO_RIVALS = compared().assign(question=[], combined=[])
 
 
 def test_in_short_better_worse_and_undecided_cases_are_counted() -> None:
@@ -34,13 +34,18 @@ def test_in_short_better_worse_and_undecided_cases_are_counted() -> None:
 
 
 def test_in_short_each_combination_has_a_sentence() -> None:
-    against = compared(BETTER, WORSE, OPEN).assign(combined=["one", "other", "one"])
+    against = compared(BETTER, WORSE, OPEN, BETTER).assign(
+        question=["combining", "combining", "combining", "combining over selecting"],
+        combined=["one", "other", "one", "one"],
+    )
     short = words.in_short(compared(), against)
     assert short == [
-        "one is better than the single variant chosen in training with 1 of 2 configurators; with 1"
-        " no difference is shown.",
-        "other is better than the single variant chosen in training with 0 of 1 configurator, worse"
-        " with 1.",
+        "What combining gains: one is better than the single variant best in training with 1 of 2"
+        " configurators; with 1 no difference is shown.",
+        "What combining gains: other is better than the single variant best in training with 0 of 1"
+        " configurator, worse with 1.",
+        "What combining over selecting gains: one is better than the selection with 1 of 1"
+        " configurator.",
     ]
 
 
