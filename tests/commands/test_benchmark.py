@@ -142,10 +142,8 @@ def test_data_that_were_not_fetched_are_named_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPARSE_ACLIB_DATA", str(tmp_path / "empty"))
-    lacking = replace(plan(tmp_path / "results"), sets=("digits", "optdigits"))
-    with pytest.raises(
-        BadInput, match=r"optdigits/.* 1 of its 1 .* 'sparse-aclib fetch optdigits'"
-    ):
+    lacking = replace(plan(tmp_path / "results"), sets=("digits", "letter97"))
+    with pytest.raises(BadInput, match=r"letter97/.* 1 of its 1 .* 'sparse-aclib fetch letter97'"):
         lacking.do()
     assert not (tmp_path / "results").exists()
 

@@ -15,6 +15,7 @@ from wrappers import formats
 from wrappers.features import features_csv
 from wrappers.fetch import sets
 from wrappers.scenario import KEYS, PROGRAM, read, scenarios, set_instances
+from wrappers.space import variant_space
 
 FOLDERS = scenarios()
 SETS = sorted({folder.parent for folder in FOLDERS})
@@ -80,19 +81,29 @@ def test_a_scenario_grants_what_its_variant_requires(folder: Path) -> None:
 @every_set
 def test_a_set_says_where_its_data_come_from(folder: Path) -> None:
     text = (folder / "README.md").read_text()
-    for word in ("Origin", "Licence", "Folds"):
+    for word in ("Origin", "Licence", "nstances"):
         assert word in text
 
 
 @every_set
 def test_the_scenarios_of_a_set_differ_in_the_variant_only(folder: Path) -> None:
-    texts = set()
-    for scenario in map(read, (f for f in FOLDERS if f.parent == folder)):
+    """But for what a variant fixes itself, and for references that no budget binds."""
+    members = [read(each) for each in FOLDERS if each.parent == folder]
+    bound = [each for each in members if within_budget(each.variant)]
+    fixed = {c.name for each in bound for c in variant_space(each.variant).constants}
+    texts, only = set(), []
+    for scenario in bound:
         text = scenario.text.replace(scenario.paramfile, "PARAMFILE")
         called = (*PROGRAM, scenario.variant.name)
         text = text.replace(" ".join(called), " ".join((*PROGRAM, "VARIANT")))
-        texts.add(re.sub(r" --(active-weights|density|peak-weights|peak) \S+", "", text))
-    assert len(texts) == 1
+        texts.add(re.sub(r" --(active-weights|density|peak-weights|peak|only) \S+", "", text))
+        narrowed = scenario.options.narrowed
+        only.append({name: values for name, values in narrowed.items() if name not in fixed})
+    assert len(texts) == 1 and all(each == only[0] for each in only)
+    for other in members:
+        files = (other.instance_file, other.test_instance_file, other.feature_file)
+        assert files == (bound[0].instance_file, bound[0].test_instance_file, bound[0].feature_file)
+        assert other.options.hidden == bound[0].options.hidden
 
 
 @every_scenario
@@ -197,7 +208,7 @@ def test_the_tables_of_the_tasks_agree_with_the_features_and_the_instances() -> 
         if cells[0] not in listed:
             continue
         side, task, _, count, numeric, nominal, classes, *_ = cells
-        instance = f"openml/{task}/0/0" if side == "training" else f"openml/{task}/0"
+        instance = f"openml/{task}/0/halves/0" if side == "training" else f"openml/{task}/0"
         of_instance = features[instance]
         assert int(count.replace(",", "")) == of_instance["NumberOfInstances"], task
         assert int(nominal) == of_instance["NumberOfSymbolicFeatures"] - 1, task

@@ -156,7 +156,7 @@ def test_the_features_of_cc18_are_those_of_the_data(openml: Server) -> None:
     get(openml, "openml/3")
     folder = ROOT / "scenarios" / "cc18"
     before = (folder / "features.csv").read_text()
-    assert "openml/3/0/0" not in unfetched(folder)
+    assert "openml/3/0/halves/0" not in unfetched(folder)
     assert features_csv(folder) == before
     frame = documents.kr_vs_kp()
     frame["class"] = frame["class"].cat.rename_categories({"won": "nowin", "nowin": "won"})
@@ -165,7 +165,7 @@ def test_the_features_of_cc18_are_those_of_the_data(openml: Server) -> None:
     get(openml, "openml/3", refresh=True)
     changed = features_csv(folder)
     lines = list(zip(before.splitlines(), changed.splitlines(), strict=True))
-    assert [old.partition(",")[0] for old, new in lines if old != new] == ["openml/3/0/0"]
+    assert [old.partition(",")[0] for old, new in lines if old != new] == ["openml/3/0/halves/0"]
 
 
 def test_gaps_and_categories_of_real_data_are_as_scikit_learn_treats_them(openml: Server) -> None:
@@ -568,7 +568,7 @@ def test_damaged_data_in_a_cache_are_noticed_and_downloaded_on_request(
 def test_a_folder_that_is_not_there_is_named_once(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no folder .*none, expected an openml cache"):
         Access(cache=tmp_path / "none")
-    done = sparse_aclib("fetch", "vision", "--local", str(tmp_path / "none"))
+    done = sparse_aclib("fetch", "vision_conv", "--local", str(tmp_path / "none"))
     assert done.returncode == 2 and done.stderr.count("error") == 1
     assert "none, expected one with files of vision data sets" in done.stderr
 
@@ -871,19 +871,19 @@ def test_a_run_asks_for_all_its_data_before_its_first_trial_and_records_their_su
     scenario = read(scenario_name(BASELINE, "cc18"))
     with pytest.raises(BadInput) as error:
         hashes(scenario, "")
-    assert "25 of its 25 data sets are not in" in str(error.value)
-    assert "(openml/12, openml/146195, openml/146817, ...)" in str(error.value)
+    assert "15 of its 15 data sets are not in" in str(error.value)
+    assert "(openml/146195, openml/146822, openml/14952, ...)" in str(error.value)
     assert "fetch them with 'sparse-aclib fetch cc18'" in str(error.value)
     get(openml, IRIS)
     root = tmp_path / "s"
-    for name in ("embedded", "spaces"):
+    for name in ("digits", "spaces"):
         shutil.copytree(ROOT / "scenarios" / name, root / "scenarios" / name)
-    test = root / "scenarios" / "embedded" / "test.txt"
+    test = root / "scenarios" / "digits" / "test.txt"
     test.write_text("openml/59/0\n")
     (test.parent / "features.csv").unlink()
     formats.write({test.parent / "features.csv": features_csv(test.parent)})
-    sums = hashes(read(root / "scenarios" / scenario_name(BASELINE, "embedded")), "").data
-    assert sums.keys() == {"sklearn/digits", "sklearn/iris", "sklearn/wine", IRIS}
+    sums = hashes(read(root / "scenarios" / scenario_name(BASELINE, "digits")), "").data
+    assert sums.keys() == {"sklearn/digits", IRIS}
     for name, sha256 in sums.items():
         assert stored.digest_of(stored.read(stored.path(*name.split("/")))) == sha256
 

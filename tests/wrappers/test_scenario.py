@@ -19,6 +19,7 @@ from target_algorithms.trial import run as train
 from tests.examples import BASELINE, COMBINATION, DEFAULT_ONLY, PLAIN, scenario_name
 from tests.wrappers.cases import SCENARIO, execute, with_options
 from wrappers import formats
+from wrappers.features import features_csv
 from wrappers.records import RUNHISTORY, VALIDATION, Numbered, Record, read_lines, read_run
 from wrappers.scenario import KEYS, Scenario, read, read_features, read_instances, scenarios, sets
 from wrappers.space import Config, variant_space
@@ -297,7 +298,7 @@ def test_lists_are_refused_where_a_training_instance_sees_a_row_that_judges_a_te
 
 def test_a_convolutional_network_has_batch_normalisation_unless_it_is_configured_away() -> None:
     assert read(scenario_name(of_set="vision_conv")).space.default["norm"] == "batch"
-    assert read(scenario_name(of_set="vision")).space.default["norm"] == "none"
+    assert read(scenario_name(of_set="digits")).space.default["norm"] == "none"
 
 
 @pytest.mark.usefixtures("on_the_path")
@@ -454,8 +455,12 @@ def test_what_another_option_or_the_variant_fixes_may_be_said_again_but_not_cont
 def test_one_density_is_another_number_of_weights_on_every_data_set_of_a_run(
     suite: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(ROOT / "scenarios" / "embedded", suite / "scenarios" / "embedded")
-    file = suite / "scenarios" / scenario_name(of_set="embedded") / "scenario.txt"
+    file = suite / "scenarios" / scenario_name() / "scenario.txt"
+    several = file.parents[1]
+    names = ("digits", "iris", "wine")
+    (several / "training.txt").write_text("".join(f"sklearn/{name}/0/0\n" for name in names))
+    (several / "features.csv").unlink()
+    formats.write({several / "features.csv": features_csv(several)})
     relative = "--density 0.05 --static-samples 2000 --hidden"
     file.write_text(re.sub("--active-weights .* --hidden", relative, file.read_text()))
     scenario = read(file)
@@ -464,9 +469,9 @@ def test_one_density_is_another_number_of_weights_on_every_data_set_of_a_run(
         f"sklearn/{name}": inputs * 64 + 64 * 64 + 64 * classes
         for name, inputs, classes in (("digits", 64, 10), ("iris", 4, 3), ("wine", 13, 3))
     }
-    assert {record.instance.rpartition("/")[0] for record in records} == set(weights)
+    assert {record.instance.rsplit("/", 2)[0] for record in records} == set(weights)
     for record in records:
-        all_of_it = weights[record.instance.rpartition("/")[0]]
+        all_of_it = weights[record.instance.rsplit("/", 2)[0]]
         active = round(0.05 * all_of_it)
         assert (record.active_weights, record.weights) == (active, all_of_it)
         assert record.density == active / all_of_it
