@@ -17,7 +17,7 @@ Usage: ./run_all.sh [COMMAND]
                  on 2 cores). Interrupted, the same command goes on.
   --full [SET...]
                  set up, then every variant with every configurator and its scenario's full budget
-                 (hours), on the sets digits, digits_flops and embedded, which need no download, or
+                 (hours), on the set mnist5k, which needs no download, or
                  on those named, fetched first
   test [ARGS]    set up, then the tests; ARGS go to pytest
                  ('test -m ""' runs the slow ones too)
@@ -159,7 +159,7 @@ case "${1:-}" in
 --full)
     setup
     shift
-    [ $# -gt 0 ] || set -- digits digits_flops embedded
+    [ $# -gt 0 ] || set -- mnist5k
     .venv/bin/sparse-aclib fetch "$@"
     exec .venv/bin/sparse-aclib benchmark --full --results results/full "$@"
     ;;
