@@ -46,12 +46,14 @@ from sparse_training.errors import BadInput
 from sparse_training.files import write_whole
 from sparse_training.loop.budget import Budget
 from sparse_training.loop.recipe import LearningRate, Recipe
+from sparse_training.rules.topology import Topology
 from target_algorithms import variant
 
 INSTANCE = "vision/mnist/0"
 TRAINING_ROWS = 54_000
 EPOCHS = 100
 BATCH = 100
+STEPS = EPOCHS * TRAINING_ROWS // BATCH
 DECAY_STEPS = 25_000
 
 
@@ -70,17 +72,25 @@ RECIPE = Recipe(
     batch_size=BATCH,
     optimizer=Optimizer(decay_biases=True),
     learning_rate=LearningRate(
-        schedule=TenthEvery(DECAY_STEPS * BATCH / (EPOCHS * TRAINING_ROWS)),
+        schedule=TenthEvery(DECAY_STEPS / STEPS),
     ),
 )
+
+OFTEN = "_often"
+"""What the name of a method ends with that updates every 100 steps: RigL's interval, and where
+DSR's code begins. In a run as long as this one those are more updates than the spaces have."""
+INTERVAL = 100
 
 METHODS: dict[str, Method] = {
     "static": ("static", {}),
     "snip": ("snip", {}),
     "set": ("set", {}),
     "set_uniform": ("meta", {**variant("meta").presets["set"], "layer_density_power": 0.0}),
+    "set_often": ("set", {}),
     "rigl": ("rigl", {}),
+    "rigl_often": ("rigl", {}),
     "dsr": ("dsr", {}),
+    "dsr_often": ("dsr", {}),
     "snfs": ("snfs", {"update_count": EPOCHS - 1}),
     "dense": ("dense", {}),
 }
@@ -112,17 +122,28 @@ PUBLISHED: dict[tuple[str, float], Published] = {
     ("snip", 0.05): Published(0.9840),
     ("snip", 0.02): Published(0.9760),
 }
-"""By method and density. `set_uniform` is compared with those of `set`."""
+"""By method and density."""
 
 
 def published(method: str, density: float) -> Published | None:
-    """What a method reaches elsewhere, at a density."""
-    return PUBLISHED.get((method.removesuffix("_uniform"), density))
+    """What a method reaches elsewhere, at a density; its variations are compared with the same."""
+    return PUBLISHED.get((method.partition("_")[0], density))
+
+
+def rules_of(method: str) -> Topology:
+    """The settings of a method."""
+    rules = topology_of(METHODS[method])
+    if rules.updates is None or not method.endswith(OFTEN):
+        return rules
+    when = rules.updates.when
+    # The first update is due at the start or after the first interval; none at the end.
+    count = math.ceil(when.end * STEPS / INTERVAL) - (not when.at_start)
+    return replace(rules, updates=replace(rules.updates, when=replace(when, count=count)))
 
 
 def run(method: str, density: float, seed: int) -> Row:
     """One training run. A row of runs.csv."""
-    topology = topology_of(METHODS[method])
+    topology = rules_of(method)
     split = first_rows(load(INSTANCE), TRAINING_ROWS)
     dense = not topology.first_mask.within_budget
     budget = Budget(
@@ -209,7 +230,7 @@ def figure(runs: pd.DataFrame, file: Path) -> None:
             yerr=groups.apply(half_width),
             fmt="-o",
             color="black" if name == "static" else colour,
-            linestyle="--" if name.endswith("_uniform") else "-",
+            linestyle="--" if "_" in name else "-",
             markersize=4,
             capsize=3,
             label=name,

@@ -1,10 +1,12 @@
 """The recipe of the published numbers on MNIST, and their table."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.mnist import METHODS, PUBLISHED, RECIPE, first_rows, published, table
+from benchmarks.mnist import METHODS, PUBLISHED, RECIPE, first_rows, published, rules_of, table
 from sparse_training.data.instances import Split
 
 
@@ -63,6 +65,18 @@ def test_what_has_no_published_number_stands_without_a_difference() -> None:
     assert table(runs).splitlines()[2:] == ["| 0.95 | static | 1 | 0.9700 |  |  | 4 |"]
 
 
-def test_a_method_with_uniform_densities_is_compared_with_the_method_itself() -> None:
+def test_variations_of_a_method_are_compared_with_the_method_itself() -> None:
     assert published("set_uniform", 0.01) is published("set", 0.01) is not None
     assert published("static", 0.01) is None
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name.endswith("_often")])
+def test_what_updates_often_does_so_every_100_steps(method: str) -> None:
+    """Up to its end, at which none is due."""
+    updates = rules_of(method).updates
+    assert updates is not None
+    when, progress = updates.when, [step / 54_000 for step in range(54_001)]
+    reached = [when.reached(each) for each in progress if each < when.end]
+    steps = [step for step, (one, two) in enumerate(pairwise([0, *reached])) if two > one]
+    first = 0 if when.at_start else 100
+    assert steps == list(range(first, round(when.end * 54_000), 100))
