@@ -6,6 +6,7 @@ scenarios understands. Standard library only: each trial imports this module.
 is refused on the first line that is odd, where the original readers guess.
 """
 
+import functools
 import hashlib
 import json
 import math
@@ -491,14 +492,21 @@ def variant_space(variant: Variant, options: Options | None = None) -> Space:
     """
     if variant.is_selection:
         return _selection_space(variant, options)
-    return _own_and_shared(variant.name, variant.pcs, list(_lines(*_pcs(variant.pcs))), options)
+    own, shared = (tuple(_lines(*_pcs(path))) for path in (variant.pcs, SHARED_PCS))
+    return _own_and_shared(variant.name, variant.pcs, own, shared, options)
 
 
-def _own_and_shared(called: str, pcs: Path, own: list["_Line"], options: Options | None) -> Space:
-    shared = list(_lines(*_pcs(SHARED_PCS)))
+@functools.lru_cache(maxsize=512)  # a set's scenarios, and a selection's variants, have much alike
+def _own_and_shared(
+    called: str,
+    pcs: Path,
+    own: tuple["_Line", ...],
+    shared: tuple["_Line", ...],
+    options: Options | None,
+) -> Space:
     of_all = {p.name: p for p in map(_parameter, filter(_defines, shared))}
     again = [line for line in own if _defines(line) and _parameter(line).name in of_all]
-    whole = _space([line for line in own if line not in again] + shared)
+    whole = _space([*(line for line in own if line not in again), *shared])
     whole = whole.with_defaults(options.defaults if options else {})
     changed: dict[str, Parameter] = {}
     for line in again:
@@ -605,7 +613,8 @@ def _together(variant: Variant, choices: Mapping[str, Variant], options: Options
         raise BadInput(
             f"{variant.name} begins with {begins}, expected one of {', '.join(choices)} (DEFAULT)"
         )
-    recipe = _own_and_shared("the recipe", SHARED_PCS, [], options)
+    shared = tuple(_lines(*_pcs(SHARED_PCS)))
+    recipe = _own_and_shared("the recipe", SHARED_PCS, (), shared, options)
     spaces = {}
     for name, each in choices.items():
         try:
