@@ -17,16 +17,17 @@ MINE = "mine"
 
 def root_with(root: Path, selection: str) -> Path:
     """A root with a scenario of a selection on a repeated set, its training short."""
-    folder = root / "scenarios" / "digits"
+    folder = root / "scenarios" / "own"
     (folder / selection).mkdir(parents=True)
     for name in ("training.txt", "test.txt", "features.csv", "README.md"):
         shutil.copy(ROOT / "scenarios" / "digits" / name, folder)
     text = (ROOT / "scenarios" / scenario_name(COMBINATION) / "scenario.txt").read_text()
     text = text.replace(f"target {COMBINATION.name} ", f"target {selection} ")
     text = text.replace(f"spaces/{COMBINATION.name}.pcs", f"spaces/{selection}.pcs")
+    text = text.replace("scenarios/digits/", "scenarios/own/")
     text = re.sub("--training-samples [0-9]+", "--training-samples 600", text)
     (folder / selection / "scenario.txt").write_text(text)
-    well(sparse_aclib("export", f"digits/{selection}", path=root))
+    well(sparse_aclib("export", f"own/{selection}", path=root))
     return root
 
 
@@ -44,7 +45,7 @@ def test_its_runs_hold_trials_of_several_variants_and_are_of_one_piece(
     root: Path, tmp_path: Path
 ) -> None:
     words = ("--trials", "12", "--quiet", "--results", str(tmp_path))
-    well(sparse_aclib("run", f"digits/{SELECTION.name}", *words, path=root))
+    well(sparse_aclib("run", f"own/{SELECTION.name}", *words, path=root))
     well(sparse_aclib("validate", str(tmp_path), "--seeds", "1", path=root))
     (run,) = tmp_path.glob("*/*/*/seed-1")
     records = [*read_lines(run / RUNHISTORY, Numbered), *read_lines(run / VALIDATION, Record)]
@@ -54,20 +55,20 @@ def test_its_runs_hold_trials_of_several_variants_and_are_of_one_piece(
         ran = SELECTION.choice(str(record.config[CHOSEN]))
         assert record.engine and record.code == trial_code(ran, record.engine)
     well(sparse_aclib("check", str(tmp_path), path=root))
-    well(sparse_aclib("run", f"digits/{SELECTION.name}", *words, path=root))
+    well(sparse_aclib("run", f"own/{SELECTION.name}", *words, path=root))
     well(sparse_aclib("report", str(tmp_path), path=root))
     assert "made with different code" not in (tmp_path / "report.html").read_text()
 
 
 def test_other_code_of_what_was_chosen_is_a_fault_all_the_same(root: Path, tmp_path: Path) -> None:
     words = ("--trials", "12", "--quiet", "--results", str(tmp_path))
-    well(sparse_aclib("run", f"digits/{SELECTION.name}", *words, path=root))
+    well(sparse_aclib("run", f"own/{SELECTION.name}", *words, path=root))
     (history,) = tmp_path.rglob(RUNHISTORY)
     last = read_lines(history, Numbered)[-1]
     text = history.read_text()
     changed = re.sub(r', "?checksum"?: ?"[0-9a-f]+"', "", text).replace(str(last.code), "0" * 12)
     history.write_text(changed)
-    again = sparse_aclib("run", f"digits/{SELECTION.name}", *words, path=root)
+    again = sparse_aclib("run", f"own/{SELECTION.name}", *words, path=root)
     assert again.returncode == 2 and again.stderr.count("\n") == 1
     assert f"another version of what trials of {last.config[CHOSEN]} run" in again.stderr
 

@@ -160,7 +160,10 @@ def test_the_features_of_cc18_are_those_of_the_data(openml: Server) -> None:
     assert features_csv(folder) == before
     frame = documents.kr_vs_kp()
     frame["class"] = frame["class"].cat.rename_categories({"won": "nowin", "nowin": "won"})
-    frame.loc[0, "bkblk"] = None
+    frame.loc[0, ["class", "bkblk"]] = [
+        "won" if frame.loc[0, "class"] == "nowin" else "nowin",
+        None,
+    ]
     openml.files |= documents.published(3, 3, "kr-vs-kp", frame, "class")
     get(openml, "openml/3", refresh=True)
     changed = features_csv(folder)
