@@ -53,7 +53,8 @@ def test_its_runs_hold_trials_of_several_variants_and_are_of_one_piece(
     assert len(chosen) > 2
     for record in records:
         ran = SELECTION.choice(str(record.config[CHOSEN]))
-        assert record.engine and record.code == trial_code(ran, record.engine)
+        if not record.over_budget:
+            assert record.engine and record.code == trial_code(ran, record.engine)
     well(sparse_aclib("check", str(tmp_path), path=root))
     well(sparse_aclib("run", f"own/{SELECTION.name}", *words, path=root))
     well(sparse_aclib("report", str(tmp_path), path=root))
