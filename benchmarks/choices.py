@@ -18,12 +18,13 @@ import statistics
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from benchmarks import in_one_line
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, SHARED_PCS
-from target_algorithms.contract import Trial
 from wrappers.evaluator import Evaluator
 from wrappers.scenario import Scenario, read
-from wrappers.space import Config, read_pcs, resolved
+from wrappers.space import Config, read_pcs
+from wrappers.trials import trial_of
 
 
 def with_choices(
@@ -32,17 +33,13 @@ def with_choices(
     """Random configurations without end, each with every choice of the parameter."""
     space, rng = scenario.space, random.Random(seed)
     shared = () if recipe else read_pcs(SHARED_PCS.read_text(), SHARED_PCS.name).by_name
-    defaults = {parameter.name: parameter.default for parameter in space.parameters}
     while True:
         config = space.sample(rng)
         if name not in config:
             continue
         values = {key: value for key, value in config.items() if key not in shared}
         try:
-            yield [
-                space.check({key: every[key] for key in space.active(every)})
-                for every in ({**defaults, **values, name: c} for c in space.by_name[name].choices)
-            ]
+            yield [space.with_values(values, {name: c}) for c in space.by_name[name].choices]
         except BadInput:
             continue  # forbidden with one of the choices
 
@@ -62,20 +59,10 @@ def main() -> None:
     configs = list(islice(drawn, given.configurations))
     with Evaluator(given.workers) as evaluator:
         futures = [
-            evaluator.submit(
-                Trial(
-                    variant=variant.name,
-                    folder=str(variant.folder),
-                    options=scenario.options,
-                    instance=scenario.training[number % len(scenario.training)],
-                    seed=number,
-                    config=whole,
-                    cutoff=scenario.cutoff,
-                )
-            )
+            evaluator.submit(trial_of(scenario, config, pair))
             for number, every in enumerate(configs)
+            for pair in [(scenario.training[number % len(scenario.training)], number)]
             for config in every
-            for variant, whole in [resolved(scenario.variant, scenario.space.complete(config))]
         ]
         results = [future.result() for future in futures]
     costs = [result.cost for result in results]
@@ -95,4 +82,4 @@ def described(own: Sequence[float], rows: Sequence[Sequence[float]], ruined: flo
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

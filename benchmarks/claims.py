@@ -24,6 +24,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks import in_one_line
 from benchmarks.evidence import (
     RECIPE,
     SAMPLES,
@@ -107,6 +108,9 @@ def _variations(
     return tuple(Arm(method=f"{method} {name}={value}", density=density) for value in values)
 
 
+CRITERIA = ("sign", "magnitude_ema", "mest", "snip")
+"""Of dropping, beside magnitude."""
+
 CLAIMS = (
     *(
         Claim(
@@ -168,7 +172,7 @@ CLAIMS = (
         statement=f"The drop criterion hardly matters: all within {MARGIN} of magnitude",
         source=WHERE_TO_PRUNE,
         arm=Arm(method="meta", density=0.1),
-        rivals=_variations("meta", "drop_rule", ("sign", "magnitude_ema", "mest", "snip"), 0.1),
+        rivals=_variations("meta", "drop_rule", CRITERIA, 0.1),
         at_least=-MARGIN,
         at_most=MARGIN,
         seeds=12,
@@ -177,7 +181,7 @@ CLAIMS = (
         statement=f"At low density magnitude is among the best: none is better by {MARGIN}",
         source=WHERE_TO_PRUNE,
         arm=Arm(method="meta", density=0.01),
-        rivals=_variations("meta", "drop_rule", ("sign", "magnitude_ema", "mest", "snip"), 0.01),
+        rivals=_variations("meta", "drop_rule", CRITERIA, 0.01),
         at_least=-MARGIN,
     ),
     *(
@@ -333,4 +337,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -32,6 +32,7 @@ import pandas as pd
 from rich.progress import track
 from scipy import stats
 
+from benchmarks import in_one_line
 from sparse_training.data.instances import Split, load
 from sparse_training.data.preparation import OUTER_FOLDS
 from sparse_training.engines import choice
@@ -301,16 +302,25 @@ def figure(runs: pd.DataFrame, file: Path) -> None:
     fig.savefig(file, dpi=150)
 
 
-def main() -> None:
+def parsed(
+    description: str | None, methods: Iterable[str], *, densities: list[float], seeds: int, out: str
+) -> argparse.Namespace:
+    """The arguments of a benchmark of methods at densities; the others are its defaults."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--densities", type=float, nargs="+", default=[0.1, 0.05, 0.02, 0.01])
-    parser.add_argument("--seeds", type=int, default=6, help="number of seeds, from 0")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--out", type=Path, default=Path("results/evidence"))
+    parser.add_argument("--densities", type=float, nargs="+", default=densities)
+    parser.add_argument("--seeds", type=int, default=seeds, help="number of seeds, from 0")
+    parser.add_argument("--methods", nargs="+", choices=list(methods), default=list(methods))
+    parser.add_argument("--out", type=Path, default=Path(out))
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parsed(
+        __doc__, METHODS, densities=[0.1, 0.05, 0.02, 0.01], seeds=6, out="results/evidence"
+    )
     runs = resumed(
         arguments.out / "runs.csv",
         run,
@@ -329,4 +339,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -18,22 +18,21 @@ PyTorch's; masks have exact numbers of weights. Methods are at the suite's defau
 momentum, which updates after every epoch but the last, as there.
 """
 
-import argparse
 import math
-import os
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from benchmarks import in_one_line
 from benchmarks.evidence import (
     WEIGHTS,
     Method,
     Row,
     half_width,
     interval,
+    parsed,
     perceptron,
     resumed,
     spent,
@@ -42,7 +41,6 @@ from benchmarks.evidence import (
 )
 from sparse_training.data.instances import Split, load
 from sparse_training.engines.interface import Optimizer
-from sparse_training.errors import BadInput
 from sparse_training.files import write_whole
 from sparse_training.loop.budget import Budget
 from sparse_training.loop.recipe import LearningRate, Recipe
@@ -257,15 +255,9 @@ def figure(runs: pd.DataFrame, file: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    arguments = parsed(
+        __doc__, METHODS, densities=[0.01, 0.02, 0.05, 0.1], seeds=5, out="results/mnist"
     )
-    parser.add_argument("--densities", type=float, nargs="+", default=[0.01, 0.02, 0.05, 0.1])
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--out", type=Path, default=Path("results/mnist"))
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    arguments = parser.parse_args()
     load(INSTANCE)  # says at once if it was not fetched
     runs = resumed(
         arguments.out / "runs.csv",
@@ -285,8 +277,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BadInput as problem:
-        print(problem, file=sys.stderr)
-        sys.exit(2)
+    in_one_line(main)

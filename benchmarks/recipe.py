@@ -22,14 +22,16 @@ from dataclasses import replace
 
 from rich.progress import track
 
+from benchmarks import in_one_line
 from sparse_training.data.instances import parse
 from sparse_training.errors import BadInput
 from target_algorithms import Role
-from target_algorithms.contract import Trial, Value
+from target_algorithms.contract import Value
 from wrappers.evaluator import Evaluator
 from wrappers.pairs import Pair, derived_seed
 from wrappers.scenario import Scenario, read, scenarios
-from wrappers.space import Config, Parameter, variant_space
+from wrappers.space import Config, Parameter, left_open, variant_space
+from wrappers.trials import trial_of
 
 NETWORK = {
     "activation": "relu",
@@ -106,9 +108,8 @@ def joint(recipe: Recipe, of_all: Mapping[str, Parameter]) -> str:
 
 def with_only(scenario: Scenario, only: str) -> Scenario:
     """The scenario with other words after --only; what its variant fixes itself is not said."""
-    fixed = {constant.name for constant in variant_space(scenario.variant).constants}
-    kept = [word for word in only.split(",") if word.partition(":")[0] not in fixed]
-    return replace(scenario, options=replace(scenario.options, only=",".join(kept)))
+    options = replace(scenario.options, only=only)
+    return replace(scenario, options=left_open(scenario.variant, options))
 
 
 def drawn(static: Scenario, count: int) -> list[Recipe]:
@@ -140,19 +141,9 @@ def costs(
 ) -> list[float]:
     """Mean costs of configurations on the pairs."""
     futures = [
-        evaluator.submit(
-            Trial(
-                variant=scenario.variant.name,
-                folder=str(scenario.variant.folder),
-                options=scenario.options,
-                instance=instance,
-                seed=seed,
-                config=scenario.space.complete(config),
-                cutoff=scenario.cutoff,
-            )
-        )
+        evaluator.submit(trial_of(scenario, config, pair))
         for scenario, config in asked
-        for instance, seed in pairs
+        for pair in pairs
     ]
     each = [future.result().cost for future in track(futures, "trials")]
     return [statistics.fmean(each[i : i + len(pairs)]) for i in range(0, len(each), len(pairs))]
@@ -216,4 +207,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

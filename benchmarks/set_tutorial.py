@@ -19,7 +19,6 @@ Pretrained_results of dcmocanu/sparse-evolutionary-artificial-neural-networks (M
 
 import argparse
 import os
-import sys
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -34,6 +33,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from scipy.sparse import csr_array
 
+from benchmarks import in_one_line
 from benchmarks.evidence import interval
 from sparse_training.data.raw import Access
 from sparse_training.data.sources import vision
@@ -482,8 +482,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BadInput as problem:
-        print(problem, file=sys.stderr)
-        sys.exit(2)
+    in_one_line(main)

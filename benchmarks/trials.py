@@ -19,10 +19,11 @@ from dataclasses import replace
 from functools import partial
 
 from target_algorithms import ROOT
-from target_algorithms.contract import Options, Trial
+from target_algorithms.contract import Options
 from wrappers.evaluator import WorkerProcess
 from wrappers.processes import environment
 from wrappers.scenario import read
+from wrappers.trials import trial_of
 
 SCENARIO = read(ROOT / "scenarios/digits/rigl")
 VARIANT = SCENARIO.variant
@@ -64,15 +65,7 @@ def main() -> None:
     }
     with contextlib.closing(WorkerProcess()) as worker:
         for (name, engine), options in trials.items():
-            trial = Trial(
-                variant=VARIANT.name,
-                folder=str(VARIANT.folder),
-                options=options,
-                instance=SCENARIO.training[0],
-                seed=1,
-                config=CONFIG,
-                cutoff=60.0,
-            )
+            trial = trial_of(replace(SCENARIO, options=options), CONFIG, (SCENARIO.training[0], 1))
             ways: dict[str, Callable[[], object]] = {
                 "warm": partial(worker.run, trial),
                 "cold": partial(cold, options),

@@ -7,8 +7,8 @@ library only: each call imports this module.
 
 import re
 import reprlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -136,6 +136,12 @@ class Options:
         """Whether an option is given, or one that stands in its place."""
         group = next((group for group in _EITHER if name in group), (name,))
         return any(getattr(self, each) is not None for each in group)
+
+    def without(self, names: Collection[str]) -> "Options":
+        """These options, with nothing said of some parameters by `only`."""
+        words = (self.only or "").split(",")
+        left = ",".join(word for word in words if word.partition(":")[0] not in names)
+        return replace(self, only=left or None)
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -92,9 +92,8 @@ def changed_by_one(
         value = space.by_name[name].sample(rng)
         if value == config[name]:
             continue
-        values = {**{p.name: p.default for p in space.parameters}, **config, name: value}
         try:
-            return space.check({each: values[each] for each in space.active(values)})
+            return space.with_values(config, {name: value})
         except BadInput:  # a forbidden combination
             continue
     return None

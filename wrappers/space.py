@@ -215,6 +215,15 @@ class Space:
         active = self.active({**values, **changes})
         return self.check({**{name: values[name] for name in active}, **changes})
 
+    def with_values(self, config: Config, changes: Mapping[str, object]) -> Config:
+        """A configuration with other values of some parameters.
+
+        What is active then and has no value yet has its default, what is inactive goes, a change
+        too. Raises BadInput as `check` does.
+        """
+        values = {**{p.name: p.default for p in self.parameters}, **config, **changes}
+        return self.check({name: values[name] for name in self.active(values)})
+
     def fixed(self, values: Mapping[str, Value]) -> "Space":
         """The space in which these parameters have a value; unknown names are ignored."""
         known = [self.by_name[name] for name in values if name in self.by_name]
@@ -492,8 +501,8 @@ def variant_space(variant: Variant, options: Options | None = None) -> Space:
     """
     if variant.is_selection:
         return _selection_space(variant, options)
-    own, shared = (tuple(_lines(*_pcs(path))) for path in (variant.pcs, SHARED_PCS))
-    return _own_and_shared(variant.name, variant.pcs, own, shared, options)
+    own = _lines_of(variant.pcs)
+    return _own_and_shared(variant.name, variant.pcs, own, _lines_of(SHARED_PCS), options)
 
 
 @functools.lru_cache(maxsize=512)  # a set's scenarios, and a selection's variants, have much alike
@@ -581,12 +590,9 @@ def _selection_space(variant: Variant, options: Options | None) -> Space:
         for name, each in variant.choices.items()
         if all(map(options.grants, each.requires))
     }
-    shared = {line.text.split()[0] for line in _lines(*_pcs(SHARED_PCS)) if _defines(line)}
-    narrowed = options.narrowed
-    of_all = {name: values for name, values in narrowed.items() if name in shared}
-    of_one = {name: values for name, values in narrowed.items() if name not in shared}
-    only = ",".join(f"{name}:{'/'.join(values)}" for name, values in of_all.items())
-    space = _together(variant, granted, replace(options, only=only or None))
+    shared = {line.text.split()[0] for line in _lines_of(SHARED_PCS) if _defines(line)}
+    of_one = {name: values for name, values in options.narrowed.items() if name not in shared}
+    space = _together(variant, granted, options.without(of_one))
     if of_one:
         space = _only(space, of_one, variant_space(variant), variant.name)
     if CHOSEN not in space.by_name:
@@ -594,12 +600,9 @@ def _selection_space(variant: Variant, options: Options | None) -> Space:
     return space
 
 
-def _left_open(variant: Variant, options: Options) -> Options:
+def left_open(variant: Variant, options: Options) -> Options:
     """The options without what --only says of parameters that a variant fixes itself."""
-    fixed = {constant.name for constant in variant_space(variant).constants}
-    words = (options.only or "").split(",")
-    left = ",".join(word for word in words if word.partition(":")[0] not in fixed)
-    return replace(options, only=left or None)
+    return options.without({constant.name for constant in variant_space(variant).constants})
 
 
 def _together(variant: Variant, choices: Mapping[str, Variant], options: Options | None) -> Space:
@@ -613,12 +616,11 @@ def _together(variant: Variant, choices: Mapping[str, Variant], options: Options
         raise BadInput(
             f"{variant.name} begins with {begins}, expected one of {', '.join(choices)} (DEFAULT)"
         )
-    shared = tuple(_lines(*_pcs(SHARED_PCS)))
-    recipe = _own_and_shared("the recipe", SHARED_PCS, (), shared, options)
+    recipe = _own_and_shared("the recipe", SHARED_PCS, (), _lines_of(SHARED_PCS), options)
     spaces = {}
     for name, each in choices.items():
         try:
-            spaces[name] = variant_space(each, options and _left_open(each, options))
+            spaces[name] = variant_space(each, options and left_open(each, options))
         except BadInput as error:
             raise BadInput(f"{name}: {error}") from None
     same = {name: _same(space, recipe) for name, space in spaces.items()}
@@ -745,6 +747,10 @@ def _pcs(path: Path) -> tuple[str, str]:
         raise BadInput(f"{where}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise BadInput(f"{where}: is not UTF-8 text") from None
+
+
+def _lines_of(path: Path) -> tuple["_Line", ...]:
+    return tuple(_lines(*_pcs(path)))
 
 
 def _shown(path: Path) -> str:

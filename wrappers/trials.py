@@ -19,12 +19,26 @@ class Stopped(BadInput):
     """A trial answered ABORT: no further trial can work either."""
 
 
+def trial_of(scenario: Scenario, config: Config, pair: Pair) -> Trial:
+    """One evaluation of a configuration of the scenario's space."""
+    instance, seed = pair
+    variant, whole = resolved(scenario.variant, scenario.space.complete(config))
+    return Trial(
+        variant=variant.name,
+        folder=str(variant.folder),
+        options=scenario.options,
+        instance=instance,
+        seed=seed,
+        config=whole,
+        cutoff=scenario.cutoff,
+    )
+
+
 class Trials:
     """Evaluates (configuration, instance, seed) triples of one scenario."""
 
     def __init__(self, scenario: Scenario, evaluator: Evaluator) -> None:
         self._scenario, self._evaluator = scenario, evaluator
-        self._space = scenario.space
 
     def evaluate(self, asked: Sequence[tuple[Config, Pair]]) -> Iterator[tuple[int, Record]]:
         """Positions and records of the triples, each as soon as it is done.
@@ -35,7 +49,7 @@ class Trials:
         under_way = {
             self._evaluator.submit(trial): (position, config, trial)
             for position, (config, pair) in enumerate(asked)
-            for trial in [self._trial(config, pair)]
+            for trial in [trial_of(scenario, config, pair)]
         }
         try:
             for future in as_completed(under_way):
@@ -71,16 +85,3 @@ class Trials:
             known[new.key] = new
             one_more()
         return [known[key] for key in keys]
-
-    def _trial(self, config: Config, pair: Pair) -> Trial:
-        scenario, (instance, seed) = self._scenario, pair
-        variant, whole = resolved(scenario.variant, self._space.complete(config))
-        return Trial(
-            variant=variant.name,
-            folder=str(variant.folder),
-            options=scenario.options,
-            instance=instance,
-            seed=seed,
-            config=whole,
-            cutoff=scenario.cutoff,
-        )

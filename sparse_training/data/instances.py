@@ -159,12 +159,13 @@ def opened(instance: str) -> tuple[Stored, Id]:
             f"fold {said.fold} of instance {instance!r} is out of range: expected 0 to "
             f"{len(data.folds) - 1}"
         )
-    there = np.count_nonzero(data.folds[said.fold] < EVALUATED)
-    if isinstance(said.form, Sample) and said.form.drawn > there:
-        raise BadInput(
-            f"instance {instance!r} asks for {said.form.drawn:,} rows of the training part of fold "
-            f"{said.fold}: expected at most {there:,}, all that it has"
-        )
+    if isinstance(said.form, Sample):
+        there = np.count_nonzero(data.folds[said.fold] < EVALUATED)
+        if said.form.drawn > there:
+            raise BadInput(
+                f"instance {instance!r} asks for {said.form.drawn:,} rows of the training part of "
+                f"fold {said.fold}: expected at most {there:,}, all that it has"
+            )
     return data, said
 
 

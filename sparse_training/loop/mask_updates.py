@@ -101,9 +101,7 @@ class MaskUpdates:
         """Whether an update is due, and the gradients that it averages are there but its own."""
         rules = self._rules
         return (
-            rules is not None
-            and rules.when.due(progress, self._reached)
-            and len(self._gathered) >= rules.batches - 1
+            rules is not None and rules.when.due(progress, self._reached) and not self._lacks(rules)
         )
 
     def _trained_afterwards(self, rows: int, price: float) -> bool:
@@ -142,9 +140,13 @@ class MaskUpdates:
         rules = self._rules
         return (
             rules is not None
+            and self._lacks(rules)
             and rules.when.due(self._account.progress, self._reached)
-            and len(self._gathered) < rules.batches - 1
         )
+
+    def _lacks(self, rules: Updates) -> bool:
+        """Whether an update averages more gradients than its own and those gathered."""
+        return len(self._gathered) < rules.batches - 1
 
     # What is changed -----------------------------------------------------------------------------
 

@@ -67,6 +67,12 @@ def _gradients(sources: Sources) -> Gradients:
     return sources.gradients
 
 
+def _given(scores: Gradients | None) -> Gradients:
+    if scores is None:
+        raise ValueError("growth by scores was given none")
+    return scores
+
+
 def _check_batches(batches: int) -> None:
     if batches < 1:
         raise BadInput(f"a mean over {batches} batches: expected at least 1")
@@ -158,20 +164,8 @@ class GrowRule(Protocol):
     """Chooses free positions of one layer."""
 
     @property
-    def needs(self) -> Needs:
-        """What it looks at."""
-
-    @property
     def ranked(self) -> "Largest | None":
-        """The part of it that ranks positions, None if all is random."""
-
-    def candidates(
-        self, layer: LayerView, taken: Positions, least: int, rng: np.random.Generator
-    ) -> Positions | None:
-        """A random subset of the free positions, at least so many, that scores are looked at of.
-
-        None if they are looked at of all.
-        """
+        """The part of it that ranks positions, and says what is looked at; None if all is random."""
 
     def grow(
         self,
@@ -182,7 +176,7 @@ class GrowRule(Protocol):
         candidates: Positions | None,
         rng: np.random.Generator,
     ) -> Positions:
-        """`count` positions that are not taken, ascending; `candidates` as returned before."""
+        """`count` positions that are not taken, ascending; candidates: of what ranks, or None."""
 
 
 @dataclass(frozen=True)
@@ -193,13 +187,7 @@ class AtRandom:
     """Fraction of them that goes to positions that have never been active, in [0, 1] (ITOP's
     random_unfired is 1). Where there are fewer such positions, all of them."""
 
-    needs = Needs()
     ranked = None
-
-    def candidates(
-        self, layer: LayerView, taken: Positions, least: int, rng: np.random.Generator
-    ) -> Positions | None:
-        return None
 
     def grow(
         self,
@@ -230,6 +218,7 @@ class Largest:
 
     @property
     def needs(self) -> Needs:
+        """What it looks at."""
         return self.score.needs(self.candidates_per_weight)
 
     @property
@@ -243,6 +232,10 @@ class Largest:
     def candidates(
         self, layer: LayerView, taken: Positions, least: int, rng: np.random.Generator
     ) -> Positions | None:
+        """A random subset of the free positions, at least so many, that scores are looked at of.
+
+        None if they are looked at of all.
+        """
         if self.candidates_per_weight is None:
             return None
         free = layer.size - len(taken)
@@ -260,9 +253,7 @@ class Largest:
     ) -> Positions:
         if count == 0:
             return no_positions()
-        if scores is None:
-            raise ValueError("growth by scores was given none")
-        fired = self.fired(layer)
+        scores, fired = _given(scores), self.fired(layer)
         if candidates is None:
             return scores.largest(layer.number, count, taken, fired)
         sizes = np.abs(scores.at(layer.number, candidates))
@@ -288,17 +279,8 @@ class Sampled:
             raise BadInput(f"growth by a score to the power {self.power:g}: expected more than 0")
 
     @property
-    def needs(self) -> Needs:
-        return self.largest.needs
-
-    @property
     def ranked(self) -> Largest:
         return self.largest
-
-    def candidates(
-        self, layer: LayerView, taken: Positions, least: int, rng: np.random.Generator
-    ) -> Positions | None:
-        return self.largest.candidates(layer, taken, least, rng)
 
     def grow(
         self,
@@ -309,8 +291,7 @@ class Sampled:
         candidates: Positions | None,
         rng: np.random.Generator,
     ) -> Positions:
-        if scores is None:
-            raise ValueError("growth by scores was given none")
+        scores = _given(scores)
         if candidates is None:
             sizes = np.abs(scores.dense(layer.number))
         else:
@@ -345,17 +326,8 @@ class EvenFanIn:
             raise BadInput("an even fan-in looks at all positions: found a subset of candidates")
 
     @property
-    def needs(self) -> Needs:
-        return self.largest.needs
-
-    @property
     def ranked(self) -> Largest:
         return self.largest
-
-    def candidates(
-        self, layer: LayerView, taken: Positions, least: int, rng: np.random.Generator
-    ) -> Positions | None:
-        return None
 
     def grow(
         self,
@@ -366,8 +338,7 @@ class EvenFanIn:
         candidates: Positions | None,
         rng: np.random.Generator,
     ) -> Positions:
-        if scores is None:
-            raise ValueError("growth by scores was given none")
+        scores = _given(scores)
         if count == 0:
             return no_positions()
         fan_in, fired = layer.layer.fan_in, self.largest.fired(layer)
@@ -436,17 +407,8 @@ class Mixed:
             )
 
     @property
-    def needs(self) -> Needs:
-        return self.largest.needs
-
-    @property
     def ranked(self) -> Largest:
         return self.largest
-
-    def candidates(
-        self, layer: LayerView, taken: Positions, least: int, rng: np.random.Generator
-    ) -> Positions | None:
-        return self.largest.candidates(layer, taken, least, rng)
 
     def grow(
         self,

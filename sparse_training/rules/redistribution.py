@@ -190,7 +190,7 @@ class ToLargestScores:
         best = []
         for layer in growth.view.layers:
             i = layer.number
-            own = rule.candidates(layer, taken[i], least[i], rng)
+            own = ranked.candidates(layer, taken[i], least[i], rng)
             if own is None:
                 most = min(total, layer.size - len(taken[i]))
                 own = scores.largest(i, most, taken[i], ranked.fired(layer))
@@ -234,9 +234,12 @@ def _free(growth: Growth) -> list[int]:
 def _grow(growth: Growth, counts: Sequence[int]) -> list[Positions]:
     """So many positions of every layer, by the rule."""
     rule, layers, rng = growth.rule, growth.view.layers, growth.rng
-    taken = growth.taken(counts)
+    taken, ranked = growth.taken(counts), growth.rule.ranked
     # All candidates are drawn before anything is grown.
-    candidates = [rule.candidates(x, taken[x.number], counts[x.number], rng) for x in layers]
+    candidates = [
+        None if ranked is None else ranked.candidates(x, taken[x.number], counts[x.number], rng)
+        for x in layers
+    ]
     return [
         rule.grow(layer, taken[i], counts[i], growth.scores, candidates[i], rng)
         for i, layer in enumerate(layers)

@@ -71,9 +71,10 @@ class Updates:
         of_state = Needs(
             of_every_position="optimiser state of inactive weights" if self.dense_state else None
         )
+        ranked = self.grow.ranked
         return (
             self.drop.needs
-            | self.grow.needs
+            | (Needs() if ranked is None else ranked.needs)
             | self.redistribution.needs
             | self.new_weights.needs
             | of_state

@@ -37,7 +37,10 @@ def grown(
     scores = scores_of([gradient])
     layer = layer_of(weights, (1, len(gradient)), fired=fired)
     rng = np.random.default_rng(seed)
-    candidates = rule.candidates(layer, layer.active, count, rng)
+    ranked = rule.ranked
+    candidates = None
+    if ranked is not None:
+        candidates = ranked.candidates(layer, layer.active, count, rng)
     positions: list[int] = rule.grow(layer, layer.active, count, scores, candidates, rng).tolist()
     return positions
 

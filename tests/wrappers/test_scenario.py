@@ -461,8 +461,8 @@ def test_one_density_is_another_number_of_weights_on_every_data_set_of_a_run(
     (several / "training.txt").write_text("".join(f"sklearn/{name}/0/0\n" for name in names))
     (several / "features.csv").unlink()
     formats.write({several / "features.csv": features_csv(several)})
-    relative = "--density 0.05 --static-samples 2000 --hidden"
-    file.write_text(re.sub("--active-weights .* --hidden", relative, file.read_text()))
+    relative = "--density 0.05 --static-samples 2000 --hidden 64-64"
+    file.write_text(re.sub(r"--active-weights .* --hidden \S+", relative, file.read_text()))
     scenario = read(file)
     records = read_lines(execute(scenario, tmp_path, 9, by=DEFAULT_ONLY) / RUNHISTORY, Numbered)
     weights = {
