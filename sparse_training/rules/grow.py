@@ -165,7 +165,7 @@ class GrowRule(Protocol):
 
     @property
     def ranked(self) -> "Largest | None":
-        """The part of it that ranks positions, and says what is looked at; None if all is random."""
+        """The part that ranks positions, and says what is looked at; None if all is random."""
 
     def grow(
         self,

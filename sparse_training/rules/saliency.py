@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sparse_training.engines.interface import EngineFactory, Needs, Setup
 from sparse_training.networks.network import Network, Perceptron
 from sparse_training.ranking import keep_largest_of_all
+from sparse_training.rules import saliency_perceptron
 
 
 class Saliency(Protocol):
@@ -74,12 +75,14 @@ class Grasp:
     temperature: float = 200.0
     """By which the logits are divided."""
 
-    needs = Needs(of_every_position="second derivative (GraSP)")
+    needs = Needs()
     looks_at_data = True
 
     def scores(
         self, engine_factory: EngineFactory, setup: Setup, rows: NDArray[np.int64], keep: int
     ) -> list[NDArray[np.float32]]:
+        if isinstance(setup.network.architecture, Perceptron):
+            return saliency_perceptron.grasp(setup, rows, self.temperature)
         from sparse_training.rules import saliency_autograd
 
         return saliency_autograd.grasp(setup, rows, self.temperature)
@@ -132,19 +135,8 @@ class SynFlow:
 
 def flow(network: Network, weights: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
     """Each weight's part of what flows from inputs of one to the sum of the outputs, flat."""
-    if not isinstance(network.architecture, Perceptron):
-        from sparse_training.rules import saliency_autograd
+    if isinstance(network.architecture, Perceptron):
+        return saliency_perceptron.flow(network, weights)
+    from sparse_training.rules import saliency_autograd
 
-        return saliency_autograd.flow(network, weights)
-    matrices = [w.reshape(shape) for w, shape in zip(weights, network.shapes, strict=True)]
-    into = [np.ones(matrices[0].shape[1])]
-    for matrix in matrices:
-        into.append(matrix @ into[-1])
-    onward = [np.ones(len(matrices[-1]))]
-    for matrix in reversed(matrices[1:]):
-        onward.insert(0, onward[0] @ matrix)
-    whole = into[-1].sum()
-    return [
-        (matrix * np.outer(out / whole, source)).reshape(-1)
-        for matrix, out, source in zip(matrices, onward, into[:-1], strict=True)
-    ]
+    return saliency_autograd.flow(network, weights)

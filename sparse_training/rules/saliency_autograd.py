@@ -1,4 +1,4 @@
-"""Scores of `saliency` that need automatic differentiation: GraSP, SynFlow of convolutions."""
+"""Scores of `saliency` for convolutions, by automatic differentiation: GraSP and SynFlow."""
 
 from collections.abc import Sequence
 from dataclasses import replace

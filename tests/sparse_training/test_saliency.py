@@ -10,12 +10,20 @@ from sparse_training.engines.interface import Optimizer, Setup
 from sparse_training.engines.masked import MaskedEngine
 from sparse_training.loop.recipe import LearningRate, Recipe
 from sparse_training.loop.streams import streams
+from sparse_training.networks.activations import (
+    GELU,
+    Activation,
+    AllReLU,
+    LeakyReLU,
+    ReLU,
+    SReLU,
+)
 from sparse_training.networks.convolutional import convolutional
 from sparse_training.networks.initial_weights import InitialWeights, Scaling
-from sparse_training.networks.network import Network
+from sparse_training.networks.network import Network, Norm
 from sparse_training.networks.perceptron import perceptron_layers
 from sparse_training.ranking import keep_largest_of_all
-from sparse_training.rules import saliency_autograd
+from sparse_training.rules import saliency_autograd, saliency_perceptron
 from sparse_training.rules.first_mask import MostSalient
 from sparse_training.rules.saliency import Grasp, Saliency, Snip, SynFlow, flow
 from sparse_training.rules.topology import Topology
@@ -97,6 +105,26 @@ def test_grasp_is_weight_times_the_change_of_the_squared_gradient() -> None:
         curvature = (flows[0] - flows[1]) / 2e-3 / 2
         expected = weights[layer][position] * curvature
         assert scores[layer][position] == pytest.approx(expected, rel=2e-2, abs=1e-9)
+
+
+@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("activation", [ReLU(), LeakyReLU(), AllReLU(), SReLU(), GELU()], ids=repr)
+def test_grasp_by_the_complex_step_is_grasp_by_differentiation(
+    norm: Norm, activation: Activation
+) -> None:
+    """Autograd's is in single precision."""
+    network = replace(NETWORK, norm=norm, activation=activation, dropout=0.25, label_smoothing=0.1)
+    setup = setup_of(network)
+    ours = saliency_perceptron.grasp(setup, ROWS, 200.0)
+    for one, other in zip(ours, saliency_autograd.grasp(setup, ROWS, 200.0), strict=True):
+        assert np.abs(other).max() > 0.0
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * np.abs(other).max())
+
+
+def test_grasp_of_a_single_row_under_batch_normalisation_is_zero_as_its_gradient() -> None:
+    setup = setup_of(replace(NETWORK, norm=Norm.BATCH))
+    *hidden, _ = saliency_perceptron.grasp(setup, ROWS[:1], 200.0)
+    assert all((layer == 0.0).all() for layer in hidden)
 
 
 def test_one_round_of_synflow_is_the_product_of_absolute_matrices() -> None:

@@ -108,12 +108,9 @@ def test_an_update_needs_what_any_of_its_rules_looks_at(
     assert needs(**changes) == expected
 
 
-def test_a_first_mask_can_need_more_than_any_update() -> None:
-    for saliency in (Snip(), SynFlow()):
+def test_a_first_mask_needs_no_engine_of_its_own() -> None:
+    for saliency in (Snip(), Grasp(), SynFlow()):
         assert Topology(first_mask=MostSalient(saliency)).needs == Needs()
-    of_grasp = replace(RIGL, first_mask=MostSalient(Grasp()))
-    assert of_grasp.needs.of_every_position == "second derivative (GraSP)"
-    assert of_grasp.needs.gradient is Extent.ALL
 
 
 def test_two_algorithms_are_equal_where_their_rules_are() -> None:
