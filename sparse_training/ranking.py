@@ -33,6 +33,27 @@ def keep_largest(scores: NDArray[np.floating], count: int) -> NDArray[np.bool_]:
     return keep
 
 
+def keep_largest_of_rows(
+    scores: NDArray[np.floating], counts: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """`keep_largest` of every row of a matrix, so many in each.
+
+    Scores of -inf are never kept: a row has at least as many others as are asked of it.
+    """
+    rows, columns = scores.shape
+    order = np.sort(scores, axis=1)
+    least = order[np.arange(rows), columns - np.maximum(counts, 1)].reshape(-1, 1)
+    wanted = counts.reshape(-1, 1)
+    margin = np.where(wanted > 0, np.abs(least) * scores.dtype.type(TIE), 0)
+    keep: NDArray[np.bool_] = scores > least + margin
+    keep &= wanted > 0
+    ties = (scores >= least - margin) & ~keep
+    keep |= ties & (ties.cumsum(axis=1) <= wanted - keep.sum(axis=1, keepdims=True))
+    if (keep.sum(axis=1) != counts).any():
+        raise ValueError("scores must be finite to be compared")
+    return keep
+
+
 def _least_of_largest(scores: NDArray[np.floating], count: int) -> np.floating:
     """The smallest of the `count` largest scores."""
     # numpy partitions ten to some hundred times as slowly where most scores are one and the same,

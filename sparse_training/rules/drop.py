@@ -24,7 +24,7 @@ from sparse_training.engines.interface import Extent, Needs
 from sparse_training.errors import BadInput
 from sparse_training.networks.connectivity import input_neurons
 from sparse_training.positions import Positions, among, no_positions
-from sparse_training.ranking import keep_largest, keep_largest_of_all
+from sparse_training.ranking import keep_largest, keep_largest_of_all, keep_largest_of_rows
 from sparse_training.rules.amount import Rounding, rounded
 from sparse_training.rules.view import LayerView, View
 
@@ -426,22 +426,24 @@ def keep_even(
     The parts are even shares of all weights; the ones that a remainder makes larger by one are
     those with the largest weight to gain.
     """
-    keep = np.zeros(len(size), dtype=np.bool_)
     pool = np.flatnonzero(alive[of_neuron])
     largest = np.zeros(len(size), dtype=np.bool_)
     largest[pool[keep_largest(size[pool], min(count, len(pool)))]] = True
     part, larger = divmod(len(size), int(np.count_nonzero(alive)))
-    beyond = []
-    for neuron in np.flatnonzero(alive):
-        own = np.flatnonzero(of_neuron == neuron)
-        wanted = max(1, int(np.count_nonzero(largest[own])))
-        keep[own[keep_largest(size[own], min(part, wanted))]] = True
-        if wanted > part:
-            next_one = keep_largest(size[own], part + 1) & ~keep[own]
-            beyond.append(int(own[next_one][0]))
-    if beyond:
-        at = np.array(beyond)
-        keep[at[keep_largest(size[at], min(larger, len(at)))]] = True
+    # A row a neuron, its weights from the left.
+    owns = np.bincount(of_neuron, minlength=len(alive))
+    place = np.arange(len(size)) - (np.cumsum(owns) - owns)[of_neuron]
+    rows = np.full((len(alive), owns.max(initial=0)), -np.inf, dtype=size.dtype)
+    rows[of_neuron, place] = size
+    wanted = np.where(
+        alive, np.maximum(1, np.bincount(of_neuron[largest], minlength=len(alive))), 0
+    )
+    kept = keep_largest_of_rows(rows, np.minimum(part, wanted))
+    beyond = keep_largest_of_rows(rows, np.minimum(part + 1, wanted)) & ~kept
+    beyond &= beyond.cumsum(axis=1) == 1
+    keep = kept[of_neuron, place]
+    more = np.flatnonzero(beyond[of_neuron, place])
+    keep[more[keep_largest(size[more], min(larger, len(more)))]] = True
     return keep
 
 

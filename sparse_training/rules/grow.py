@@ -27,7 +27,7 @@ from sparse_training.positions import (
     random_free_positions,
     union,
 )
-from sparse_training.ranking import largest_free
+from sparse_training.ranking import keep_largest_of_rows, largest_free
 from sparse_training.rules.amount import Rounding, rounded
 from sparse_training.rules.paths import path_scores
 from sparse_training.rules.view import LayerView
@@ -299,7 +299,7 @@ class Sampled:
             sizes[candidates] = np.abs(scores.at(layer.number, candidates))
         sizes[taken] = 0.0
         # The first of exponential clocks with such rates: drawing in proportion, without return.
-        clocks = rng.exponential(size=layer.size)
+        clocks = rng.standard_exponential(layer.size, dtype=np.float32)
         scored = np.flatnonzero(sizes > np.float32(1e-6) * sizes.max(initial=0.0))
         race = self.power * np.log(sizes[scored]) - np.log(np.maximum(clocks[scored], 1e-12))
         fired = self.largest.fired(layer)
@@ -343,20 +343,32 @@ class EvenFanIn:
             return no_positions()
         fan_in, fired = layer.layer.fan_in, self.largest.fired(layer)
         own = np.bincount(taken // fan_in, minlength=layer.layer.neurons)
-        sizes = np.abs(scores.dense(layer.number))
-        grown = []
-        for neuron, more in enumerate(evened(own, fan_in, count)):
-            if more:
-                start, end = neuron * fan_in, (neuron + 1) * fan_in
-                barred = _between(taken, start, end) - start
-                old = None if fired is None else _between(fired, start, end) - start
-                grown.append(start + largest_free(sizes[start:end], barred, int(more), old))
-        return np.concatenate(grown)
+        share = evened(own, fan_in, count)
+        growing = np.flatnonzero(share)
+        sizes = np.abs(scores.dense(layer.number)).reshape(-1, fan_in)[growing]
+        share = share[growing]
+        row_of = np.full(layer.layer.neurons, -1)
+        row_of[growing] = np.arange(len(growing))
+        first = np.zeros(sizes.shape, dtype=np.bool_)
+        _bar(sizes, row_of, taken, fan_in)
+        if fired is not None:
+            fresh = sizes.copy()
+            _bar(fresh, row_of, fired, fan_in)
+            room = np.count_nonzero(fresh > -np.inf, axis=1)
+            first = keep_largest_of_rows(fresh, np.minimum(share, room))
+            sizes[first] = -np.inf
+        rest = keep_largest_of_rows(sizes, share - first.sum(axis=1))
+        rows, columns = np.nonzero(first | rest)
+        return growing[rows] * fan_in + columns
 
 
-def _between(positions: Positions, start: int, end: int) -> Positions:
-    first, last = np.searchsorted(positions, [start, end])
-    return positions[first:last]
+def _bar(
+    sizes: NDArray[np.float32], row_of: NDArray[np.int64], positions: Positions, fan_in: int
+) -> None:
+    """-inf at positions of the neurons that have a row."""
+    rows = row_of[positions // fan_in]
+    there = rows >= 0
+    sizes[rows[there], positions[there] % fan_in] = -np.inf
 
 
 def evened(own: NDArray[np.int64], most: int, count: int) -> NDArray[np.int64]:

@@ -5,7 +5,12 @@ import pytest
 from numpy.typing import NDArray
 
 from sparse_training.positions import no_positions
-from sparse_training.ranking import keep_largest, keep_largest_of_all, largest_free
+from sparse_training.ranking import (
+    keep_largest,
+    keep_largest_of_all,
+    keep_largest_of_rows,
+    largest_free,
+)
 from tests.sparse_training.cases import positions_of
 
 
@@ -31,6 +36,25 @@ def test_scores_that_differ_in_the_last_digits_are_equal() -> None:
 def test_scores_that_are_not_finite_are_refused(value: float) -> None:
     with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="must be finite"):
         keep_largest(np.array([1.0, value, value, 2.0]), 1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("digits", [0, 1, 7])
+def test_rows_are_ranked_as_each_alone(digits: int) -> None:
+    """With few digits most are equal; a row may have nothing to give and nothing asked of it."""
+    rng = np.random.default_rng(1)
+    scores = np.abs(rng.normal(size=(200, 12))).round(digits).astype(np.float32)
+    scores[rng.random(scores.shape) < 0.3] = -np.inf
+    scores[0] = -np.inf
+    counts = rng.integers(0, np.count_nonzero(scores > -np.inf, axis=1), endpoint=True)
+    expected = [keep_largest(row, count) for row, count in zip(scores, counts, strict=True)]
+    np.testing.assert_array_equal(keep_largest_of_rows(scores, counts), expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rows_with_scores_that_are_not_finite_are_refused(value: float) -> None:
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="must be finite"):
+        keep_largest_of_rows(np.array([[1.0, value, value, 2.0]]), np.array([1]))
 
 
 @pytest.mark.parametrize("count", range(1, 13))
