@@ -127,6 +127,8 @@ def _uses(file: Path, name: str) -> tuple[Definition, ...]:
     """The definitions of the checkout that a definition names."""
     definitions = _module(file).definitions
     imported = dict(_imports(definitions.get("", ())))
+    if name not in definitions and name in imported:  # handed on from another module
+        return tuple(_resolved(imported[name], ()))
     uses: list[Definition] = []
     for statement in _statements(file, name):
         local = imported | dict(_imports([statement]))

@@ -5,8 +5,6 @@ A reference: density by another name, which no configurator may buy. What is nar
 """
 
 from target_algorithms import Role
-from target_algorithms.static import algorithm as static
+from target_algorithms.static.algorithm import compose as compose
 
 ROLE = Role.REFERENCE
-
-compose = static.compose
