@@ -34,7 +34,8 @@ def command(
         return
     for set_, of_set in itertools.groupby(every, key=lambda s: s.set):
         members = list(of_set)
-        console.print(f"[bold]{escape(set_)}[/bold]: {_terms(members)}")
+        console.print(f"[bold]{escape(set_)}[/bold]")
+        console.print(Padding(_terms(members), (0, 0, 0, 2)), markup=False, highlight=False)
         named = (f"{escape(s.variant.name)} [dim]{len(s.space.parameters)}[/dim]" for s in members)
         console.print(Padding(Columns(named, padding=(0, 3)), (0, 0, 1, 2)))
     console.print(

@@ -3,7 +3,8 @@
     topology.py         Topology and Updates: the rules put together, which is what a variant is
     first_mask.py       random or by saliency, before training
     densities.py        how many weights each layer gets (Erdos-Renyi)
-    saliency.py         SNIP, GraSP, SynFlow; saliency_autograd.py has what of them needs PyTorch
+    saliency.py         SNIP, GraSP, SynFlow; what two of them compute for perceptrons in
+                        saliency_perceptron.py, for convolutions in saliency_autograd.py (PyTorch)
     when.py             when an update is due, and what it does to the step beside it
     amount.py           what fraction of the weights an update drops
     drop.py             which ones it drops

@@ -57,7 +57,7 @@ def test_list_shows_every_scenario_and_configurator_also_as_json() -> None:
     assert {scenario["name"] for scenario in listed["scenarios"]} == names
     assert set(listed["configurators"]) == set(configurators())
     assert all(f"configurator {name}" in text for name in configurators())
-    of_set = dict(re.findall(r"^(\w+): (.*?)(?=^\w|\Z)", text, re.MULTILINE | re.DOTALL))
+    of_set = dict(re.findall(r"^(\w+)\n(.*?)(?=^\w|\Z)", text, re.MULTILINE | re.DOTALL))
     for scenario in listed["scenarios"]:
         set_, variant = scenario["name"].split("/")
         assert re.search(rf"\b{variant} {scenario['parameters']}\b", of_set[set_])

@@ -39,9 +39,7 @@ from sparse_training.networks.perceptron import perceptron_layers
 from sparse_training.positions import no_positions, random_positions
 from sparse_training.ranking import largest_free
 from sparse_training.rules.densities import layer_counts
-from sparse_training.rules.first_mask import MostSalient
 from sparse_training.rules.grow import GradientAverage, Largest
-from sparse_training.rules.saliency import Grasp
 from sparse_training.rules.topology import Topology
 from tests.sparse_training.cases import RIGL, SNFS, with_updates
 
@@ -431,12 +429,6 @@ def chosen(needs: Needs = RIGL.needs, density: float = 0.1, device: str = "cpu")
             with_updates(RIGL, grow=Largest(GradientAverage())),
             "cpu",
             "no average of the dense gradient",
-        ),
-        (
-            PERCEPTRON,
-            Topology(first_mask=MostSalient(Grasp())),
-            "cpu",
-            "no second derivative (GraSP)",
         ),
     ],
 )
