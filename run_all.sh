@@ -154,7 +154,7 @@ esac
 case "${1:-}" in
 "")
     setup
-    exec .venv/bin/sparse-aclib benchmark mnist5k --trials 60 --validation-seeds 2
+    exec .venv/bin/sparse-aclib benchmark mnist5k --trials 50 --validation-seeds 2
     ;;
 --full)
     setup

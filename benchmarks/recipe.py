@@ -62,6 +62,9 @@ SEARCHED = {
 """The rest of the recipe. What no network learns with is left out; the rules differ in what they
 make of it."""
 
+SURVIVES = 1.1
+"""A default survives a recipe that costs it at most so many times what it costs the static mask."""
+
 DIGITS = 3
 """Significant digits of a recipe's numbers."""
 
@@ -149,6 +152,12 @@ def costs(
     return [statistics.fmean(each[i : i + len(pairs)]) for i in range(0, len(each), len(pairs))]
 
 
+def survivors(members: Sequence[Scenario]) -> list[Scenario]:
+    """The scenarios of a set whose variants must survive its recipe."""
+    beside = (Role.REFERENCE, Role.SELECTION)  # a selection is one of the others
+    return [each for each in members if each.variant.role not in beside]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("set", help="an instance set")
@@ -160,8 +169,7 @@ def main() -> None:
     if not members:
         raise BadInput(f"no instance set {given.set!r}: 'sparse-aclib list' shows all")
     static = next(each for each in members if each.variant.role is Role.BASELINE)
-    beside = (Role.REFERENCE, Role.SELECTION)  # a selection is one of the others
-    variants = [each for each in members if each.variant.role not in beside]
+    variants = survivors(members)
     recipes = drawn(static, given.recipes)
     data = len({parse(instance).data_set for instance in static.training})
     one, two = max(2, data), max(3, data)
@@ -196,7 +204,7 @@ def main() -> None:
     for i, row in rows.items():
         cells = " | ".join(f"{row[name]:.3f}" for name in names)
         print(f"| {i} | {mean[i]:.3f} | {cells} |")
-    survived = [i for i in last if max(rows[i].values()) <= 1.1 * rows[i][baseline]]
+    survived = [i for i in last if max(rows[i].values()) <= SURVIVES * rows[i][baseline]]
     if not survived:
         print("No recipe is survived by all variants: expected one, raise --last-round.")
         raise SystemExit(1)

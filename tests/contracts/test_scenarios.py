@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.recipe import SURVIVES, costs, pairs_of, survivors
 from sparse_training.data.instances import at_hand, load
 from sparse_training.data.sources import source_of
 from target_algorithms import ROOT, Role
 from target_algorithms.contract import spelled
 from tests.examples import within_budget
 from wrappers import formats
+from wrappers.evaluator import Evaluator
 from wrappers.features import features_csv
 from wrappers.fetch import sets
 from wrappers.scenario import KEYS, PROGRAM, read, scenarios, set_instances
@@ -185,6 +187,24 @@ def test_features_are_those_of_the_data_as_far_as_the_data_are_here(folder: Path
         for name in ("training", "test")
         for line in (folder / f"{name}.txt").read_text().split()
     ]
+
+
+@every_set
+@pytest.mark.usefixtures("data_at_hand")
+def test_every_variant_survives_the_recipe_that_its_set_fixes(folder: Path) -> None:
+    """A recipe tuned for one of them may ruin another; on the pairs that chose it."""
+    members = [read(own.parent) for own in sorted(folder.glob("*/scenario.txt"))]
+    static = next(each for each in members if each.variant.role is Role.BASELINE)
+    if "batch_size" in static.space.by_name:
+        pytest.skip("its recipe is configured, too")
+    if not all(map(at_hand, static.training)):
+        pytest.skip("its data are not here")
+    asked = [(each, each.space.default) for each in survivors(members)]
+    with Evaluator(2) as evaluator:
+        found = costs(evaluator, asked, pairs_of(static, 5, 3))
+    of = {each.variant.name: cost for (each, _), cost in zip(asked, found, strict=True)}
+    limit = SURVIVES * of[static.variant.name]
+    assert not {name: cost for name, cost in of.items() if cost > limit}
 
 
 @every_set
