@@ -30,7 +30,7 @@ def build() -> "typer.Typer":
         context_settings={"help_option_names": ["-h", "--help"]},
         help="Algorithm configuration of sparse neural-network training: an AClib-style"
         " benchmark.\n\n"
-        f"Start with '{PROGRAM} list', then '{PROGRAM} run scenarios/digits/rigl'.",
+        f"Start with '{PROGRAM} list', then '{PROGRAM} run scenarios/mnist5k/rigl'.",
     )
 
     @app.callback()

@@ -12,7 +12,7 @@ from wrappers.aclib import Call
 if TYPE_CHECKING:
     from wrappers.scenario import Scenario
 
-ScenarioArgument = Annotated[str, typer.Argument(help="E.g. digits/rigl, or its folder.")]
+ScenarioArgument = Annotated[str, typer.Argument(help="E.g. mnist5k/rigl, or its folder.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter; may be repeated."),

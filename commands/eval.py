@@ -38,7 +38,7 @@ def _by_scenario(words: Sequence[str]) -> aclib.Call | None:
 def command(context: typer.Context) -> None:
     """Evaluate one configuration: a scenario's default with changes, or a whole call.
 
-    sparse-aclib eval digits/rigl --set drop_fraction=0.2, or the words of ./wrappers/target.
+    sparse-aclib eval mnist5k/rigl --set drop_fraction=0.2, or the words of ./wrappers/target.
     """
     from dataclasses import asdict
 
@@ -47,7 +47,7 @@ def command(context: typer.Context) -> None:
 
     words = context.args
     if not words or ("/" not in words[0] and {"-h", "--help"} & set(words[:2])):
-        print("A scenario's default with changes: sparse-aclib eval digits/rigl --help")
+        print("A scenario's default with changes: sparse-aclib eval mnist5k/rigl --help")
         print(call.help_text(words).replace("./wrappers/target", "sparse-aclib eval"))
         return
     asked = _by_scenario(words) or aclib.parse(words)

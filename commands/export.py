@@ -32,7 +32,7 @@ def command(
         raise BadInput("--to and --out go together: a format and a folder for its files")
     if to is not None and out is not None:
         if scenarios is None or len(scenarios) != 1:
-            raise BadInput("--to writes one scenario: expected its name, such as digits/rigl")
+            raise BadInput("--to writes one scenario: expected its name, such as mnist5k/rigl")
         _say(formats.write(formats.files(to, reader.read(scenarios[0]), out.absolute())))
         return
     folders = [reader.locate(folder).parent for folder in scenarios or reader.scenarios()]

@@ -40,7 +40,7 @@ def command(
         console.print(Padding(Columns(named, padding=(0, 3)), (0, 0, 1, 2)))
     console.print(
         "[dim]Behind a variant: how many parameters it has. A scenario is a set and a variant, "
-        "digits/rigl.[/dim]\n"
+        "mnist5k/rigl.[/dim]\n"
     )
     for name, state in available.items():
         say(f"configurator {name:15} {state}")

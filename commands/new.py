@@ -121,7 +121,7 @@ def new_configurator(
     say(f"Next: `configure` in {_shown(file)}; budget, limits, record, resuming are the run's.")
     plain = next(each.name for each in variants().values() if each.role is Role.COMPETITOR)
     say(
-        f"Try: {_prefix(place)}sparse-aclib run scenarios/digits/{plain}"
+        f"Try: {_prefix(place)}sparse-aclib run scenarios/mnist5k/{plain}"
         f" --configurator {name} --trials 40"
     )
     say(f"Test: {_prefix(place)}./run_all.sh test tests/wrappers/test_configurators.py -k {name}")
@@ -130,7 +130,7 @@ def new_configurator(
 @app.command("set")
 def new_set(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits, _.")],
-    like: Annotated[str, typer.Option(help="The instance set to begin with.")] = "digits",
+    like: Annotated[str, typer.Option(help="The instance set to begin with.")] = "mnist5k",
     root: RootOption = None,
 ) -> None:
     """Make an instance set: its lists and a scenario for every variant of another set."""
@@ -159,7 +159,8 @@ def new_set(
     _said(made)
     say(
         f"Next: the instances in {_shown(folder)}/training.txt and test.txt, the budgets on the"
-        " algo lines, README.md; then"
+        f" algo lines, the recipe there ('python -m benchmarks.recipe {name}' finds one),"
+        " README.md; then"
         f" '{_prefix(place)}sparse-aclib fetch {name}', and '{_prefix(place)}sparse-aclib export'"
         " computes features.csv (remove it first, and it gets what tells these instances apart)."
     )

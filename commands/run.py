@@ -11,7 +11,7 @@ from commands._console import RESULTS, ResultsOption, bar, number, say
 
 
 def command(
-    scenario: Annotated[str, typer.Argument(help="Scenario folder, e.g. scenarios/digits/rigl.")],
+    scenario: Annotated[str, typer.Argument(help="Scenario folder, e.g. scenarios/mnist5k/rigl.")],
     configurator: Annotated[
         str | None, typer.Option(help="One of 'sparse-aclib list'; random search if left out.")
     ] = None,

@@ -184,7 +184,7 @@ def warm_up(engine: str) -> None:
     )
     for chosen in (Recipe(batch_size=8), Recipe(batch_size=8, optimizer=Optimizer(rule=AdamW()))):
         network = chosen.perceptron(4, (4,), 2)
-        if engine == "sparse" and choice.missing(network, toy.needs, "cpu") is not None:
+        if engine == "sparse" and choice.missing(network, "cpu") is not None:
             return
         train(
             choice.factory(engine, network, toy.needs, density=0.5, device="cpu"),

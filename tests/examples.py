@@ -74,7 +74,7 @@ def _is_plain(variant: Variant) -> bool:
     if variant.role is not Role.COMPETITOR or variant.requires:
         return False
     topology = topology_at(variant)
-    return topology.updates is not None and topology.needs.of_every_position is None
+    return topology.updates is not None and not topology.needs.every_position
 
 
 def _updates_early(topology: Topology) -> bool:
@@ -97,8 +97,8 @@ BY_GRADIENT = _first(lambda v: _is_plain(v) and topology_at(v).needs.a_gradient)
 EARLY = _first(lambda v: _is_plain(v) and _updates_early(topology_at(v)))
 """A competitor that updates its mask before the first step, so in the shortest trial."""
 NEEDS_PEAK = _first(lambda variant: "peak_weights" in variant.requires)
-MASKED_ONLY = _first(lambda variant: topology_at(variant).needs.of_every_position is not None)
-"""A variant whose default the truly sparse engine cannot train."""
+DENSE_STATE = _first(lambda variant: topology_at(variant).dense_state)
+"""A variant that looks at the momentum of inactive weights."""
 
 CONFIGURING: tuple[Configurator, ...] = tuple(c for c in configurators().values() if c.configures)
 """Configurators that try more than the default."""

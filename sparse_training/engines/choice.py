@@ -1,4 +1,4 @@
-"""Which engine trains: chosen by network, device, what the rules need and density, or as asked for.
+"""Which engine trains: chosen by network, device and density, or as asked for.
 
 Both give the same masks and the same weights but for rounding, so the choice is one of speed. It is
 made without importing torch; the engine itself is imported when it is needed.
@@ -33,16 +33,20 @@ def factory(
 
     wanted: one of `ENGINES`; needs: of all rules; density: of the whole network; starts_dense:
     whether the first mask looks at the dense network. Raises BadInput if an engine is asked for
-    that cannot do what the rules need.
+    that cannot train it.
     """
     for name, value, expected in (("engine", wanted, ENGINES), ("device", device, DEVICES)):
         if value not in expected:
             raise BadInput(f"unknown {name} {value!r}: expected one of {', '.join(expected)}")
-    lack = missing(network, needs, device)
+    lack = missing(network, device)
     if wanted == "sparse" and lack is not None:
         raise BadInput(f"the sparse engine has no {lack}: use --engine masked")
     sparse = wanted == "sparse" or (wanted == "auto" and lack is None and density <= crossover())
-    _check_memory(network, 1.0 if starts_dense else density, sparse=sparse)
+    held = 1.0 if starts_dense else density
+    if sparse:
+        _check_memory(network, "sparse", 40.0 * held + 4.0 * needs.every_position)
+    else:
+        _check_memory(network, "masked", 16.0)
     if sparse:
         from sparse_training.engines.sparse import SparseEngine
 
@@ -52,36 +56,33 @@ def factory(
     return MaskedEngine
 
 
-def missing(network: Network, needs: Needs, device: str) -> str | None:
+def missing(network: Network, device: str) -> str | None:
     """What of all this the truly sparse engine cannot do here, None if it can do all."""
     if not isinstance(network.architecture, Perceptron):
         return f"convolutions ({network.architecture.name})"
     if device != "cpu":
         return f"device {device}"
-    if needs.of_every_position is not None:
-        return needs.of_every_position
     from sparse_training.engines import kernels
 
     unbuilt = kernels.available()
     return None if unbuilt is None else f"compiled kernels ({unbuilt})"
 
 
-def _check_memory(network: Network, density: float, *, sparse: bool) -> None:
+def _check_memory(network: Network, engine: str, weight: float) -> None:
     """Raises BadInput for a network that no machine like this one can hold.
 
-    Rough and low: the flat buffers of the masked engine, or what the truly sparse one keeps for an
-    active weight, and activations of a batch of 128. What a trial really takes is limited from
-    outside.
+    weight: bytes for each of the dense network's weights. Rough and low: the flat buffers of the
+    masked engine, or what the truly sparse one keeps for an active weight and for any, and
+    activations of a batch of 128. What a trial really takes is limited from outside.
     """
-    name, weight = ("sparse", 40.0 * density) if sparse else ("masked", 16.0)
     sizes = [layer.size * weight + layer.neurons * 12 * 128 for layer in network.layers]
     if sum(sizes) > memory():
         largest = max(range(len(sizes)), key=lambda layer: sizes[layer])
         shape = "x".join(map(str, network.layers[largest].shape))
         raise BadInput(
             f"layer {largest + 1} of {shape} weights needs {sizes[largest] / 2**30:,.0f} GiB on "
-            f"the {name} engine: this machine has {memory() / 2**30:,.0f} GiB; expected fewer "
-            "neurons" + ("" if sparse else ", or --engine sparse")
+            f"the {engine} engine: this machine has {memory() / 2**30:,.0f} GiB; expected fewer "
+            "neurons" + ("" if engine == "sparse" else ", or --engine sparse")
         )
 
 

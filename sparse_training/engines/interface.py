@@ -109,8 +109,8 @@ class Needs:
     """Weights whose momentum an update looks at; that of all needs a dense optimiser state."""
     paths: bool = False
     """Whether an update walks along the active weights (`rules.paths`); no engine takes part."""
-    of_every_position: str | None = None
-    """What must be kept or computed for every position, in words: only the masked engine can."""
+    every_position: bool = False
+    """Whether a value is kept for every position: a dense optimiser state, an average."""
 
     @property
     def a_gradient(self) -> bool:
@@ -124,7 +124,7 @@ class Needs:
             candidates=max(self.candidates, other.candidates),
             momentum=max(self.momentum, other.momentum),
             paths=self.paths or other.paths,
-            of_every_position=self.of_every_position or other.of_every_position,
+            every_position=self.every_position or other.every_position,
         )
 
 

@@ -803,6 +803,22 @@ int train(Net *net, const float *x, const int32_t *y, const int64_t *rows, const
     return diverged;
 }
 
+/* The optimiser's state of weights that are not there follows their gradient, without decay. */
+void follow(const Net *net, const float *restrict g, int64_t n, float *restrict m,
+            float *restrict v) {
+    unsigned before = flush_denormals();
+    float momentum = (float)net->momentum, past = (float)net->beta2;
+    float now = (float)(1.0 - net->beta2);
+    if (net->optimizer == ADAMW)
+        for (int64_t k = 0; k < n; k++) {
+            m[k] += 0.1f * (g[k] - m[k]);
+            v[k] = past * v[k] + now * g[k] * g[k];
+        }
+    else
+        for (int64_t k = 0; k < n; k++) m[k] = momentum * m[k] + g[k];
+    restore_denormals(before);
+}
+
 /* Fills inputs, deltas and gradients for one batch, as the next step would see them. */
 int backward(Net *net, const float *x, const int32_t *y, const int64_t *rows, int64_t batch) {
     unsigned before = flush_denormals();

@@ -3,7 +3,8 @@
 Weights, gradients and optimiser state have one entry for every active weight; the gradient of all
 weights is never held, growth scans it in chunks. All steps of a segment are one call of the
 compiled kernels (sparse.c), which releases the interpreter's lock and uses one thread. Needs no
-torch.
+torch. Only rules that look at the momentum of inactive weights (SNFS) make it keep a state of every
+position, which follows the gradient in chunks, step by step.
 
 **Source**: the idea is that of Mocanu et al. (2018) and Curci et al. (2021),
 https://arxiv.org/abs/2102.01732; of the kernels none is theirs.
@@ -11,7 +12,7 @@ https://arxiv.org/abs/2102.01732; of the kernels none is theirs.
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ctypes import POINTER, byref, c_double, c_float, c_int, c_int32, c_int64, c_uint32, c_void_p
 from typing import Any
 
@@ -24,6 +25,7 @@ from sparse_training.engines.interface import (
     AdamW,
     BudgetExceeded,
     Decay,
+    DenseGradients,
     Diverged,
     Gradients,
     LayerChange,
@@ -54,9 +56,6 @@ SAMPLED = 64
 """Outputs, and inputs, whose gradients tell beforehand how large the largest may be."""
 LANES = 16
 """Batches are padded to a multiple of this; buffers are aligned to as many floats."""
-NO_DENSE_STATE = (
-    "the sparse engine keeps no optimiser state of inactive weights: use --engine masked"
-)
 SPARE = 8
 """Room behind gradients that the kernels write zeros to."""
 
@@ -129,6 +128,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "carry": (None, [_I64, c_int64, _F32, _I64, c_int64, _F32]),
     "locate": (None, [_I64, c_int64, _I64, c_int64, _I64]),
     "scan": (None, [POINTER(_Best), _F32, c_int64, c_int64]),
+    "follow": (None, [POINTER(_Net), _F32, c_int64, _F32, _F32]),
     "shrink": (None, [POINTER(_Best), c_int32]),
 }
 
@@ -149,15 +149,13 @@ def _kernels() -> ctypes.CDLL:
 class SparseEngine:
     """A truly sparse multi-layer perceptron; see `interface.Engine` for what it does.
 
-    Raises OSError if the kernels cannot be built, BadInput for a dense optimiser state.
+    Raises OSError if the kernels cannot be built.
     """
 
     name = "sparse"
 
     def __init__(self, setup: Setup) -> None:
         network, optimizer = setup.network, setup.optimizer
-        if optimizer.dense_state:
-            raise BadInput(NO_DENSE_STATE)
         rule = optimizer.rule
         self._kernels = _kernels()
         self._network = network
@@ -197,6 +195,12 @@ class SparseEngine:
             smoothing=network.label_smoothing,
         )
         self._place_extras()
+        self._inactive = [
+            [np.zeros(layer.size, dtype=np.float32) for _ in self._state]
+            for layer in network.layers
+            if optimizer.dense_state
+        ]
+        """The state of every position, layer by layer; what it holds at active ones is stale."""
         self._capacity = 0
         for number, (layer, positions, drawn) in enumerate(
             zip(network.layers, setup.active, setup.values, strict=True)
@@ -274,9 +278,29 @@ class SparseEngine:
         sizes = np.array(segment.sizes, dtype=np.int64)
         rates = np.array(segment.learning_rates, dtype=np.float64)
         self._reserve(int(sizes.max()))
-        net, count = byref(self._net), len(sizes)
-        if self._kernels.train(net, self._x, self._y, rows, sizes, rates, count):
-            raise Diverged
+        at_once = 1 if self._inactive else len(sizes)
+        begin = 0
+        for first in range(0, len(sizes), at_once):
+            part = sizes[first : first + at_once]
+            end = begin + int(part.sum())
+            if self._kernels.train(
+                byref(self._net),
+                *(self._x, self._y, rows[begin:end], part, rates[first : first + at_once]),
+                len(part),
+            ):
+                raise Diverged
+            begin = end
+            for layer, states in enumerate(self._inactive):
+                self._follow(layer, states)
+
+    def _follow(self, layer: int, states: Sequence[NDArray[np.float32]]) -> None:
+        """What the step just made does to the state of inactive weights."""
+        inputs, delta = self._buffer(layer, "input"), self._buffer(layer, "delta")
+        if "factor" in self._arrays[layer]:
+            delta *= self._arrays[layer]["factor"].astype(np.float32)[:, np.newaxis]
+        for first, product in products(inputs, delta):
+            parts = [state[first : first + product.size] for state in states]
+            self._kernels.follow(byref(self._net), product, product.size, parts[0], parts[-1])
 
     def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         self._reserve(EVALUATED_AT_ONCE)
@@ -332,8 +356,21 @@ class SparseEngine:
             raise Diverged
         return ChunkedGradients(inputs, deltas)
 
-    def dense_momenta(self) -> "ChunkedGradients":
-        raise BadInput(NO_DENSE_STATE)
+    def dense_momenta(self) -> DenseGradients:
+        if not self._inactive:
+            raise BadInput("the momentum of inactive weights needs a dense optimiser state")
+        scores = []
+        for layer in range(len(self._layers)):
+            self._remember(layer)
+            scores.append(momentum(self._inactive[layer]))
+        if not all(np.isfinite(layer).all() for layer in scores):
+            raise Diverged
+        return DenseGradients(scores)
+
+    def _remember(self, layer: int) -> None:
+        """Puts the state of the active weights beside that of the others."""
+        for name, state in zip(self._state, self._inactive[layer], strict=True):
+            state[self._active[layer]] = self._values(layer, name)
 
     # The mask ------------------------------------------------------------------------------------
 
@@ -341,6 +378,8 @@ class SparseEngine:
         for layer, change in enumerate(changes):
             before = self._active[layer]
             names = ("weight", *self._state)
+            if self._inactive:
+                self._remember(layer)
             place = np.empty(len(change.new), dtype=np.int64)
             self._kernels.locate(
                 change.new, len(change.new), change.active, len(change.active), place
@@ -356,10 +395,14 @@ class SparseEngine:
                     len(change.active),
                     values,
                 )
-                new: NDArray[np.float32] | float = change.values
-                if name != "weight":
-                    new = 0.0 if change.state is None else change.state**power
-                values[place] = new
+                if name == "weight":
+                    values[place] = change.values
+                elif change.state is not None:
+                    values[place] = change.state**power
+                else:
+                    values[place] = (
+                        self._inactive[layer][power - 1][change.new] if self._inactive else 0.0
+                    )
                 carried.append(values)
             self._connect(layer, change.active, carried[0], *carried[1:])
         self._check_budget()
@@ -477,15 +520,25 @@ class ChunkedGradients:
         best = _Best(
             count, 0, room, len(taken), floor, TIE, *(array.ctypes.data for array in arrays)
         )
-        at_once = max(1, CHUNK // len(inputs))
-        buffer = np.empty((min(at_once, len(delta)), len(inputs)), dtype=np.float32)
-        for first in range(0, len(delta), at_once):
-            part = delta[first : first + at_once]
-            product = np.matmul(part, inputs.T, out=buffer[: len(part)])
-            _kernels().scan(byref(best), product, product.size, first * len(inputs))
+        for first, product in products(inputs, delta):
+            _kernels().scan(byref(best), product, product.size, first)
         _kernels().shrink(byref(best), True)
         complete = best.held == count and (floor < 0.0 or best.threshold > floor)
         return position[:count].copy() if complete else None
+
+
+def products(
+    inputs: NDArray[np.float32], delta: NDArray[np.float32]
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """The gradient of all weights of a layer, some outputs at a time: (first position, values).
+
+    One buffer has all of them in turn.
+    """
+    at_once = max(1, CHUNK // len(inputs))
+    buffer = np.empty((min(at_once, len(delta)), len(inputs)), dtype=np.float32)
+    for first in range(0, len(delta), at_once):
+        part = delta[first : first + at_once]
+        yield first * len(inputs), np.matmul(part, inputs.T, out=buffer[: len(part)])
 
 
 def _optimizer_number(rule: SGD | AdamW) -> int:

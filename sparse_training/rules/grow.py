@@ -110,7 +110,7 @@ class GradientAverage:
         _check_batches(self.batches)
 
     def needs(self, candidates: float | None) -> Needs:
-        return Needs(gradient=Extent.ALL, of_every_position="average of the dense gradient")
+        return Needs(gradient=Extent.ALL, every_position=True)
 
     def of(
         self, sources: Sources, memory: list[NDArray[np.float32]] | None

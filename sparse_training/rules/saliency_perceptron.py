@@ -39,10 +39,11 @@ def grasp(setup: Setup, rows: NDArray[np.int64], temperature: float) -> list[NDA
         return _gradients(network, at, x, y, temperature, setup.seed)
 
     moved = [w + 1j * _STEP * g for w, g in zip(weights, gradients(weights), strict=True)]
-    return [
-        (weight * (gradient.imag / _STEP)).astype(np.float32).reshape(-1)
-        for weight, gradient in zip(weights, gradients(moved), strict=True)
-    ]
+    with np.errstate(over="ignore"):  # what is too large is refused as not finite
+        return [
+            (weight * (gradient.imag / _STEP)).astype(np.float32).reshape(-1)
+            for weight, gradient in zip(weights, gradients(moved), strict=True)
+        ]
 
 
 def flow(network: Network, weights: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:

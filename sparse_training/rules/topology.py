@@ -68,16 +68,13 @@ class Updates:
     @property
     def needs(self) -> Needs:
         """What an update looks at, for all rules together."""
-        of_state = Needs(
-            of_every_position="optimiser state of inactive weights" if self.dense_state else None
-        )
         ranked = self.grow.ranked
         return (
             self.drop.needs
             | (Needs() if ranked is None else ranked.needs)
             | self.redistribution.needs
             | self.new_weights.needs
-            | of_state
+            | Needs(every_position=self.dense_state)
         )
 
 

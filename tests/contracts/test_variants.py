@@ -11,8 +11,6 @@ import pytest
 from sparse_training.errors import BadInput, OverBudget
 from sparse_training.loop.budget import Budget
 from sparse_training.loop.recipe import Recipe
-from sparse_training.rules.grow import Largest
-from sparse_training.rules.new_weights import State
 from sparse_training.rules.topology import Topology
 from target_algorithms import CHOSEN, SHARED_PCS, Role, Variant, recipe, variant, variants
 from target_algorithms.contract import Options, Trained, Trial, Value
@@ -26,7 +24,7 @@ from tests.examples import (
     whole,
     within_budget,
 )
-from tests.sparse_training.cases import Case, assert_agreement, same, toy_run, with_updates
+from tests.sparse_training.cases import Case, assert_agreement, same, toy_run
 from wrappers.space import RESERVED, read_pcs, resolved, variant_space
 
 SHARED = read_pcs(SHARED_PCS.read_text(), SHARED_PCS.name)
@@ -171,15 +169,6 @@ def assert_within(result: Trained, options: Options) -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_engines_agree_on_a_variant_at_its_defaults(chosen: Variant, seed: int) -> None:
     topology = often(topology_at(chosen))
-    if topology.dense_state and topology.updates is not None:  # as far as one without goes
-        topology = with_updates(
-            topology,
-            dense_state=False,
-            grow=Largest(),
-            new_weights=replace(topology.updates.new_weights, state=State.ZERO),
-        )
-    if topology.needs.of_every_position is not None:
-        pytest.skip(f"only the masked engine can do this: {topology.needs.of_every_position}")
     budget = Budget(active_weights=150, peak_weights=PEAK // 4, training_samples=3000)
     assert_agreement(Case(Recipe(batch_size=16), topology, budget, seed), 2e-2)
 

@@ -47,8 +47,7 @@ def both_can(topology: Topology, recipe: Recipe) -> bool:
     """Without batch normalisation: a neuron with one input then has a gradient that is nothing but
     rounding. Its weight's size does not matter to the network, and AdamW makes whole steps of the
     rounding."""
-    dynamic = topology.updates is not None
-    return dynamic and topology.needs.of_every_position is None and recipe.norm is not Norm.BATCH
+    return topology.updates is not None and recipe.norm is not Norm.BATCH
 
 
 def is_chaotic(case: Case) -> bool:

@@ -39,9 +39,8 @@ from sparse_training.networks.perceptron import perceptron_layers
 from sparse_training.positions import no_positions, random_positions
 from sparse_training.ranking import largest_free
 from sparse_training.rules.densities import layer_counts
-from sparse_training.rules.grow import GradientAverage, Largest
 from sparse_training.rules.topology import Topology
-from tests.sparse_training.cases import RIGL, SNFS, with_updates
+from tests.sparse_training.cases import RIGL
 
 
 def setup_of(
@@ -338,7 +337,7 @@ def test_without_a_compiler_the_masked_engine_is_used_and_the_reason_named(
         "kernels.COMPILERS = ()\n"
         "import importlib.util; importlib.util.find_spec = lambda name: None\n"
         "network = Network(layers=perceptron_layers((4, 3, 2)))\n"
-        "print(choice.missing(network, Needs(), 'cpu'))\n"
+        "print(choice.missing(network, 'cpu'))\n"
         "print(choice.factory('auto', network, Needs(), density=.1, device='cpu').__name__)"
     )
     # A folder on PATH that may not be read would make another message of it.
@@ -423,13 +422,6 @@ def chosen(needs: Needs = RIGL.needs, density: float = 0.1, device: str = "cpu")
     [
         (LENET, RIGL, "cpu", "the sparse engine has no convolutions (lenet5)"),
         (PERCEPTRON, RIGL, "cuda", "the sparse engine has no device cuda"),
-        (PERCEPTRON, SNFS, "cpu", "no optimiser state of inactive weights"),
-        (
-            PERCEPTRON,
-            with_updates(RIGL, grow=Largest(GradientAverage())),
-            "cpu",
-            "no average of the dense gradient",
-        ),
     ],
 )
 def test_what_it_lacks_is_named_with_the_engine_that_has_it(

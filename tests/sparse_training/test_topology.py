@@ -94,11 +94,11 @@ def needs(**changes: Any) -> Needs:
         ({"new_weights": NewWeights(state=State.GRADIENT)}, Needs(gradient=Extent.ACTIVE)),
         (
             {"grow": Largest(GradientAverage())},
-            Needs(gradient=Extent.ALL, of_every_position="average of the dense gradient"),
+            Needs(gradient=Extent.ALL, every_position=True),
         ),
         (
             {"grow": Largest(Momentum()), "dense_state": True},
-            Needs(momentum=Extent.ALL, of_every_position="optimiser state of inactive weights"),
+            Needs(momentum=Extent.ALL, every_position=True),
         ),
     ],
 )

@@ -448,8 +448,6 @@ def swept() -> Counter[str]:
     @given(st.integers(0, 2**32), st.sampled_from(["masked", "sparse"]))
     def sweep(seed: int, engine: str) -> None:
         topology, recipe = drawn(seed, is_dynamic)
-        if topology.needs.of_every_position is not None:
-            engine = "masked"
         outcome = assert_changes_are_those_of_updates(topology, recipe, seed, engine)
         assume(outcome.updates > 0)
         looked_at.update(parts(topology) | parts(recipe))

@@ -23,8 +23,8 @@ from tests.examples import (
     BASELINE,
     BOUND_REFERENCE,
     BY_GRADIENT,
+    DENSE_STATE,
     EARLY,
-    MASKED_ONLY,
     NEEDS_PEAK,
     OTHER,
     PLAIN,
@@ -348,8 +348,10 @@ def imported_by(*trials: Trial) -> str:
 def test_a_trial_imports_torch_only_for_the_masked_engine_and_no_data_library() -> None:
     """Importing torch takes seconds, and torch.optim, which brings torch._dynamo, twice as long."""
     run(trial(PLAIN))  # prepares the data set
-    assert imported_by(*map(trial, (PLAIN, OTHER, BY_GRADIENT, BASELINE))) == ""
-    assert imported_by(trial(REFERENCE), trial(MASKED_ONLY)) == "torch"
+    assert imported_by(*map(trial, (PLAIN, OTHER, BY_GRADIENT, BASELINE, DENSE_STATE))) == ""
+    assert (
+        imported_by(trial(REFERENCE), trial(PLAIN, options_for(PLAIN, engine="masked"))) == "torch"
+    )
 
 
 def test_reading_parameter_spaces_imports_neither_torch_nor_numpy() -> None:
