@@ -25,7 +25,7 @@ from sparse_training.machine import cache_directory
 
 SOURCE = Path(__file__).with_name("sparse.c")
 
-FLAGS = (
+FLAGS: tuple[str, ...] = (
     "-std=gnu11",
     "-O3",
     "-march=native",
@@ -33,6 +33,8 @@ FLAGS = (
     # tests for values that are not finite.
     "-fno-math-errno",
     "-fno-trapping-math",
+    # What is fused is said in the source, so that every machine and compiler fuses the same.
+    "-ffp-contract=off",
     "-fPIC",
     "-shared",
 )

@@ -8,22 +8,29 @@
    and a panel stays in the cache while all weights of a layer pass by. Batches are padded to a
    multiple of 16; padded deltas are zero, so padding enters no gradient. Formulas: cross entropy of
    a softmax, backpropagation; the optimisers are those that masked.py writes out, the dropout hash
-   is networks.dropout_keep. */
+   is networks.dropout_keep.
+
+   Every sum has one order, whatever the width of the machine's vectors, and every multiplication
+   with an addition is either fused by name (`fused`) or not at all (-ffp-contract=off): all machines
+   get the same bits. Sums over samples have 16 lanes. Where vectors have 8, the lanes 0 to 7 of all
+   blocks of 16 come first, half 0, then the lanes 8 to 15, half 1. */
 
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__x86_64__)
-#include <xmmintrin.h>
+#include <immintrin.h>
 #endif
 
 /* Vectors as wide as the machine's registers; buffers are aligned to 16 floats. */
+#define LANES 16
 #if defined(__AVX512F__)
 #define WIDE 16
 #else
 #define WIDE 8
 #endif
+#define HALVES (LANES / WIDE)
 typedef float vec __attribute__((vector_size(4 * WIDE)));
 typedef float vec8 __attribute__((vector_size(32)));
 #define ALWAYS static inline __attribute__((always_inline))
@@ -73,10 +80,11 @@ typedef struct {
     int32_t optimizer, decay_kind, decay_biases, activation, norm;
     uint32_t seed;
     double momentum, beta2, decay, dropout, smoothing;
+    double faded_first, faded_second; /* what AdamW's averages still hold of their start, zero */
 } Net;
 
-/* Samples of a panel: sums over them take four registers, and wider panels leave the cache. */
-#define PANEL (4 * WIDE)
+/* Samples of a panel: wider ones leave the cache. */
+#define PANEL (4 * LANES)
 int64_t panel_size(void) { return PANEL; }
 
 /* Walks the panels: samples p to p + w of the batch, which a layer of n neurons has at p * n. */
@@ -97,6 +105,21 @@ ALWAYS vec spread(float x) {
 #endif
 }
 
+/* a * b + c, rounded once. */
+ALWAYS float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
+ALWAYS vec fused_lanes(vec a, vec b, vec c) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    vec sum;
+    for (int j = 0; j < WIDE; j++) sum[j] = fused(a[j], b[j], c[j]);
+    return sum;
+#endif
+}
+
 /* x where `sign` is positive, else slope * x. */
 ALWAYS vec bend(vec x, vec sign, float slope) {
     typedef int32_t mask __attribute__((vector_size(4 * WIDE)));
@@ -105,18 +128,22 @@ ALWAYS vec bend(vec x, vec sign, float slope) {
     return (vec)((positive & (mask)x) | (~positive & (mask)below));
 }
 
-ALWAYS float lanes_total(vec sum) {
-    float half[WIDE];
-    memcpy(half, &sum, sizeof half);
-    for (int n = WIDE / 2; n > 0; n /= 2)
-        for (int j = 0; j < n; j++) half[j] += half[j + n];
-    return half[0];
+/* The sum of eight lanes, in the order in which group_products folds. */
+ALWAYS float eight_total(const float *x) {
+    return ((x[0] + x[2]) + (x[1] + x[3])) + ((x[4] + x[6]) + (x[5] + x[7]));
+}
+
+ALWAYS float lanes_total(const vec *sum) {
+    float lanes[LANES];
+    memcpy(lanes, sum, sizeof lanes);
+    return eight_total(lanes) + eight_total(lanes + 8);
 }
 
 /* Adds up n floats, a multiple of 16. */
 ALWAYS float total(const float *row, int64_t n) {
-    vec sum = {};
-    for (int64_t s = 0; s < n; s += WIDE) sum += load(row + s);
+    vec sum[HALVES] = {};
+    for (int64_t s = 0; s < n; s += LANES)
+        for (int h = 0; h < HALVES; h++) sum[h] += load(row + s + WIDE * h);
     return lanes_total(sum);
 }
 
@@ -142,16 +169,16 @@ static void restore_denormals(unsigned before) {
    so, but must not become an integer on the way. */
 ALWAYS float exponential(float x) {
     float bounded = x > 88.0f ? 88.0f : x > -87.0f ? x : -87.0f;
-    float shifted = bounded * 1.44269504f + 12582912.0f; /* rounds to an integer in the mantissa */
+    float shifted = fused(bounded, 1.44269504f, 12582912.0f); /* rounds to an integer in the mantissa */
     float whole = shifted - 12582912.0f;
-    float rest = bounded - whole * 0.693359375f + whole * 2.12194440e-4f;
+    float rest = fused(whole, 2.12194440e-4f, fused(whole, -0.693359375f, bounded));
     float power = 1.9875691500e-4f;
-    power = power * rest + 1.3981999507e-3f;
-    power = power * rest + 8.3334519073e-3f;
-    power = power * rest + 4.1665795894e-2f;
-    power = power * rest + 1.6666665459e-1f;
-    power = power * rest + 5.0000001201e-1f;
-    power = power * rest * rest + rest + 1.0f;
+    power = fused(power, rest, 1.3981999507e-3f);
+    power = fused(power, rest, 8.3334519073e-3f);
+    power = fused(power, rest, 4.1665795894e-2f);
+    power = fused(power, rest, 1.6666665459e-1f);
+    power = fused(power, rest, 5.0000001201e-1f);
+    power = fused(power * rest, rest, rest) + 1.0f;
     union { float f; int32_t i; } two = {.i = ((int32_t)whole + 127) << 23};
     float value = x < -87.0f ? 0.0f : power * two.f;
     return x == x ? value : x;
@@ -160,9 +187,10 @@ ALWAYS float exponential(float x) {
 /* Normal distribution function; Abramowitz & Stegun 7.1.26, to 1.5e-7. density: e^(-x^2 / 2). */
 ALWAYS float normal_below(float x, float density) {
     float size = fabsf(x) * 0.70710678f;
-    float t = 1.0f / (1.0f + 0.3275911f * size);
-    float tail = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t
-                  + 0.254829592f) * t * density * 0.5f;
+    float t = 1.0f / fused(0.3275911f, size, 1.0f);
+    float tail = fused(fused(fused(fused(1.061405429f, t, -1.453152027f), t, 1.421413741f), t,
+                             -0.284496736f), t, 0.254829592f);
+    tail = tail * t * density * 0.5f;
     return x < 0.0f ? tail : 1.0f - tail;
 }
 
@@ -176,32 +204,33 @@ ALWAYS uint32_t mix(uint32_t x) {
 
 /* Sparse products ---------------------------------------------------------------------------- */
 
-/* Sums in registers: runs `call` for 4, 2 or 1 vectors at a time until the samples are done. */
+/* Sums in registers: runs `call` for 4, 2 or 1 times 16 samples until all are done. */
 #define TILES(samples, call)                                           \
-    for (int64_t left = (samples) / WIDE, at = 0; left > 0;) {         \
+    for (int64_t left = (samples) / LANES, at = 0; left > 0;) {        \
         int64_t width = left >= 4 ? 4 : left >= 2 ? 2 : 1;             \
         if (width == 4) call(4);                                       \
         else if (width == 2) call(2);                                  \
         else call(1);                                                  \
-        at += width * WIDE;                                            \
+        at += width * LANES;                                           \
         left -= width;                                                 \
     }
 
+/* With `width` vectors, 4 or 8 at most. */
 ALWAYS void product_tile(const int width, int64_t rows, const int64_t *start, const int32_t *index,
                          const float *weight, const float *bias, const float *in, float *out,
                          int64_t samples, float slope) {
     for (int64_t row = 0; row < rows; row++) {
-        vec sum[4];
+        vec sum[4 * HALVES];
         vec begin = spread(bias ? bias[row] : 0.0f);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int t = 0; t < width; t++) sum[t] = begin;
         for (int64_t k = start[row]; k < start[row + 1]; k++) {
             const vec *from = (const vec *)(in + index[k] * samples);
             vec w = spread(weight[k]);
-#pragma GCC unroll 4
-            for (int t = 0; t < width; t++) sum[t] += w * from[t];
+#pragma GCC unroll 8
+            for (int t = 0; t < width; t++) sum[t] = fused_lanes(w, from[t], sum[t]);
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int t = 0; t < width; t++)
             *(vec *)(out + row * samples + WIDE * t) = bend(sum[t], sum[t], slope);
     }
@@ -211,7 +240,8 @@ ALWAYS void product_tile(const int width, int64_t rows, const int64_t *start, co
    and out are one panel of so many samples. */
 static void product(int64_t rows, const int64_t *start, const int32_t *index, const float *weight,
                     const float *bias, const float *in, float *out, int64_t samples, float slope) {
-#define TILE(w) product_tile(w, rows, start, index, weight, bias, in + at, out + at, samples, slope)
+#define TILE(w) product_tile((w) * HALVES, rows, start, index, weight, bias, in + at, out + at, \
+                             samples, slope)
     TILES(samples, TILE)
 #undef TILE
 }
@@ -281,13 +311,13 @@ ALWAYS vec8 group_products(const int width, const int size, Group g, const vec *
                 one[o] = (vec){};
                 if (j >= size) continue;
                 int64_t k = j < g.valid ? j : g.valid - 1;
-                const vec *row = (const vec *)(from + g.index[k] * g.samples);
+                const float *row = from + g.index[k] * g.samples;
                 vec w = spread(sum && j < g.valid ? g.weight[k] : 0.0f);
 #pragma GCC unroll 4
                 for (int t = 0; t < width; t++) {
-                    vec value = row[t];
-                    one[o] = t ? one[o] + own[t] * value : own[t] * value;
-                    if (sum) sum[t] += w * value;
+                    vec value = load(row + LANES * t);
+                    one[o] = t ? fused_lanes(own[t], value, one[o]) : own[t] * value;
+                    if (sum) sum[t] = fused_lanes(w, value, sum[t]);
                 }
             }
             pair[p] = fold_pairs(one[0], one[1]);
@@ -303,41 +333,110 @@ ALWAYS vec8 group_products(const int width, const int size, Group g, const vec *
     return eight;
 }
 
-/* The same for all weights of a row: out[k] += own . from[index[k]]. */
-ALWAYS void row_products(const int width, int64_t count, const int32_t *index, const float *weight,
-                         const vec *own, const float *from, int64_t samples, float *out, vec *sum) {
-    int64_t k = 0, left;
-    for (; (left = count - k) > 0; k += 8) {
+/* The same for a single weight; the sum of all lanes, or of the half. */
+ALWAYS float one_product(const int width, float weight, const vec *own, const float *row, vec *sum) {
+    vec one = own[0] * load(row), w = spread(weight);
+#pragma GCC unroll 4
+    for (int t = 0; t < width; t++) {
+        vec value = load(row + LANES * t);
+        if (t) one = fused_lanes(own[t], value, one);
+        if (sum) sum[t] = fused_lanes(w, value, sum[t]);
+    }
+#if WIDE == 16
+    return lanes_total(&one);
+#else
+    float lanes[8];
+    memcpy(lanes, &one, sizeof lanes);
+    return eight_total(lanes);
+#endif
+}
+
+/* Weights that both halves of the lanes pass by while their samples are in the cache. */
+#define AT_ONCE 64
+
+/* The same for at most AT_ONCE weights of a row and one half: out[k] += own . from[index[k]]. What the
+   first half adds up is kept, for the second to be added to it and both together to out. */
+ALWAYS void block_products(const int width, const int half, int64_t count, const int32_t *index,
+                           const float *weight, const vec *own, const float *from, int64_t samples,
+                           float *out, vec *sum, float *kept) {
+    for (int64_t k = 0, left; (left = count - k) > 0; k += 8) {
         Group g = {index + k, weight + k, left < 8 ? left : 8, samples};
+        vec8 sums;
         if (left >= 8) {
             g.valid = 8;
-            add_to(out + k, group_products(width, 8, g, own, from, sum), 8);
-        } else if (left > 4) add_to(out + k, group_products(width, 7, g, own, from, sum), left);
-        else if (left > 2) add_to(out + k, group_products(width, 4, g, own, from, sum), left);
-        else if (left > 1) add_to(out + k, group_products(width, 2, g, own, from, sum), left);
+            sums = group_products(width, 8, g, own, from, sum);
+        } else if (left > 4) sums = group_products(width, 7, g, own, from, sum);
+        else if (left > 2) sums = group_products(width, 4, g, own, from, sum);
+        else if (left > 1) sums = group_products(width, 2, g, own, from, sum);
         else {
-            const vec *row = (const vec *)(from + index[k] * samples);
-            vec one = own[0] * row[0];
-#pragma GCC unroll 4
-            for (int t = 1; t < width; t++) one += own[t] * row[t];
-            if (sum) {
-                vec w = spread(weight[k]);
-#pragma GCC unroll 4
-                for (int t = 0; t < width; t++) sum[t] += w * row[t];
-            }
-            out[k] += lanes_total(one);
+            float one = one_product(width, sum ? weight[k] : 0.0f, own, from + index[k] * samples, sum);
+            if (HALVES == 1) out[k] += one;
+            else if (half == 0) kept[k] = one;
+            else out[k] += kept[k] + one;
+            return;
         }
+        if (HALVES == 2 && half == 0) {
+            memcpy(kept + k, &sums, sizeof sums);
+            continue;
+        }
+        if (HALVES == 2) {
+            vec8 first;
+            memcpy(&first, kept + k, sizeof first);
+            sums = first + sums;
+        }
+        add_to(out + k, sums, left < 8 ? left : 8);
     }
+}
+
+ALWAYS void load_half(const int width, int half, const float *row, vec *own) {
+#pragma GCC unroll 4
+    for (int t = 0; t < width; t++) own[t] = load(row + LANES * t + WIDE * half);
+}
+
+/* sum, times the slope where the row is not positive. */
+ALWAYS void store_half(const int width, int half, const float *row, const vec *sum, float slope,
+                       float *to) {
+#pragma GCC unroll 4
+    for (int t = 0; t < width; t++) {
+        int64_t at = LANES * t + WIDE * half;
+        *(vec *)(to + at) = bend(sum[t], load(row + at), slope);
+    }
+}
+
+/* The same for all weights of a row of `width` times 16 samples. If `to` is given it gets the sum of
+   weight * from, times the slope where the row is not positive. */
+ALWAYS void row_products(const int width, int64_t count, const int32_t *index, const float *weight,
+                         const float *row, const float *from, int64_t samples, float *out,
+                         float *to, float slope) {
+    vec own[4], first[4], second[4];
+#pragma GCC unroll 4
+    for (int t = 0; t < width; t++) first[t] = second[t] = (vec){};
+#if WIDE == 16
+    load_half(width, 0, row, own);
+    block_products(width, 0, count, index, weight, own, from, samples, out, to ? first : NULL, NULL);
+#else
+    float kept[AT_ONCE];
+    for (int64_t k = 0; k < count; k += AT_ONCE) {
+        int64_t n = count - k < AT_ONCE ? count - k : AT_ONCE;
+        load_half(width, 0, row, own);
+        block_products(width, 0, n, index + k, weight + k, own, from, samples, out + k,
+                       to ? first : NULL, kept);
+        load_half(width, 1, row, own);
+        block_products(width, 1, n, index + k, weight + k, own, from + WIDE, samples, out + k,
+                       to ? second : NULL, kept);
+    }
+#endif
+    if (!to) return;
+    store_half(width, 0, row, first, slope, to);
+    if (HALVES == 2) store_half(width, 1, row, second, slope, to);
 }
 
 ALWAYS void sampled_tile(const int width, int64_t rows, const int64_t *start, const int32_t *column,
                          const float *delta, const float *in, float *out, int64_t samples) {
     for (int64_t row = 0; row < rows; row++) {
-        vec own[4];
-#pragma GCC unroll 4
-        for (int t = 0; t < width; t++) own[t] = load(delta + row * samples + WIDE * t);
         int64_t k = start[row];
-        row_products(width, start[row + 1] - k, column + k, NULL, own, in, samples, out + k, NULL);
+        row_products(width, start[row + 1] - k, column + k, NULL, delta + row * samples, in,
+                     samples, out + k, NULL, 1.0f);
     }
 }
 
@@ -354,18 +453,9 @@ ALWAYS void backward_tile(const int width, int64_t rows, const int64_t *start, c
                           const float *weight, const float *in, const float *delta,
                           float *gradient, float *out, int64_t samples, float slope) {
     for (int64_t row = 0; row < rows; row++) {
-        vec own[4], sum[4];
-#pragma GCC unroll 4
-        for (int t = 0; t < width; t++) {
-            own[t] = load(in + row * samples + WIDE * t);
-            sum[t] = (vec){};
-        }
         int64_t k = start[row];
-        row_products(width, start[row + 1] - k, index + k, weight + k, own, delta, samples,
-                     gradient + k, sum);
-#pragma GCC unroll 4
-        for (int t = 0; t < width; t++)
-            *(vec *)(out + row * samples + WIDE * t) = bend(sum[t], own[t], slope);
+        row_products(width, start[row + 1] - k, index + k, weight + k, in + row * samples, delta,
+                     samples, gradient + k, out + row * samples, slope);
     }
 }
 
@@ -466,11 +556,11 @@ static void layer_norm(const Net *net, Layer *l) {
         float *restrict inverse = l->inverse + p, *values = l->value + p * l->outputs;
         memset(mean, 0, 2 * (size_t)w * sizeof(float));
         for (int64_t o = 0; o < l->outputs; o++)
-            for (int64_t s = 0; s < w; s++) mean[s] += share * values[o * w + s];
+            for (int64_t s = 0; s < w; s++) mean[s] = fused(share, values[o * w + s], mean[s]);
         for (int64_t o = 0; o < l->outputs; o++)
             for (int64_t s = 0; s < w; s++) {
                 float away = values[o * w + s] - mean[s];
-                square[s] += share * away * away;
+                square[s] = fused(share * away, away, square[s]);
             }
         for (int64_t s = 0; s < w; s++) inverse[s] = 1.0f / sqrtf(square[s] + 1e-5f);
         for (int64_t o = 0; o < l->outputs; o++)
@@ -485,21 +575,22 @@ static void activate(const Net *net, const Layer *l, int64_t o, int64_t n, const
     float scale = l->scale ? l->scale[o] : 1.0f, shift = l->shift ? l->shift[o] : 0.0f;
     if (net->activation == GELU) {
         for (int64_t s = 0; s < n; s++) {
-            float y = scale * z[s] + shift;
+            float y = fused(scale, z[s], shift);
             out[s] = y * normal_below(y, exponential(-0.5f * y * y));
         }
     } else if (net->activation == SRELU) {
         float tl = l->srelu[o], al = l->srelu[l->outputs + o];
         float tr = l->srelu[2 * l->outputs + o], ar = l->srelu[3 * l->outputs + o];
         for (int64_t s = 0; s < n; s++) {
-            float y = scale * z[s] + shift, low = tl + al * (y - tl), high = tr + ar * (y - tr);
+            float y = fused(scale, z[s], shift);
+            float low = fused(al, y - tl, tl), high = fused(ar, y - tr, tr);
             float upper = y >= tr ? high : y;
             out[s] = y <= tl ? low : upper;
         }
     } else {
         float slope = l->slope;
         for (int64_t s = 0; s < n; s++) {
-            float y = scale * z[s] + shift, below = slope * y;
+            float y = fused(scale, z[s], shift), below = slope * y;
             out[s] = y > 0.0f ? y : below;
         }
     }
@@ -612,15 +703,15 @@ static void through_activation(const Net *net, Layer *l, int64_t o, int64_t n,
     float scale = l->scale ? l->scale[o] : 1.0f, shift = l->shift ? l->shift[o] : 0.0f;
     if (net->activation == GELU) {
         for (int64_t s = 0; s < n; s++) {
-            float y = scale * z[s] + shift, density = exponential(-0.5f * y * y);
-            d[s] *= normal_below(y, density) + y * density * 0.39894228f;
+            float y = fused(scale, z[s], shift), density = exponential(-0.5f * y * y);
+            d[s] *= fused(y * density, 0.39894228f, normal_below(y, density));
         }
     } else if (net->activation == SRELU) {
         float tl = l->srelu[o], al = l->srelu[l->outputs + o];
         float tr = l->srelu[2 * l->outputs + o], ar = l->srelu[3 * l->outputs + o];
         float left = 0.0f, left_slope = 0.0f, right = 0.0f, right_slope = 0.0f;
         for (int64_t s = 0; s < n; s++) {
-            float y = scale * z[s] + shift, own = d[s];
+            float y = fused(scale, z[s], shift), own = d[s];
             if (y <= tl) {
                 left += own * (1.0f - al);
                 left_slope += own * (y - tl);
@@ -639,7 +730,7 @@ static void through_activation(const Net *net, Layer *l, int64_t o, int64_t n,
         float slope = l->slope;
         for (int64_t s = 0; s < n; s++) {
             float own = d[s], below = slope * own;
-            d[s] = scale * z[s] + shift > 0.0f ? own : below;
+            d[s] = fused(scale, z[s], shift) > 0.0f ? own : below;
         }
     }
 }
@@ -650,12 +741,15 @@ static void through_batch_norm(const Net *net, Layer *l, int64_t batch) {
         EACH_PANEL(net, p, w) {
             const float *d = l->delta + p * l->outputs + o * w;
             const float *z = l->value + p * l->outputs + o * w;
-            vec part = {}, product = {};
-            for (int64_t s = 0; s < w; s += WIDE) {
-                part += load(d + s);
-                product += load(d + s) * load(z + s);
-            }
-            for (int j = 0; j < WIDE; j++) sum += part[j], along += product[j];
+            vec part[HALVES] = {}, product[HALVES] = {};
+            for (int64_t s = 0; s < w; s += LANES)
+                for (int h = 0; h < HALVES; h++) {
+                    vec own = load(d + s + WIDE * h);
+                    part[h] += own;
+                    product[h] = fused_lanes(own, load(z + s + WIDE * h), product[h]);
+                }
+            sum += lanes_total(part);
+            along += lanes_total(product);
         }
         l->shift_gradient[o] = sum;
         l->scale_gradient[o] = along;
@@ -665,7 +759,8 @@ static void through_batch_norm(const Net *net, Layer *l, int64_t batch) {
             float *restrict d = l->delta + p * l->outputs + o * w;
             const float *restrict z = l->value + p * l->outputs + o * w;
             int64_t real = batch - p < w ? batch - p : w; /* padded deltas stay zero */
-            for (int64_t s = 0; s < real; s++) d[s] = factor * (d[s] - mean - z[s] * slope);
+            for (int64_t s = 0; s < real; s++)
+                d[s] = factor * fused(-z[s], slope, d[s] - mean);
         }
     }
 }
@@ -681,19 +776,19 @@ static void through_layer_norm(const Net *net, Layer *l) {
             const float *restrict z = values + o * w;
             float *restrict d = deltas + o * w, scale = l->scale[o];
             float along = 0.0f;
-            for (int64_t s = 0; s < w; s++) along += d[s] * z[s];
+            for (int64_t s = 0; s < w; s++) along = fused(d[s], z[s], along);
             l->shift_gradient[o] += total(d, w);
             l->scale_gradient[o] += along;
             for (int64_t s = 0; s < w; s++) {
                 d[s] *= scale;
-                mean[s] += share * d[s];
-                slope[s] += share * d[s] * z[s];
+                mean[s] = fused(share, d[s], mean[s]);
+                slope[s] = fused(share * d[s], z[s], slope[s]);
             }
         }
         for (int64_t o = 0; o < l->outputs; o++)
             for (int64_t s = 0; s < w; s++)
-                deltas[o * w + s] =
-                    inverse[s] * (deltas[o * w + s] - mean[s] - values[o * w + s] * slope[s]);
+                deltas[o * w + s] = inverse[s] * fused(-values[o * w + s], slope[s],
+                                                       deltas[o * w + s] - mean[s]);
     }
 }
 
@@ -743,15 +838,14 @@ static void step(const Net *net, double rate, int64_t n, double decay, float *re
                  const float *restrict g, float *restrict m, float *restrict v) {
     float momentum = (float)net->momentum, fall = (float)rate;
     if (net->optimizer == ADAMW) {
-        double correction = 1.0 - pow(net->beta2, (double)net->steps);
-        float deviation = (float)(1.0 / sqrt(correction));
-        float corrected = (float)(rate / (1.0 - pow(0.9, (double)net->steps)));
+        float deviation = (float)(1.0 / sqrt(1.0 - net->faded_second));
+        float corrected = (float)(rate / (1.0 - net->faded_first));
         float keep = (float)(1.0 - rate * decay), past = (float)net->beta2;
         float now = (float)(1.0 - net->beta2);
         for (int64_t k = 0; k < n; k++) {
-            m[k] += 0.1f * (g[k] - m[k]);
-            v[k] = past * v[k] + now * g[k] * g[k];
-            w[k] = keep * w[k] - corrected * m[k] / (sqrtf(v[k]) * deviation + 1e-8f);
+            m[k] = fused(0.1f, g[k] - m[k], m[k]);
+            v[k] = fused(past, v[k], now * g[k] * g[k]);
+            w[k] = fused(keep, w[k], -(corrected * m[k] / fused(sqrtf(v[k]), deviation, 1e-8f)));
         }
         return;
     }
@@ -761,14 +855,14 @@ static void step(const Net *net, double rate, int64_t n, double decay, float *re
                                                   : 1.0f;
     if (net->optimizer == NESTEROV)
         for (int64_t k = 0; k < n; k++) {
-            float slope = g[k] + coupled * w[k];
-            m[k] = momentum * m[k] + slope;
-            w[k] = keep * w[k] - fall * (slope + momentum * m[k]);
+            float slope = fused(coupled, w[k], g[k]);
+            m[k] = fused(momentum, m[k], slope);
+            w[k] = fused(-fall, fused(momentum, m[k], slope), keep * w[k]);
         }
     else
         for (int64_t k = 0; k < n; k++) {
-            m[k] = momentum * m[k] + g[k] + coupled * w[k];
-            w[k] = keep * w[k] - fall * m[k];
+            m[k] = fused(momentum, m[k], fused(coupled, w[k], g[k]));
+            w[k] = fused(-fall, m[k], keep * w[k]);
         }
 }
 
@@ -791,6 +885,8 @@ int train(Net *net, const float *x, const int32_t *y, const int64_t *rows, const
         diverged = pass(net, x, y, rows, sizes[n], 1);
         if (diverged) break;
         net->steps++;
+        net->faded_first *= 0.9;
+        net->faded_second *= net->beta2;
         for (int64_t i = 0; i < net->depth; i++) step_layer(net, i, rates[n]);
         int64_t biases = net->biases;
         step(net, rates[n], biases, net->decay_biases ? net->decay : 0.0, net->extra,
@@ -811,11 +907,11 @@ void follow(const Net *net, const float *restrict g, int64_t n, float *restrict 
     float now = (float)(1.0 - net->beta2);
     if (net->optimizer == ADAMW)
         for (int64_t k = 0; k < n; k++) {
-            m[k] += 0.1f * (g[k] - m[k]);
-            v[k] = past * v[k] + now * g[k] * g[k];
+            m[k] = fused(0.1f, g[k] - m[k], m[k]);
+            v[k] = fused(past, v[k], now * g[k] * g[k]);
         }
     else
-        for (int64_t k = 0; k < n; k++) m[k] = momentum * m[k] + g[k];
+        for (int64_t k = 0; k < n; k++) m[k] = fused(momentum, m[k], g[k]);
     restore_denormals(before);
 }
 
@@ -832,6 +928,74 @@ void evaluate(Net *net, const float *x, const int64_t *rows, int64_t batch) {
     unsigned before = flush_denormals();
     forward(net, x, rows, batch, 0, 0);
     restore_denormals(before);
+}
+
+/* Gradients of all weights ------------------------------------------------------------------- */
+
+/* Rows and vectors of a strip of columns whose sums stay in registers. */
+#if WIDE == 16
+#define TALL 8
+#define STRIP 3
+#else
+#define TALL 6
+#define STRIP 2
+#endif
+
+ALWAYS void dense_tile(const int rows, const int width, int64_t inputs, int64_t samples,
+                       const float *delta, int64_t stride, const float *in, float *out) {
+    vec sum[TALL][STRIP];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 3
+        for (int t = 0; t < width; t++) sum[r][t] = (vec){};
+    for (int64_t s = 0; s < samples; s++) {
+        vec value[STRIP];
+#pragma GCC unroll 3
+        for (int t = 0; t < width; t++) memcpy(value + t, in + s * inputs + WIDE * t, sizeof(vec));
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) {
+            vec own = spread(delta[r * stride + s]);
+#pragma GCC unroll 3
+            for (int t = 0; t < width; t++) sum[r][t] = fused_lanes(own, value[t], sum[r][t]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 3
+        for (int t = 0; t < width; t++)
+            memcpy(out + r * inputs + WIDE * t, &sum[r][t], sizeof(vec));
+}
+
+ALWAYS void dense_strip(const int width, int64_t outputs, int64_t inputs, int64_t samples,
+                        const float *delta, int64_t stride, const float *in, float *out) {
+    int64_t o = 0;
+    for (; o + TALL <= outputs; o += TALL)
+        dense_tile(TALL, width, inputs, samples, delta + o * stride, stride, in, out + o * inputs);
+    for (; o < outputs; o++)
+        dense_tile(1, width, inputs, samples, delta + o * stride, stride, in, out + o * inputs);
+}
+
+/* out[o][i] = sum of delta[o][s] * in[s][i], sample after sample; rows of delta are `stride` apart. */
+void dense_products(int64_t outputs, int64_t inputs, int64_t samples, const float *delta,
+                    int64_t stride, const float *in, float *out) {
+    int64_t i = 0;
+    for (; i + STRIP * WIDE <= inputs; i += STRIP * WIDE)
+        dense_strip(STRIP, outputs, inputs, samples, delta, stride, in + i, out + i);
+    for (; i + WIDE <= inputs; i += WIDE)
+        dense_strip(1, outputs, inputs, samples, delta, stride, in + i, out + i);
+    if (i == inputs) return;
+    if (inputs >= WIDE) { /* some of the columns before once more */
+        i = inputs - WIDE;
+        dense_strip(1, outputs, inputs, samples, delta, stride, in + i, out + i);
+        return;
+    }
+    for (int64_t o = 0; o < outputs; o++)
+        for (int64_t k = 0; k < inputs; k++) {
+            float sum = 0.0f;
+            for (int64_t s = 0; s < samples; s++)
+                sum = fused(delta[o * stride + s], in[s * inputs + k], sum);
+            out[o * inputs + k] = sum;
+        }
 }
 
 /* Topology ----------------------------------------------------------------------------------- */
@@ -952,7 +1116,7 @@ void shrink(Best *best, int32_t at_the_end) {
 /* Offers |values| of the consecutive positions from `first`. */
 void scan(Best *best, const float *values, int64_t count, int64_t first) {
     typedef int32_t mask __attribute__((vector_size(4 * WIDE)));
-    enum { BLOCK = 2 * WIDE };
+    enum { BLOCK = 2 * LANES };
     for (int64_t block = 0; block < count; block += BLOCK) {
         int64_t end = block + BLOCK < count ? block + BLOCK : count;
         if (end == block + BLOCK) {

@@ -99,6 +99,7 @@ class _Net(ctypes.Structure):
         ),
         ("seed", c_uint32),
         *((name, c_double) for name in ("momentum", "beta2", "decay", "dropout", "smoothing")),
+        *((name, c_double) for name in ("faded_first", "faded_second")),
     ]
 
 
@@ -128,6 +129,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "carry": (None, [_I64, c_int64, _F32, _I64, c_int64, _F32]),
     "locate": (None, [_I64, c_int64, _I64, c_int64, _I64]),
     "scan": (None, [POINTER(_Best), _F32, c_int64, c_int64]),
+    "dense_products": (None, [c_int64, c_int64, c_int64, _F32, c_int64, _F32, _F32]),
     "follow": (None, [POINTER(_Net), _F32, c_int64, _F32, _F32]),
     "shrink": (None, [POINTER(_Best), c_int32]),
 }
@@ -193,6 +195,8 @@ class SparseEngine:
             decay=optimizer.weight_decay,
             dropout=network.dropout,
             smoothing=network.label_smoothing,
+            faded_first=1.0,
+            faded_second=1.0,
         )
         self._place_extras()
         self._inactive = [
@@ -464,8 +468,7 @@ class ChunkedGradients:
         return values[: len(positions)]
 
     def dense(self, layer: int) -> NDArray[np.float32]:
-        values: NDArray[np.float32] = (self._deltas[layer] @ self._inputs[layer].T).reshape(-1)
-        return values
+        return all_products(self._inputs[layer], self._deltas[layer])
 
     def averaged(self, earlier: Sequence[Gradients]) -> "ChunkedGradients":
         """Still products: of the batches side by side."""
@@ -506,7 +509,7 @@ class ChunkedGradients:
         """A size that about twice as many values exceed as are wanted, by a sample of them."""
         inputs, delta = self._inputs[layer], self._deltas[layer]
         rows, columns = (part[:: len(part) // SAMPLED + 1] for part in (delta, inputs))
-        sample = np.abs(rows @ columns.T).reshape(-1)
+        sample = np.abs(all_products(columns, rows))
         rank = round(2 * count * len(sample) / (len(delta) * len(inputs))) + 16
         return -1.0 if rank >= len(sample) else float(np.partition(sample, -rank)[-rank])
 
@@ -532,13 +535,22 @@ def products(
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The gradient of all weights of a layer, some outputs at a time: (first position, values).
 
-    One buffer has all of them in turn.
+    One buffer has all of them in turn. No library's product: theirs differ between processors.
     """
     at_once = max(1, CHUNK // len(inputs))
+    columns = np.ascontiguousarray(inputs.T)
     buffer = np.empty((min(at_once, len(delta)), len(inputs)), dtype=np.float32)
     for first in range(0, len(delta), at_once):
-        part = delta[first : first + at_once]
-        yield first * len(inputs), np.matmul(part, inputs.T, out=buffer[: len(part)])
+        part = np.ascontiguousarray(delta[first : first + at_once])
+        _kernels().dense_products(
+            *(len(part), len(inputs), len(columns), part, part.shape[1], columns, buffer)
+        )
+        yield first * len(inputs), buffer[: len(part)]
+
+
+def all_products(inputs: NDArray[np.float32], delta: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same in one array, flat."""
+    return np.concatenate([part.flatten() for _, part in products(inputs, delta)])
 
 
 def _optimizer_number(rule: SGD | AdamW) -> int:

@@ -301,7 +301,9 @@ class Sampled:
         # The first of exponential clocks with such rates: drawing in proportion, without return.
         clocks = rng.standard_exponential(layer.size, dtype=np.float32)
         scored = np.flatnonzero(sizes > np.float32(1e-6) * sizes.max(initial=0.0))
-        race = self.power * np.log(sizes[scored]) - np.log(np.maximum(clocks[scored], 1e-12))
+        # In double precision, in which the logarithms of all machines agree but for ties.
+        own, clock = (each[scored].astype(np.float64) for each in (sizes, clocks))
+        race = self.power * np.log(own) - np.log(np.maximum(clock, 1e-12))
         fired = self.largest.fired(layer)
         old = None if fired is None else np.flatnonzero(among(scored, fired))
         most = min(count, len(scored))

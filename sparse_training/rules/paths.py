@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sparse_training.networks.network import Layer
 from sparse_training.positions import Positions
 
-_MATRIX_WINS = 800
+_MATRIX_WINS = 500
 """Multiplications of two dense matrices in the time of one step of a walk, about."""
 
 
@@ -60,7 +60,7 @@ def _one_side(
     """What nodes of the near side add at every position, (near_size, far_size)."""
     if walks * _MATRIX_WINS < 2 * near_size**2 * far_size:
         return _by_walks(near, far, near_size, far_size, internal)
-    mask = np.zeros((near_size, far_size), dtype=np.float32)
+    mask = np.zeros((near_size, far_size))
     mask[near, far] = 1.0
     return _by_matrices(mask, internal)
 
@@ -76,7 +76,7 @@ def _by_walks(
     outside = degree[node] - shared
     leads_on = outside > 0
     pairs, node, shared, outside = (own[leads_on] for own in (pairs, node, shared, outside))
-    merit = (shared + 1 if internal else 1) / outside
+    merit = _exact((shared + 1 if internal else np.ones(len(node))) / outside)
     onward, targets = _follow(_Links.of(near, far, near_size), node)
     places = np.repeat(pairs // near_size * far_size, onward) + targets
     summed = np.bincount(
@@ -85,13 +85,19 @@ def _by_walks(
     return summed.reshape(near_size, far_size)
 
 
-def _by_matrices(mask: NDArray[np.float32], internal: bool) -> NDArray[np.floating]:
+def _by_matrices(mask: NDArray[np.float64], internal: bool) -> NDArray[np.floating]:
     """The same by products of matrices."""
-    shared = mask @ mask.T
+    counts = mask.astype(np.float32)  # exact up to 2^24 links
+    shared = (counts @ counts.T).astype(np.float64)
     outside = mask.sum(axis=1) - shared
-    merit = (shared + 1.0 if internal else 1.0) / np.maximum(outside, 1.0)
+    merit = _exact((shared + 1.0 if internal else 1.0) / np.maximum(outside, 1.0))
     scores: NDArray[np.floating] = np.where((shared > 0) & (outside > 0), merit, 0.0) @ mask
     return scores
+
+
+def _exact(merit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rounded to what double precision adds up without error, so that no order of sums matters."""
+    return np.round(merit * 2.0**32) / 2.0**32
 
 
 @dataclass(frozen=True)

@@ -166,5 +166,13 @@ def test_engines_agree_on_digits_whose_constant_pixels_make_ties() -> None:
     topology = with_updates(RIGL, when=replace(IN_PLACE_OF_STEPS, count=3))
     budget = Budget(active_weights=700, training_samples=6000)
     split = load("sklearn/digits/0/3")
-    for seed in range(3):
-        assert_agreement(Case(Recipe(), topology, budget, seed, split, (64, 32)), 2e-2)
+    cases = [Case(Recipe(), topology, budget, seed, split, (64, 32)) for seed in range(5)]
+    agreed = 0
+    for case in cases:
+        try:
+            assert_agreement(case, 2e-2)
+            agreed += 1
+        except AssertionError:
+            if not is_chaotic(case):
+                raise
+    assert agreed >= len(cases) - 1
