@@ -410,7 +410,7 @@ def test_what_is_stored_of_fashion_mnist_has_the_committed_sum_and_features(
 ) -> None:
     monkeypatch.setattr(vision, "DEBIAN", PACKAGE)
     prepare("vision", "fashion_mnist")
-    lines = (ROOT / "scenarios" / "fashion99" / "features.csv").read_text().splitlines()
+    lines = (ROOT / "scenarios" / "fashion995" / "features.csv").read_text().splitlines()
     header, *rows = (line.split(",") for line in lines)
     for instance, *cells in rows:
         values = features(instance)
