@@ -92,8 +92,8 @@ def test_the_space_of_a_copied_variant_is_that_of_its_model(root: Path) -> None:
 
 def test_they_are_listed_with_the_others(root: Path) -> None:
     text = well(sparse_aclib("list", path=root))
-    assert len(re.findall("^digits: ", text, re.MULTILINE)) == 1
-    assert re.search(rf"^digits: [^:]*\b{NAME} \d+", text, re.MULTILINE | re.DOTALL)
+    of_digits = re.findall(r"^digits\n(.*?)(?=^\w|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert len(of_digits) == 1 and re.search(rf"\b{NAME} \d+", of_digits[0])
     assert re.search(rf"^configurator {NAME} +available$", text, re.MULTILINE)
     listed = json.loads(well(sparse_aclib("list", "--json", path=root)))
     names = [scenario["name"] for scenario in listed["scenarios"]]

@@ -93,19 +93,30 @@ def test_the_scenarios_of_a_set_differ_in_the_variant_only(folder: Path) -> None
     members = [read(each) for each in FOLDERS if each.parent == folder]
     bound = [each for each in members if within_budget(each.variant)]
     fixed = {c.name for each in bound for c in variant_space(each.variant).constants}
-    texts, only = set(), []
+    texts = set()
+    said: dict[str, set[tuple[str, ...]]] = {}
+    narrows = []
     for scenario in bound:
         text = scenario.text.replace(scenario.paramfile, "PARAMFILE")
         called = (*PROGRAM, scenario.variant.name)
         text = text.replace(" ".join(called), " ".join((*PROGRAM, "VARIANT")))
         texts.add(re.sub(r" --(active-weights|density|peak-weights|peak|only) \S+", "", text))
-        narrowed = scenario.options.narrowed
-        only.append({name: values for name, values in narrowed.items() if name not in fixed})
-    assert len(texts) == 1 and all(each == only[0] for each in only)
+        for name, values in scenario.options.narrowed.items():
+            said.setdefault(_plain(name), set()).add(tuple(values))
+        narrows.append({_plain(name) for name in scenario.options.narrowed} - fixed)
+    assert len(texts) == 1 and all(len(values) == 1 for values in said.values())
+    for scenario, names in zip(bound, narrows, strict=True):
+        has = {_plain(name) for name in variant_space(scenario.variant).by_name}
+        assert names == (said.keys() & has) - fixed, scenario.name
     for other in members:
         files = (other.instance_file, other.test_instance_file, other.feature_file)
         assert files == (bound[0].instance_file, bound[0].test_instance_file, bound[0].feature_file)
         assert other.options.hidden == bound[0].options.hidden
+
+
+def _plain(name: str) -> str:
+    """A parameter's name without that of the variant that it is of, in a selection."""
+    return name.rpartition("__")[2]
 
 
 @every_scenario
