@@ -13,7 +13,7 @@ usage() {
 Usage: ./run_all.sh [COMMAND]
 
   (nothing)      set up, then the main job: every variant configured on mnist5k by every
-                 configurator, validated, analysed; ends with the report's path (about 20 minutes
+                 configurator, validated, analysed; ends with the report's path (about 15 minutes
                  on 2 cores). Interrupted, the same command goes on.
   --full [SET...]
                  set up, then every variant with every configurator and its scenario's full budget
