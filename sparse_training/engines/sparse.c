@@ -32,15 +32,16 @@
 #endif
 #define HALVES (LANES / WIDE)
 typedef float vec __attribute__((vector_size(4 * WIDE)));
+typedef int32_t ints __attribute__((vector_size(4 * WIDE)));
+typedef uint32_t bits __attribute__((vector_size(4 * WIDE)));
 typedef float vec8 __attribute__((vector_size(32)));
 #define ALWAYS static inline __attribute__((always_inline))
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #define SHUFFLE8 SHUFFLE
 #else
-typedef int32_t lanes __attribute__((vector_size(4 * WIDE)));
 typedef int32_t lanes8 __attribute__((vector_size(32)));
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lanes){__VA_ARGS__})
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
 #define SHUFFLE8(a, b, ...) __builtin_shuffle(a, b, (lanes8){__VA_ARGS__})
 #endif
 
@@ -67,6 +68,7 @@ typedef struct {
     float *srelu, *srelu_gradient;                          /* [4][outputs] */
     float *input;
     float *value;      /* before the activation; normalised, before scale and shift */
+    float *passed;     /* what the activation and dropout let pass of a delta; of SReLU dropout's */
     float *delta;      /* gradient of the loss by the layer's weighted sums */
     float slope;
 } Layer;
@@ -76,7 +78,8 @@ typedef struct {
     Layer *layers;
     int64_t depth, padded, extras, biases, steps;
     float *extra, *extra_gradient, *extra_first, *extra_second; /* biases, then the rest */
-    float *scratch;    /* room for two values a sample */
+    float *scratch;    /* room for two values a sample or a neuron, and 8 more of each */
+    int64_t room;      /* of each of the two */
     int32_t optimizer, decay_kind, decay_biases, activation, norm;
     uint32_t seed;
     double momentum, beta2, decay, dropout, smoothing;
@@ -120,12 +123,54 @@ ALWAYS vec fused_lanes(vec a, vec b, vec c) {
 #endif
 }
 
+/* Lanes for which something holds: bits of a register of their own where there is one. */
+#if defined(__AVX512F__)
+typedef __mmask16 where;
+ALWAYS where more(vec a, vec b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
+ALWAYS where at_least(bits a, bits b) { return _mm512_cmpge_epu32_mask((__m512i)a, (__m512i)b); }
+ALWAYS vec choose(where lanes, vec yes, vec no) {
+    return (vec)_mm512_mask_blend_ps(lanes, (__m512)no, (__m512)yes);
+}
+ALWAYS vec only(where lanes, vec x) { return (vec)_mm512_maskz_mov_ps(lanes, (__m512)x); }
+ALWAYS where first_lanes(int64_t count) { return (where)((1u << count) - 1); }
+ALWAYS int any(where lanes) { return lanes != 0; }
+#else
+typedef ints where;
+ALWAYS where more(vec a, vec b) { return a > b; }
+ALWAYS where at_least(bits a, bits b) { return (ints)(a >= b); }
+ALWAYS vec choose(where lanes, vec yes, vec no) {
+    return (vec)((lanes & (ints)yes) | (~lanes & (ints)no));
+}
+ALWAYS vec only(where lanes, vec x) { return (vec)(lanes & (ints)x); }
+ALWAYS where first_lanes(int64_t count) { return (ints){0, 1, 2, 3, 4, 5, 6, 7} < (int32_t)count; }
+ALWAYS int any(where lanes) {
+    int found = 0;
+    for (int j = 0; j < WIDE; j++) found |= lanes[j];
+    return found;
+}
+#endif
+
+/* a where it is larger, else b, which a comparison with what is not a number gives, too. */
+ALWAYS vec larger(vec a, vec b) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX__)
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return choose(more(a, b), a, b);
+#endif
+}
+
+ALWAYS vec size_of_lanes(vec x) { return (vec)((ints)x & 0x7fffffff); }
+
 /* x where `sign` is positive, else slope * x. */
 ALWAYS vec bend(vec x, vec sign, float slope) {
-    typedef int32_t mask __attribute__((vector_size(4 * WIDE)));
-    mask positive = sign > 0.0f;
-    vec below = spread(slope) * x;
-    return (vec)((positive & (mask)x) | (~positive & (mask)below));
+    return choose(more(sign, spread(0.0f)), x, spread(slope) * x);
+}
+
+/* Which lanes of the vector that begins at sample s are among the first `real`. */
+ALWAYS where inside(int64_t s, int64_t real) {
+    return first_lanes(real - s < 0 ? 0 : real - s < WIDE ? real - s : WIDE);
 }
 
 /* The sum of eight lanes, in the order in which group_products folds. */
@@ -137,14 +182,6 @@ ALWAYS float lanes_total(const vec *sum) {
     float lanes[LANES];
     memcpy(lanes, sum, sizeof lanes);
     return eight_total(lanes) + eight_total(lanes + 8);
-}
-
-/* Adds up n floats, a multiple of 16. */
-ALWAYS float total(const float *row, int64_t n) {
-    vec sum[HALVES] = {};
-    for (int64_t s = 0; s < n; s += LANES)
-        for (int h = 0; h < HALVES; h++) sum[h] += load(row + s + WIDE * h);
-    return lanes_total(sum);
 }
 
 static unsigned flush_denormals(void) {
@@ -165,36 +202,49 @@ static void restore_denormals(unsigned before) {
 #endif
 }
 
-/* e^x to float accuracy, in a form that compilers vectorise; 0 below -87. What is not a number stays
-   so, but must not become an integer on the way. */
-ALWAYS float exponential(float x) {
-    float bounded = x > 88.0f ? 88.0f : x > -87.0f ? x : -87.0f;
-    float shifted = fused(bounded, 1.44269504f, 12582912.0f); /* rounds to an integer in the mantissa */
-    float whole = shifted - 12582912.0f;
-    float rest = fused(whole, 2.12194440e-4f, fused(whole, -0.693359375f, bounded));
-    float power = 1.9875691500e-4f;
-    power = fused(power, rest, 1.3981999507e-3f);
-    power = fused(power, rest, 8.3334519073e-3f);
-    power = fused(power, rest, 4.1665795894e-2f);
-    power = fused(power, rest, 1.6666665459e-1f);
-    power = fused(power, rest, 5.0000001201e-1f);
-    power = fused(power * rest, rest, rest) + 1.0f;
-    union { float f; int32_t i; } two = {.i = ((int32_t)whole + 127) << 23};
-    float value = x < -87.0f ? 0.0f : power * two.f;
-    return x == x ? value : x;
+/* 2^x to float accuracy; of what is below -126, or not a number, 2^-126. Polynomial: minimax. */
+ALWAYS vec power_of_two(vec x) {
+    vec bounded = larger(x, spread(-126.0f));
+    /* Rounds to an integer, which is then in the lowest bits of the mantissa. */
+    vec shifted = bounded + 12582912.0f, rest = bounded - (shifted - 12582912.0f);
+    vec power = fused_lanes(spread(1.3276473e-3f), rest, spread(9.6755419e-3f));
+    power = fused_lanes(power, rest, spread(5.5507135e-2f));
+    power = fused_lanes(power, rest, spread(2.4022120e-1f));
+    power = fused_lanes(power, rest, spread(6.9314694e-1f));
+    power = fused_lanes(power, rest, spread(1.0f));
+    return (vec)((bits)power + ((bits)shifted << 23));
 }
 
-/* Normal distribution function; Abramowitz & Stegun 7.1.26, to 1.5e-7. density: e^(-x^2 / 2). */
-ALWAYS float normal_below(float x, float density) {
-    float size = fabsf(x) * 0.70710678f;
-    float t = 1.0f / fused(0.3275911f, size, 1.0f);
-    float tail = fused(fused(fused(fused(1.061405429f, t, -1.453152027f), t, 1.421413741f), t,
-                             -0.284496736f), t, 0.254829592f);
-    tail = tail * t * density * 0.5f;
-    return x < 0.0f ? tail : 1.0f - tail;
+/* e^(-x^2 / 2). */
+ALWAYS vec bell(vec x) { return power_of_two(x * x * -0.72134752f); }
+
+/* Normal distribution function, to 1.3e-7. density: bell(x). Polynomial: minimax for Mills' ratio
+   under the weight of the density, up to 6, beyond which that leaves nothing of it. */
+ALWAYS vec normal_below(vec x, vec density) {
+    vec far = -larger(-size_of_lanes(x), spread(-6.0f));
+    vec ratio = fused_lanes(spread(1.2713481e-6f), far, spread(-2.8995943e-5f));
+    ratio = fused_lanes(ratio, far, spread(2.9517099e-4f));
+    ratio = fused_lanes(ratio, far, spread(-1.8014336e-3f));
+    ratio = fused_lanes(ratio, far, spread(7.5419168e-3f));
+    ratio = fused_lanes(ratio, far, spread(-2.3762943e-2f));
+    ratio = fused_lanes(ratio, far, spread(6.0701799e-2f));
+    ratio = fused_lanes(ratio, far, spread(-1.3230561e-1f));
+    ratio = fused_lanes(ratio, far, spread(2.4986957e-1f));
+    ratio = fused_lanes(ratio, far, spread(-3.9893249e-1f));
+    ratio = fused_lanes(ratio, far, spread(4.9999988e-1f));
+    vec tail = ratio * density;
+    return choose(more(x, spread(0.0f)), 1.0f - tail, tail);
 }
 
 ALWAYS uint32_t mix(uint32_t x) {
+    x ^= x >> 16;
+    x *= 0x7feb352du;
+    x ^= x >> 15;
+    x *= 0x846ca68bu;
+    return x ^ (x >> 16);
+}
+
+ALWAYS bits mix_lanes(bits x) {
     x ^= x >> 16;
     x *= 0x7feb352du;
     x ^= x >> 15;
@@ -271,6 +321,23 @@ ALWAYS vec fold_lanes(vec a, vec b) {
     return SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
 }
 #endif
+
+/* The totals of eight vectors, a lane each, as eight_total adds; where there are 16 lanes, both
+   halves of them. */
+ALWAYS vec8 eight_sums(const vec *one) {
+    vec quarter[2];
+#pragma GCC unroll 2
+    for (int q = 0; q < 2; q++)
+        quarter[q] = fold_singles(fold_pairs(one[4 * q], one[4 * q + 1]),
+                                  fold_pairs(one[4 * q + 2], one[4 * q + 3]));
+    vec sums = fold_lanes(quarter[0], quarter[1]);
+#if WIDE == 16
+    sums = fold_lanes(sums, sums);
+#endif
+    vec8 eight;
+    memcpy(&eight, &sums, sizeof eight);
+    return eight;
+}
 
 /* Unaligned out; of the last weights of a row, lanes past its end add zero to what follows. */
 ALWAYS void add_to(float *out, vec8 sums, int64_t valid) {
@@ -393,21 +460,26 @@ ALWAYS void load_half(const int width, int half, const float *row, vec *own) {
     for (int t = 0; t < width; t++) own[t] = load(row + LANES * t + WIDE * half);
 }
 
-/* sum, times the slope where the row is not positive. */
-ALWAYS void store_half(const int width, int half, const float *row, const vec *sum, float slope,
+/* What a delta is multiplied by where its activation is not positive, and then everywhere. */
+typedef struct {
+    float slope, kept;
+} Bend;
+
+/* sum, bent by the row. */
+ALWAYS void store_half(const int width, int half, const float *row, const vec *sum, Bend bent,
                        float *to) {
 #pragma GCC unroll 4
     for (int t = 0; t < width; t++) {
         int64_t at = LANES * t + WIDE * half;
-        *(vec *)(to + at) = bend(sum[t], load(row + at), slope);
+        *(vec *)(to + at) = bend(sum[t], load(row + at), bent.slope) * bent.kept;
     }
 }
 
 /* The same for all weights of a row of `width` times 16 samples. If `to` is given it gets the sum of
-   weight * from, times the slope where the row is not positive. */
+   weight * from, bent by the row. */
 ALWAYS void row_products(const int width, int64_t count, const int32_t *index, const float *weight,
                          const float *row, const float *from, int64_t samples, float *out,
-                         float *to, float slope) {
+                         float *to, Bend bent) {
     vec own[4], first[4], second[4];
 #pragma GCC unroll 4
     for (int t = 0; t < width; t++) first[t] = second[t] = (vec){};
@@ -427,8 +499,8 @@ ALWAYS void row_products(const int width, int64_t count, const int32_t *index, c
     }
 #endif
     if (!to) return;
-    store_half(width, 0, row, first, slope, to);
-    if (HALVES == 2) store_half(width, 1, row, second, slope, to);
+    store_half(width, 0, row, first, bent, to);
+    if (HALVES == 2) store_half(width, 1, row, second, bent, to);
 }
 
 ALWAYS void sampled_tile(const int width, int64_t rows, const int64_t *start, const int32_t *column,
@@ -436,7 +508,7 @@ ALWAYS void sampled_tile(const int width, int64_t rows, const int64_t *start, co
     for (int64_t row = 0; row < rows; row++) {
         int64_t k = start[row];
         row_products(width, start[row + 1] - k, column + k, NULL, delta + row * samples, in,
-                     samples, out + k, NULL, 1.0f);
+                     samples, out + k, NULL, (Bend){1.0f, 1.0f});
     }
 }
 
@@ -451,22 +523,22 @@ void sampled(int64_t rows, const int64_t *start, const int32_t *column, const fl
 
 ALWAYS void backward_tile(const int width, int64_t rows, const int64_t *start, const int32_t *index,
                           const float *weight, const float *in, const float *delta,
-                          float *gradient, float *out, int64_t samples, float slope) {
+                          float *gradient, float *out, int64_t samples, Bend bent) {
     for (int64_t row = 0; row < rows; row++) {
         int64_t k = start[row];
         row_products(width, start[row + 1] - k, index + k, weight + k, in + row * samples, delta,
-                     samples, gradient + k, out + row * samples, slope);
+                     samples, gradient + k, out + row * samples, bent);
     }
 }
 
 /* Both gradients of a layer over one panel, by input neuron: out[row] = sum of weight * delta[index],
-   times the slope where in[row] is not positive, and gradient[k] += in[row] . delta[index[k]];
+   bent by in[row], and gradient[k] += in[row] . delta[index[k]];
    gradient has room for 8 more. */
 static void backward_products(int64_t rows, const int64_t *start, const int32_t *index,
                               const float *weight, const float *in, const float *delta,
-                              float *gradient, float *out, int64_t samples, float slope) {
+                              float *gradient, float *out, int64_t samples, Bend bent) {
 #define TILE(w) backward_tile(w, rows, start, index, weight, in + at, delta + at, gradient, out + at, \
-                              samples, slope)
+                              samples, bent)
     TILES(samples, TILE)
 #undef TILE
 }
@@ -515,115 +587,254 @@ static void gather(const Net *net, const float *x, const int64_t *rows, int64_t 
     }
 }
 
-/* Per neuron; in evaluation with the running statistics. */
-static void batch_norm(const Net *net, Layer *l, int64_t batch, int training, int track) {
-    for (int64_t o = 0; o < l->outputs; o++) {
-        float mean = l->mean[o], variance = l->variance[o];
-        if (training) {
-            double sum = 0.0, squares = 0.0;
-            EACH_PANEL(net, p, w) {
-                const float *z = l->value + p * l->outputs + o * w;
-                for (int64_t s = 0; s < w && p + s < batch; s++) sum += z[s];
-            }
-            mean = (float)(sum / (double)batch);
-            EACH_PANEL(net, p, w) {
-                const float *z = l->value + p * l->outputs + o * w;
-                for (int64_t s = 0; s < w && p + s < batch; s++)
-                    squares += ((double)z[s] - mean) * (z[s] - mean);
-            }
-            variance = (float)(squares / (double)batch);
-            if (track) {
-                /* One row alone is its own mean, and its variance counts as zero. */
-                float unbiased = (float)(squares / (double)(batch > 1 ? batch - 1 : 1));
-                l->mean[o] += 0.1f * (mean - l->mean[o]);
-                l->variance[o] += 0.1f * (unbiased - l->variance[o]);
-            }
-        }
-        float inverse = 1.0f / sqrtf(variance + 1e-5f);
-        l->inverse[o] = inverse;
-        EACH_PANEL(net, p, w) {
-            float *z = l->value + p * l->outputs + o * w;
-            for (int64_t s = 0; s < w; s++) z[s] = (z[s] - mean) * inverse;
-        }
-    }
+/* How many samples of the panel at p, of w, are of the batch; the rest is padding. */
+ALWAYS int64_t real_samples(int64_t batch, int64_t p, int64_t w) {
+    return batch - p < w ? batch - p : w;
 }
 
-/* Per sample. */
-static void layer_norm(const Net *net, Layer *l) {
-    float share = 1.0f / (float)l->outputs;
+/* sums[o] = sum over the batch of a neuron's values or, where means are given, of the squares of
+   their distances from them. */
+ALWAYS void batch_sums(const Net *net, const Layer *l, int64_t batch, const float *mean, float *sums) {
+    memset(sums, 0, (size_t)l->outputs * sizeof(float));
     EACH_PANEL(net, p, w) {
-        float *restrict mean = net->scratch, *restrict square = net->scratch + w;
-        float *restrict inverse = l->inverse + p, *values = l->value + p * l->outputs;
-        memset(mean, 0, 2 * (size_t)w * sizeof(float));
-        for (int64_t o = 0; o < l->outputs; o++)
-            for (int64_t s = 0; s < w; s++) mean[s] = fused(share, values[o * w + s], mean[s]);
-        for (int64_t o = 0; o < l->outputs; o++)
-            for (int64_t s = 0; s < w; s++) {
-                float away = values[o * w + s] - mean[s];
-                square[s] = fused(share * away, away, square[s]);
+        int64_t real = real_samples(batch, p, w), last = l->outputs - 1;
+        for (int64_t o = 0; o <= last; o += 8) {
+            vec8 eight = {};
+            for (int h = 0; h < HALVES; h++) {
+                vec one[8];
+#pragma GCC unroll 8
+                for (int j = 0; j < 8; j++) {
+                    int64_t row = o + j < last ? o + j : last;
+                    const float *z = l->value + p * l->outputs + row * w + WIDE * h;
+                    one[j] = (vec){};
+                    for (int64_t s = 0; s < w; s += LANES) {
+                        vec x = load(z + s);
+                        if (mean) x -= mean[row];
+                        if (s + LANES > real) x = only(inside(s + WIDE * h, real), x);
+                        one[j] = mean ? fused_lanes(x, x, one[j]) : one[j] + x;
+                    }
+                }
+                eight += eight_sums(one);
             }
-        for (int64_t s = 0; s < w; s++) inverse[s] = 1.0f / sqrtf(square[s] + 1e-5f);
-        for (int64_t o = 0; o < l->outputs; o++)
-            for (int64_t s = 0; s < w; s++)
-                values[o * w + s] = (values[o * w + s] - mean[s]) * inverse[s];
-    }
-}
-
-/* Activations of one neuron from what stands before; scale and shift are 1 and 0 without norm. */
-static void activate(const Net *net, const Layer *l, int64_t o, int64_t n, const float *restrict z,
-                     float *restrict out) {
-    float scale = l->scale ? l->scale[o] : 1.0f, shift = l->shift ? l->shift[o] : 0.0f;
-    if (net->activation == GELU) {
-        for (int64_t s = 0; s < n; s++) {
-            float y = fused(scale, z[s], shift);
-            out[s] = y * normal_below(y, exponential(-0.5f * y * y));
-        }
-    } else if (net->activation == SRELU) {
-        float tl = l->srelu[o], al = l->srelu[l->outputs + o];
-        float tr = l->srelu[2 * l->outputs + o], ar = l->srelu[3 * l->outputs + o];
-        for (int64_t s = 0; s < n; s++) {
-            float y = fused(scale, z[s], shift);
-            float low = fused(al, y - tl, tl), high = fused(ar, y - tr, tr);
-            float upper = y >= tr ? high : y;
-            out[s] = y <= tl ? low : upper;
-        }
-    } else {
-        float slope = l->slope;
-        for (int64_t s = 0; s < n; s++) {
-            float y = fused(scale, z[s], shift), below = slope * y;
-            out[s] = y > 0.0f ? y : below;
+            add_to(sums + o, eight, last + 1 - o < 8 ? last + 1 - o : 8);
         }
     }
 }
 
-/* Does the product that makes the layer's sums bend them at once? Their sign must survive. */
-static int bends(const Net *net, const Layer *l) {
-    return net->activation == LINEAR_PIECES && net->norm == NO_NORM && l->slope >= 0.0f;
+/* Mean and 1 / deviation of every neuron; in evaluation by the running statistics. */
+static void batch_statistics(const Net *net, Layer *l, int64_t batch, int training, int track,
+                             float *restrict mean, float *restrict squares) {
+    float *restrict inverse = l->inverse, *restrict old_mean = l->mean;
+    float *restrict old_variance = l->variance;
+    if (!training) {
+        memcpy(mean, l->mean, (size_t)l->outputs * sizeof(float));
+        for (int64_t o = 0; o < l->outputs; o++) inverse[o] = 1.0f / sqrtf(l->variance[o] + 1e-5f);
+        return;
+    }
+    batch_sums(net, l, batch, NULL, mean);
+    for (int64_t o = 0; o < l->outputs; o++) mean[o] /= (float)batch;
+    batch_sums(net, l, batch, mean, squares);
+    for (int64_t o = 0; o < l->outputs; o++)
+        inverse[o] = 1.0f / sqrtf(squares[o] / (float)batch + 1e-5f);
+    if (!track) return;
+    /* One row alone is its own mean, and its variance counts as zero. */
+    float others = (float)(batch > 1 ? batch - 1 : 1);
+    for (int64_t o = 0; o < l->outputs; o++) {
+        old_mean[o] = fused(0.1f, mean[o] - old_mean[o], old_mean[o]);
+        old_variance[o] = fused(0.1f, squares[o] / others - old_variance[o], old_variance[o]);
+    }
 }
 
-/* Do all neurons of a layer have the same activation? */
-static int alike(const Net *net, const Layer *l) { return !l->scale && net->activation != SRELU; }
+/* Mean and 1 / deviation of every sample of a panel of `width` vectors. */
+ALWAYS void sample_statistics(const int width, const Layer *l, int64_t w, const float *z,
+                              float *mean, float *inverse) {
+    float share = 1.0f / (float)l->outputs;
+    vec centre[4], sum[2][4];
+    for (int pass = 0; pass < 2; pass++) { /* means first, then the squares of distances from them */
+#pragma GCC unroll 4
+        for (int t = 0; t < width; t++) sum[0][t] = sum[1][t] = (vec){};
+        for (int64_t o = 0; o < l->outputs; o += 2)
+#pragma GCC unroll 2
+            for (int odd = 0; odd < 2; odd++) {
+                if (o + odd == l->outputs) break;
+#pragma GCC unroll 4
+                for (int t = 0; t < width; t++) {
+                    vec x = load(z + (o + odd) * w + WIDE * t);
+                    if (pass) x -= centre[t];
+                    sum[odd][t] = pass ? fused_lanes(x, x, sum[odd][t]) : sum[odd][t] + x;
+                }
+            }
+#pragma GCC unroll 4
+        for (int t = 0; t < width; t++) {
+            vec average = (sum[0][t] + sum[1][t]) * share;
+            if (!pass) *(vec *)(mean + WIDE * t) = centre[t] = average;
+            else
+                for (int j = 0; j < WIDE; j++) inverse[WIDE * t + j] = 1.0f / sqrtf(average[j] + 1e-5f);
+        }
+    }
+}
 
-/* Multiplies a hidden layer's activations by their dropout masks and 1 / (1 - rate). */
-static void drop(const Net *net, int64_t layer, int64_t batch, float *values) {
-    if (net->dropout == 0.0) return;
+/* Which activations dropout keeps, and by what it multiplies them; networks.dropout_keep. */
+typedef struct {
+    uint32_t key, threshold;
+    int64_t hashes; /* of a neuron: each decides about two samples */
+    float factor;
+} Dropout;
+
+static Dropout dropout_of(const Net *net, int64_t layer, int64_t batch) {
     uint32_t key = mix(mix(mix(net->seed) ^ (uint32_t)net->steps) ^ (uint32_t)layer);
-    uint32_t threshold = (uint32_t)llrint(net->dropout * 4294967296.0);
-    float kept = (float)(1.0 / (1.0 - net->dropout));
-    int64_t outputs = net->layers[layer].outputs;
-    EACH_PANEL(net, p, w)
-        for (int64_t o = 0; o < outputs; o++) {
-            float *row = values + p * outputs + o * w;
-            uint32_t first = (uint32_t)(o * batch + p);
-            for (int64_t s = 0; s < w; s++)
-                row[s] *= mix((first + (uint32_t)s) ^ key) >= threshold ? kept : 0.0f;
+    double rate = net->dropout;
+    uint32_t threshold = (uint32_t)lrint(rate * 65536.0);
+    return (Dropout){key, (threshold < 65535 ? threshold : 65535) << 16, (batch + 31) / 32 * 16,
+                     (float)(1.0 / (1.0 - rate))};
+}
+
+/* Walks the vectors of a row of w samples that have hashes of their own, the first of every two blocks
+   of 16 samples; which hash they begin with. */
+#define EACH_DRAW(place, w)                    \
+    for (int64_t place = 0; place < (w);       \
+         place += place % LANES + WIDE < LANES ? WIDE : LANES + WIDE)
+#define AT(place) ((place) / (2 * LANES) * LANES + (place) % LANES)
+
+/* Hashes from `first`; the lower half of each is for a sample, the upper for the one 16 later. */
+ALWAYS bits draw(Dropout dropout, int64_t first) {
+#if WIDE == 16
+    bits index = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#else
+    bits index = {0, 1, 2, 3, 4, 5, 6, 7};
+#endif
+    return mix_lanes((index + (uint32_t)first) ^ dropout.key);
+}
+
+ALWAYS where kept(Dropout dropout, bits drawn, int later) {
+    return at_least(later ? drawn : drawn << 16, (bits){} + dropout.threshold);
+}
+
+/* What stands before the activations of one neuron becomes them; what they let pass of a delta. */
+ALWAYS void activate_row(const int activation, const int norm, const int dropout, const Layer *l,
+                         int64_t o, int64_t w, float *z, const float *mean, const float *inverse,
+                         float *out, float *passed, Dropout mask, int64_t hash) {
+    int keep = (activation != SRELU || dropout) && passed;
+    float scale = norm ? l->scale[o] : 1.0f, shift = norm ? l->shift[o] : 0.0f;
+    vec left = {}, left_slope = {}, right = {}, right_slope = {};
+    if (activation == SRELU) {
+        left = spread(l->srelu[o]), left_slope = spread(l->srelu[l->outputs + o]);
+        right = spread(l->srelu[2 * l->outputs + o]);
+        right_slope = spread(l->srelu[3 * l->outputs + o]);
+    }
+    EACH_DRAW(place, w) {
+        bits drawn = {};
+        if (dropout) drawn = draw(mask, hash + AT(place));
+#pragma GCC unroll 2
+        for (int later = 0; later < 2; later++) {
+            int64_t s = place + LANES * later;
+            if (s >= w) break;
+            vec y = load(z + s), value, slope = spread(1.0f);
+            if (norm == BATCH_NORM) y = (y - mean[o]) * inverse[o];
+            if (norm == LAYER_NORM) y = (y - load(mean + s)) * load(inverse + s);
+            if (norm) {
+                *(vec *)(z + s) = y;
+                y = fused_lanes(spread(scale), y, spread(shift));
+            }
+            if (activation == GELU) {
+                vec density = bell(y), below = normal_below(y, density);
+                value = y * below;
+                slope = fused_lanes(y * density, spread(0.39894228f), below);
+            } else if (activation == SRELU) {
+                value = choose(more(right, y), y, fused_lanes(right_slope, y - right, right));
+                value = choose(more(y, left), value, fused_lanes(left_slope, y - left, left));
+            } else {
+                value = bend(y, y, l->slope);
+                slope = bend(slope, y, l->slope);
+            }
+            if (dropout) {
+                where stays = kept(mask, drawn, later);
+                value = only(stays, value * mask.factor);
+                slope = only(stays, slope * mask.factor);
+            }
+            *(vec *)(out + s) = value;
+            if (keep) *(vec *)(passed + s) = slope;
         }
+    }
+}
+
+/* Does the sign of a neuron's activations, dropout included, tell what passes on the way back? */
+static int signs_tell(const Net *net, const Layer *l) {
+    return net->activation == LINEAR_PIECES
+        && (l->slope == 0.0f || (l->slope > 0.0f && net->dropout == 0.0));
+}
+
+/* Does the product that makes the layer's sums bend them at once? */
+static int bends(const Net *net, const Layer *l) {
+    return net->norm == NO_NORM && signs_tell(net, l);
+}
+
+/* The same for all neurons and one panel. */
+ALWAYS void activate(const int activation, const int norm, const int dropout, const Net *net,
+                     Layer *l, int64_t layer, int64_t batch, int64_t p, int64_t w,
+                     const float *mean) {
+    Dropout mask = dropout_of(net, layer, batch);
+    const float *inverse = norm == LAYER_NORM ? l->inverse + p : l->inverse;
+    float *passed = signs_tell(net, l) ? NULL : l->passed;
+    for (int64_t o = 0; o < l->outputs; o++) {
+        int64_t at = p * l->outputs + o * w;
+        activate_row(activation, norm, dropout, l, o, w, l->value + at, mean, inverse,
+                     l[1].input + at, passed ? passed + at : NULL, mask, o * mask.hashes + p / 2);
+    }
+}
+
+/* What a hidden layer's weighted sums become, one panel of them at a time. */
+static void hidden(const Net *net, int64_t i, int64_t batch, int64_t p, int64_t w, int training,
+                   float *mean) {
+    Layer *l = net->layers + i;
+    int dropout = training && net->dropout > 0.0;
+    if (bends(net, l)) {
+        if (!dropout) return;
+        Dropout mask = dropout_of(net, i, batch);
+        for (int64_t o = 0; o < l->outputs; o++) {
+            float *row = l[1].input + p * l->outputs + o * w;
+            EACH_DRAW(place, w) {
+                bits drawn = draw(mask, o * mask.hashes + p / 2 + AT(place));
+#pragma GCC unroll 2
+                for (int later = 0; later < 2; later++) {
+                    int64_t s = place + LANES * later;
+                    if (s >= w) break;
+                    where stays = kept(mask, drawn, later);
+                    *(vec *)(row + s) = only(stays, load(row + s) * mask.factor);
+                }
+            }
+        }
+        return;
+    }
+    if (net->norm == LAYER_NORM) {
+        float *z = l->value + p * l->outputs, *inverse = l->inverse + p;
+#define TILE(n) sample_statistics(n, l, w, z + at, mean + at, inverse + at)
+#if WIDE == 16
+        TILES(w, TILE)
+#else
+        for (int64_t at = 0; at < w; at += LANES) TILE(2);
+#endif
+#undef TILE
+    }
+#define CALL(a, n, d) activate(a, n, d, net, l, i, batch, p, w, mean)
+#define OF_DROPOUT(a, n) if (dropout) CALL(a, n, 1); else CALL(a, n, 0)
+#define OF_NORM(a)                                                    \
+    if (net->norm == NO_NORM) { OF_DROPOUT(a, NO_NORM); }             \
+    else if (net->norm == BATCH_NORM) { OF_DROPOUT(a, BATCH_NORM); }  \
+    else { OF_DROPOUT(a, LAYER_NORM); }
+    if (net->activation == GELU) { OF_NORM(GELU) }
+    else if (net->activation == SRELU) { OF_NORM(SRELU) }
+    else { OF_NORM(LINEAR_PIECES) }
+#undef OF_NORM
+#undef OF_DROPOUT
+#undef CALL
 }
 
 static void forward(Net *net, const float *x, const int64_t *rows, int64_t batch, int training,
                     int track) {
     net->padded = (batch + 15) / 16 * 16;
     gather(net, x, rows, batch);
+    float *mean = net->scratch, *squares = net->scratch + net->room;
     for (int64_t i = 0; i < net->depth; i++) {
         Layer *l = net->layers + i;
         const float *weight = l->weight;
@@ -632,200 +843,249 @@ static void forward(Net *net, const float *x, const int64_t *rows, int64_t batch
             weight = l->by_output;
         }
         int inner = i + 1 < net->depth, bent = inner && bends(net, l);
+        int by_neuron = inner && net->norm == BATCH_NORM;
         float *out = bent ? l[1].input : l->value;
-        EACH_PANEL(net, p, w)
+        EACH_PANEL(net, p, w) {
             product(l->outputs, l->start, l->column, weight, l->bias, l->input + p * l->inputs,
                     out + p * l->outputs, w, bent ? l->slope : 1.0f);
-        if (!inner) return;
-        if (net->norm == BATCH_NORM) batch_norm(net, l, batch, training, track);
-        if (net->norm == LAYER_NORM) layer_norm(net, l);
-        if (bent) {
-        } else if (alike(net, l)) {
-            activate(net, l, 0, l->outputs * net->padded, l->value, l[1].input);
-        } else EACH_PANEL(net, p, w)
-            for (int64_t o = 0; o < l->outputs; o++) {
-                int64_t at = p * l->outputs + o * w;
-                activate(net, l, o, w, l->value + at, l[1].input + at);
-            }
-        if (training) drop(net, i, batch, l[1].input);
+            if (inner && !by_neuron) hidden(net, i, batch, p, w, training, mean);
+        }
+        if (!by_neuron) continue;
+        batch_statistics(net, l, batch, training, track, mean, squares);
+        EACH_PANEL(net, p, w) hidden(net, i, batch, p, w, training, mean);
     }
 }
 
 /* Backward ----------------------------------------------------------------------------------- */
 
-/* Delta of the output layer; returns the mean loss. */
-static double softmax(const Net *net, const int32_t *y, const int64_t *rows, int64_t batch) {
+/* Delta of the output layer; returns 1 where an output is not finite. */
+static int softmax(const Net *net, const int32_t *y, const int64_t *rows, int64_t batch) {
     Layer *l = net->layers + net->depth - 1;
     int64_t classes = l->outputs;
-    double loss = 0.0;
+    int diverged = 0;
     float everywhere = (float)(net->smoothing / (double)(classes * batch));
     float target = (float)((1.0 - net->smoothing) / (double)batch);
     EACH_PANEL(net, p, w) {
-        const float *restrict value = l->value + p * classes;
-        float *restrict delta = l->delta + p * classes;
-        float *restrict top = net->scratch, *restrict sum = net->scratch + w;
-        memcpy(top, value, (size_t)w * sizeof(float));
-        memset(sum, 0, (size_t)w * sizeof(float));
-        for (int64_t c = 1; c < classes; c++)
-            for (int64_t s = 0; s < w; s++) {
-                float z = value[c * w + s], before = top[s];
-                top[s] = z > before ? z : before;
+        const float *value = l->value + p * classes;
+        float *delta = l->delta + p * classes;
+        int64_t real = real_samples(batch, p, w);
+        for (int64_t s = 0; s < w; s += WIDE) {
+            where of_batch = inside(s, real);
+            vec top = load(value + s), sum = {}, finite = {};
+            for (int64_t c = 1; c < classes; c++) top = larger(load(value + c * w + s), top);
+            for (int64_t c = 0; c < classes; c++) {
+                vec z = load(value + c * w + s);
+                vec power = power_of_two((z - top) * 1.44269504f);
+                *(vec *)(delta + c * w + s) = power;
+                sum += power;
+                finite += z - z; /* zero, or not a number */
             }
-        for (int64_t c = 0; c < classes; c++)
-            for (int64_t s = 0; s < w; s++) {
-                float power = exponential(value[c * w + s] - top[s]);
-                delta[c * w + s] = power;
-                sum[s] += power;
+            vec lost = only(of_batch, finite);
+            for (int j = 0; j < WIDE; j++) diverged |= lost[j] != 0.0f;
+            vec share = only(of_batch, 1.0f / (sum * (float)batch));
+            vec even = only(of_batch, spread(everywhere));
+            for (int64_t c = 0; c < classes; c++) {
+                vec *own = (vec *)(delta + c * w + s);
+                *own = *own * share - even;
             }
-        int64_t real = batch - p < w ? batch - p : w;
-        for (int64_t s = 0; s < real; s++) {
-            double spread = 0.0, own = value[y[rows[p + s]] * w + s];
-            if (net->smoothing > 0.0)
-                for (int64_t c = 0; c < classes; c++) spread += value[c * w + s];
-            loss += (double)top[s] + log((double)sum[s]) - (1.0 - net->smoothing) * own
-                  - net->smoothing * spread / (double)classes;
-            sum[s] = 1.0f / (sum[s] * (float)batch);
-        }
-        for (int64_t s = real; s < w; s++) sum[s] = 0.0f;
-        for (int64_t c = 0; c < classes; c++) {
-            for (int64_t s = 0; s < w; s++) delta[c * w + s] *= sum[s];
-            if (net->smoothing > 0.0)
-                for (int64_t s = 0; s < real; s++) delta[c * w + s] -= everywhere;
         }
         for (int64_t s = 0; s < real; s++) delta[y[rows[p + s]] * w + s] -= target;
     }
-    return loss / (double)batch;
+    return diverged;
 }
 
-/* Turns the gradient by a neuron's activations into that by its (normalised) pre-activations. */
-static void through_activation(const Net *net, Layer *l, int64_t o, int64_t n,
-                               const float *restrict z, float *restrict d) {
-    float scale = l->scale ? l->scale[o] : 1.0f, shift = l->shift ? l->shift[o] : 0.0f;
-    if (net->activation == GELU) {
-        for (int64_t s = 0; s < n; s++) {
-            float y = fused(scale, z[s], shift), density = exponential(-0.5f * y * y);
-            d[s] *= fused(y * density, 0.39894228f, normal_below(y, density));
-        }
-    } else if (net->activation == SRELU) {
-        float tl = l->srelu[o], al = l->srelu[l->outputs + o];
-        float tr = l->srelu[2 * l->outputs + o], ar = l->srelu[3 * l->outputs + o];
-        float left = 0.0f, left_slope = 0.0f, right = 0.0f, right_slope = 0.0f;
-        for (int64_t s = 0; s < n; s++) {
-            float y = fused(scale, z[s], shift), own = d[s];
-            if (y <= tl) {
-                left += own * (1.0f - al);
-                left_slope += own * (y - tl);
-                d[s] = own * al;
-            } else if (y >= tr) {
-                right += own * (1.0f - ar);
-                right_slope += own * (y - tr);
-                d[s] = own * ar;
+/* out[o] += the sum of a panel's row. */
+static void add_row_sums(int64_t rows, int64_t w, const float *from, float *out) {
+    for (int64_t o = 0; o < rows; o += 8) {
+        vec8 eight = {};
+        for (int h = 0; h < HALVES; h++) {
+            vec one[8];
+#pragma GCC unroll 8
+            for (int j = 0; j < 8; j++) {
+                const float *row = from + (o + j < rows ? o + j : rows - 1) * w + WIDE * h;
+                one[j] = (vec){};
+                for (int64_t s = 0; s < w; s += LANES) one[j] += load(row + s);
             }
+            eight += eight_sums(one);
         }
-        l->srelu_gradient[o] += left;
-        l->srelu_gradient[l->outputs + o] += left_slope;
-        l->srelu_gradient[2 * l->outputs + o] += right;
-        l->srelu_gradient[3 * l->outputs + o] += right_slope;
-    } else {
-        float slope = l->slope;
-        for (int64_t s = 0; s < n; s++) {
-            float own = d[s], below = slope * own;
-            d[s] = fused(scale, z[s], shift) > 0.0f ? own : below;
-        }
+        add_to(out + o, eight, rows - o < 8 ? rows - o : 8);
     }
 }
 
-static void through_batch_norm(const Net *net, Layer *l, int64_t batch) {
-    for (int64_t o = 0; o < l->outputs; o++) {
-        float sum = 0.0f, along = 0.0f;
-        EACH_PANEL(net, p, w) {
-            const float *d = l->delta + p * l->outputs + o * w;
-            const float *z = l->value + p * l->outputs + o * w;
-            vec part[HALVES] = {}, product[HALVES] = {};
-            for (int64_t s = 0; s < w; s += LANES)
-                for (int h = 0; h < HALVES; h++) {
-                    vec own = load(d + s + WIDE * h);
-                    part[h] += own;
-                    product[h] = fused_lanes(own, load(z + s + WIDE * h), product[h]);
+/* Turns the gradient by SReLU's values into that by what stands before, two neurons at a time, and
+   adds up those by its own parameters. */
+ALWAYS void through_srelu(const int norm, const int dropout, Layer *l, int64_t p, int64_t w) {
+    for (int64_t o = 0; o < l->outputs; o += 2) {
+        int64_t rows = l->outputs - o < 2 ? 1 : 2;
+        vec8 eight = {};
+        for (int h = 0; h < HALVES; h++) {
+            vec one[8] = {};
+            for (int64_t r = 0; r < rows; r++) {
+                int64_t n = l->outputs, row = o + r, at = p * n + row * w + WIDE * h;
+                vec left = spread(l->srelu[row]), left_slope = spread(l->srelu[n + row]);
+                vec right = spread(l->srelu[2 * n + row]), right_slope = spread(l->srelu[3 * n + row]);
+                vec scale = spread(norm ? l->scale[row] : 1.0f);
+                vec shift = spread(norm ? l->shift[row] : 0.0f);
+                vec sum[4] = {}; /* of the deltas that pass on the left, times y, and on the right */
+                for (int64_t s = 0; s < w; s += LANES) {
+                    vec y = load(l->value + at + s), own = load(l->delta + at + s);
+                    if (norm) y = fused_lanes(scale, y, shift);
+                    if (dropout) own *= load(l->passed + at + s);
+                    where above_left = more(y, left), below_right = more(right, y);
+                    vec low = own - only(above_left, own);
+                    vec high = only(above_left, own - only(below_right, own));
+                    sum[0] += low;
+                    sum[1] = fused_lanes(low, y, sum[1]);
+                    sum[2] += high;
+                    sum[3] = fused_lanes(high, y, sum[3]);
+                    own = choose(below_right, own, own * right_slope);
+                    own = choose(above_left, own, low * left_slope);
+                    *(vec *)(l->delta + at + s) = own;
                 }
-            sum += lanes_total(part);
-            along += lanes_total(product);
+                for (int k = 0; k < 4; k++) one[4 * r + k] = sum[k];
+            }
+            eight += eight_sums(one);
         }
-        l->shift_gradient[o] = sum;
-        l->scale_gradient[o] = along;
-        float factor = l->scale[o] * l->inverse[o], mean = sum / (float)batch;
-        float slope = along / (float)batch;
-        EACH_PANEL(net, p, w) {
-            float *restrict d = l->delta + p * l->outputs + o * w;
-            const float *restrict z = l->value + p * l->outputs + o * w;
-            int64_t real = batch - p < w ? batch - p : w; /* padded deltas stay zero */
-            for (int64_t s = 0; s < real; s++)
-                d[s] = factor * fused(-z[s], slope, d[s] - mean);
+        for (int64_t r = 0; r < rows; r++)
+            for (int side = 0; side < 2; side++) {
+                int64_t threshold = 2 * side * l->outputs + o + r, slope = threshold + l->outputs;
+                float sum = eight[4 * r + 2 * side], along = eight[4 * r + 2 * side + 1];
+                l->srelu_gradient[threshold] += sum * (1.0f - l->srelu[slope]);
+                l->srelu_gradient[slope] += fused(-l->srelu[threshold], sum, along);
+            }
+    }
+}
+
+/* Turns the gradient by a panel's activations into that by what stands before them, normalised. */
+static void through_activation(const Net *net, Layer *l, int64_t p, int64_t w) {
+    int norm = net->norm != NO_NORM, dropout = net->dropout > 0.0;
+    if (net->activation == SRELU) {
+        if (norm && dropout) through_srelu(1, 1, l, p, w);
+        else if (norm) through_srelu(1, 0, l, p, w);
+        else if (dropout) through_srelu(0, 1, l, p, w);
+        else through_srelu(0, 0, l, p, w);
+        return;
+    }
+    float *delta = l->delta + p * l->outputs, *passed = l->passed + p * l->outputs;
+    for (int64_t k = 0; k < l->outputs * w; k += WIDE)
+        *(vec *)(delta + k) = load(delta + k) * load(passed + k);
+}
+
+/* shift[o] += the sum of a panel's deltas, scale[o] += that of their products with the values. */
+ALWAYS void add_norm_gradients(const Layer *l, int64_t p, int64_t w, float *scale, float *shift) {
+    const float *delta = l->delta + p * l->outputs, *value = l->value + p * l->outputs;
+    int64_t last = l->outputs - 1;
+    for (int64_t o = 0; o <= last; o += 8) {
+        vec8 sums = {}, along = {};
+        for (int h = 0; h < HALVES; h++) {
+            vec one[8], product[8];
+#pragma GCC unroll 8
+            for (int j = 0; j < 8; j++) {
+                int64_t at = (o + j < last ? o + j : last) * w + WIDE * h;
+                one[j] = product[j] = (vec){};
+                for (int64_t s = 0; s < w; s += LANES) {
+                    vec own = load(delta + at + s);
+                    one[j] += own;
+                    product[j] = fused_lanes(own, load(value + at + s), product[j]);
+                }
+            }
+            sums += eight_sums(one);
+            along += eight_sums(product);
+        }
+        int64_t valid = last + 1 - o < 8 ? last + 1 - o : 8;
+        add_to(shift + o, sums, valid);
+        add_to(scale + o, along, valid);
+    }
+}
+
+/* Through the normalisation, once the gradients by scale and shift are there. */
+static void through_batch_norm(const Net *net, Layer *l, int64_t batch) {
+    EACH_PANEL(net, p, w) {
+        int64_t real = real_samples(batch, p, w);
+        for (int64_t o = 0; o < l->outputs; o++) {
+            float *d = l->delta + p * l->outputs + o * w, *z = l->value + p * l->outputs + o * w;
+            vec factor = spread(l->scale[o] * l->inverse[o]);
+            vec mean = spread(l->shift_gradient[o] / (float)batch);
+            vec slope = spread(l->scale_gradient[o] / (float)batch);
+            for (int64_t s = 0; s < w; s += WIDE) {
+                vec own = factor * fused_lanes(-load(z + s), slope, load(d + s) - mean);
+                if (s + WIDE > real) own = only(inside(s, real), own); /* padding stays zero */
+                *(vec *)(d + s) = own;
+            }
         }
     }
 }
 
-static void through_layer_norm(const Net *net, Layer *l) {
+/* The same for `width` vectors of samples. */
+ALWAYS void through_layer_norm(const int width, const Layer *l, int64_t w, float *delta,
+                               const float *value, const float *inverse) {
     float share = 1.0f / (float)l->outputs;
-    EACH_PANEL(net, p, w) {
-        float *restrict mean = net->scratch, *restrict slope = net->scratch + w;
-        float *restrict deltas = l->delta + p * l->outputs;
-        const float *restrict values = l->value + p * l->outputs, *inverse = l->inverse + p;
-        memset(mean, 0, 2 * (size_t)w * sizeof(float));
-        for (int64_t o = 0; o < l->outputs; o++) {
-            const float *restrict z = values + o * w;
-            float *restrict d = deltas + o * w, scale = l->scale[o];
-            float along = 0.0f;
-            for (int64_t s = 0; s < w; s++) along = fused(d[s], z[s], along);
-            l->shift_gradient[o] += total(d, w);
-            l->scale_gradient[o] += along;
-            for (int64_t s = 0; s < w; s++) {
-                d[s] *= scale;
-                mean[s] = fused(share, d[s], mean[s]);
-                slope[s] = fused(share * d[s], z[s], slope[s]);
-            }
+    vec mean[4], slope[4];
+#pragma GCC unroll 4
+    for (int t = 0; t < width; t++) mean[t] = slope[t] = (vec){};
+    for (int64_t o = 0; o < l->outputs; o++) {
+        vec scale = spread(l->scale[o]);
+#pragma GCC unroll 4
+        for (int t = 0; t < width; t++) {
+            vec own = load(delta + o * w + WIDE * t) * scale;
+            mean[t] += own;
+            slope[t] = fused_lanes(own, load(value + o * w + WIDE * t), slope[t]);
         }
-        for (int64_t o = 0; o < l->outputs; o++)
-            for (int64_t s = 0; s < w; s++)
-                deltas[o * w + s] = inverse[s] * fused(-values[o * w + s], slope[s],
-                                                       deltas[o * w + s] - mean[s]);
+    }
+#pragma GCC unroll 4
+    for (int t = 0; t < width; t++) mean[t] *= share, slope[t] *= share;
+    for (int64_t o = 0; o < l->outputs; o++) {
+        vec scale = spread(l->scale[o]);
+#pragma GCC unroll 4
+        for (int t = 0; t < width; t++) {
+            vec *d = (vec *)(delta + o * w + WIDE * t);
+            vec z = load(value + o * w + WIDE * t);
+            *d = load(inverse + WIDE * t) * fused_lanes(-z, slope[t], *d * scale - mean[t]);
+        }
     }
 }
 
 /* Gradients of a layer by its weights and biases, and the delta of the layer before. */
 static void layer_gradients(const Net *net, int64_t i, int64_t batch) {
     Layer *l = net->layers + i, *before = l - 1;
-    int bent = i > 0 && bends(net, before);
+    int bent = i > 0 && signs_tell(net, before);
+    Bend bend = {1.0f, 1.0f};
+    if (bent) {
+        bend.slope = before->slope;
+        if (net->dropout > 0.0) bend.kept = dropout_of(net, i - 1, batch).factor;
+    }
     int has_bias = net->norm != BATCH_NORM || i + 1 == net->depth; /* networks.has_bias */
     memset(l->gradient, 0, (size_t)l->count * sizeof(float));
     EACH_PANEL(net, p, w) {
         const float *delta = l->delta + p * l->outputs, *in = l->input + p * l->inputs;
-        for (int64_t o = 0; has_bias && o < l->outputs; o++)
-            l->bias_gradient[o] += total(delta + o * w, w);
-        if (i == 0) sampled(l->outputs, l->start, l->column, delta, in, l->gradient, w);
-        else backward_products(l->inputs, l->in_start, l->in_row, l->weight, in, delta, l->gradient,
-                               before->delta + p * l->inputs, w, bent ? before->slope : 1.0f);
-    }
-    if (i == 0) return;
-    drop(net, i - 1, batch, before->delta);
-    if (bent) return;
-    if (alike(net, before))
-        through_activation(net, before, 0, before->outputs * net->padded, before->value,
-                           before->delta);
-    else EACH_PANEL(net, p, w)
-        for (int64_t o = 0; o < before->outputs; o++) {
-            int64_t at = p * before->outputs + o * w;
-            through_activation(net, before, o, w, before->value + at, before->delta + at);
+        if (has_bias) add_row_sums(l->outputs, w, delta, l->bias_gradient);
+        if (i == 0) {
+            sampled(l->outputs, l->start, l->column, delta, in, l->gradient, w);
+            continue;
         }
-    if (net->norm == BATCH_NORM) through_batch_norm(net, before, batch);
-    if (net->norm == LAYER_NORM) through_layer_norm(net, before);
+        backward_products(l->inputs, l->in_start, l->in_row, l->weight, in, delta, l->gradient,
+                          before->delta + p * l->inputs, w, bend);
+        if (!bent) through_activation(net, before, p, w);
+        if (net->norm == NO_NORM) continue;
+        add_norm_gradients(before, p, w, before->scale_gradient, before->shift_gradient);
+        if (net->norm == BATCH_NORM) continue;
+        float *own = before->delta + p * l->inputs, *value = before->value + p * l->inputs;
+#define TILE(n) through_layer_norm(n, before, w, own + at, value + at, before->inverse + p + at)
+#if WIDE == 16
+        TILES(w, TILE)
+#else
+        for (int64_t at = 0; at < w; at += LANES) TILE(2);
+#endif
+#undef TILE
+    }
+    if (i > 0 && net->norm == BATCH_NORM) through_batch_norm(net, before, batch);
 }
 
 /* All gradients for one batch; returns 1 where the loss is not finite. */
 static int pass(Net *net, const float *x, const int32_t *y, const int64_t *rows, int64_t batch,
                 int track) {
     forward(net, x, rows, batch, 1, track);
-    if (!isfinite(softmax(net, y, rows, batch))) return 1;
+    if (softmax(net, y, rows, batch)) return 1;
     memset(net->extra_gradient, 0, (size_t)net->extras * sizeof(float));
     for (int64_t i = net->depth - 1; i >= 0; i--) layer_gradients(net, i, batch);
     return 0;
@@ -1115,12 +1375,11 @@ void shrink(Best *best, int32_t at_the_end) {
 
 /* Offers |values| of the consecutive positions from `first`. */
 void scan(Best *best, const float *values, int64_t count, int64_t first) {
-    typedef int32_t mask __attribute__((vector_size(4 * WIDE)));
     enum { BLOCK = 2 * LANES };
     for (int64_t block = 0; block < count; block += BLOCK) {
         int64_t end = block + BLOCK < count ? block + BLOCK : count;
         if (end == block + BLOCK) {
-            mask any = {};
+            ints any = {};
             int64_t parts[WIDE / 2], all = 0;
             for (int t = 0; t < BLOCK / WIDE; t++) {
                 vec value;

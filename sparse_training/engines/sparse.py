@@ -78,7 +78,7 @@ class _Layer(ctypes.Structure):
                 *("weight", "first", "second", "gradient", "factor", "bias", "bias_gradient"),
                 *("scale", "scale_gradient", "shift", "shift_gradient"),
                 *("mean", "variance", "inverse", "srelu", "srelu_gradient"),
-                *("input", "value", "delta"),
+                *("input", "value", "passed", "delta"),
             )
         ),
         ("slope", c_float),
@@ -93,6 +93,7 @@ class _Net(ctypes.Structure):
         *((name, c_int64) for name in ("depth", "padded", "extras", "biases", "steps")),
         *((f"extra{name}", c_void_p) for name in ("", "_gradient", "_first", "_second")),
         ("scratch", c_void_p),
+        ("room", c_int64),
         *(
             (name, c_int32)
             for name in ("optimizer", "decay_kind", "decay_biases", "activation", "norm")
@@ -172,7 +173,7 @@ class SparseEngine:
         self._arrays: list[dict[str, NDArray[np.generic]]] = [{} for _ in range(depth)]
         biases = sum(layer.neurons for layer in network.layers)
         extras = biases + network.neuron_parameters
-        self._extra = [np.zeros(extras, dtype=np.float32) for _ in range(4)]
+        self._extra = [np.zeros(extras + SPARE, dtype=np.float32) for _ in range(4)]
         self._net = _Net(
             layers=self._layers,
             depth=depth,
@@ -271,10 +272,13 @@ class SparseEngine:
                 number,
                 input=_aligned(layer.fan_in * padded),
                 value=_aligned(layer.neurons * padded),
+                passed=_aligned(layer.neurons * padded),
                 delta=_aligned(layer.neurons * padded),
-                inverse=np.zeros(max(layer.neurons, padded), dtype=np.float32),
+                inverse=_aligned(max(layer.neurons, padded)),
             )
-        self._scratch = _aligned(2 * padded)
+        self._net.room = max(padded, *(layer.neurons for layer in self._network.layers)) + LANES
+        self._net.room -= self._net.room % LANES
+        self._scratch = _aligned(2 * self._net.room)
         self._net.scratch = self._scratch.ctypes.data
 
     def train(self, segment: Segment) -> None:
