@@ -102,4 +102,4 @@ def remember_crossover(density: float) -> None:
 def _crossover_file() -> Path:
     from sparse_training.engines import kernels
 
-    return kernels.cached_file().with_suffix(".crossover.json")
+    return kernels.file().with_suffix(".crossover.json")

@@ -1,15 +1,17 @@
 """The truly sparse engine's kernels: one C file, compiled for this machine and kept.
 
-The library lies in the user's cache directory under a name made of the source, the compiler's flags
-and the processor, so that another checkout, or the same home on another machine, gets its own. The
-compiler is `$CC`, the system's, or that of the ziglang package; without any, `available` says so
-and trials use the masked engine.
+The library lies in the user's cache directory under a name made of the source, the compiler's
+flags, the processor and the compiler, so that another checkout, the same home on another machine,
+or another compiler, gets its own. It ends with a digest of all that: what is truncated, or was put
+there by anything else, is never loaded but built anew. The compiler is `$CC`, the system's, or that
+of the ziglang package; without any, a library that another one left is used, and without that
+`available` says so and trials use the masked engine.
 """
 
-import contextlib
 import ctypes
 import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -45,12 +47,7 @@ COMPILERS = ("cc", "gcc", "clang")
 @functools.cache
 def library() -> ctypes.CDLL:
     """The kernels, built first if this machine has none. Raises OSError, one line, if it cannot."""
-    file = cached_file()
-    if file.exists():
-        with contextlib.suppress(OSError):  # damaged: it is built anew
-            return ctypes.CDLL(str(file))
-    _build(file)
-    return ctypes.CDLL(str(file))
+    return ctypes.CDLL(str(file()))
 
 
 @functools.cache
@@ -64,14 +61,60 @@ def available() -> str | None:
 
 
 @functools.cache
-def cached_file() -> Path:
-    """Where the library is kept; it need not exist."""
-    content = SOURCE.read_bytes() + " ".join(FLAGS).encode() + _processor().encode()
-    key = hashlib.sha256(content).hexdigest()[:16]
+def file() -> Path:
+    """Where the library is, built first if this machine has none. Raises OSError if it cannot."""
     try:
-        return cache_directory() / f"kernels-{key}.so"
+        folder = cache_directory()
     except RuntimeError:
         raise OSError("no home directory: set XDG_CACHE_HOME to one for the kernels") from None
+    begin = f"kernels-{_digest(SOURCE.read_bytes(), ' '.join(FLAGS), _processor())}-"
+    problem = "no C compiler: install gcc or clang, or 'pip install ziglang' into this environment"
+    for compiler in _compilers():
+        library = folder / f"{begin}{_identity(compiler)}.so"
+        if _intact(library):
+            return library
+        failure = _build(compiler, library)
+        if failure is None:
+            return library
+        problem = failure
+    for library in sorted(folder.glob(f"{begin}*.so")):
+        if _intact(library):
+            return library
+    raise OSError(problem)
+
+
+def _digest(*parts: str | bytes) -> str:
+    """A short name for all that."""
+    whole = b"\0".join(part.encode() if isinstance(part, str) else part for part in parts)
+    return hashlib.sha256(whole).hexdigest()[:16]
+
+
+def _identity(compiler: list[str]) -> str:
+    """Tells a compiler from others, and from other versions of itself, without starting it."""
+    stamps = []
+    for word in compiler:
+        found = shutil.which(word)
+        if found:
+            status = os.stat(found)
+            stamps.append(f"{os.path.realpath(found)} {status.st_size} {status.st_mtime_ns}")
+    if compiler[1:2] == ["-m"]:
+        stamps.append(importlib.metadata.version(compiler[2]))
+    return _digest(*compiler, *stamps)[:8]
+
+
+def _seal(content: bytes, name: str) -> bytes:
+    """What a library of this name ends with, so that no other is loaded for it."""
+    return hashlib.sha256(name.encode() + content).digest()
+
+
+def _intact(library: Path) -> bool:
+    try:
+        whole = library.read_bytes()
+    except OSError:
+        return False
+    seal = _seal(b"", "")
+    content = whole[: -len(seal)]
+    return whole[len(content) :] == _seal(content, library.name)
 
 
 def _processor() -> str:
@@ -102,31 +145,33 @@ def _compilers() -> Iterator[list[str]]:
         yield [sys.executable, "-m", "ziglang", "cc"]
 
 
-def _build(file: Path) -> None:
-    """Compiles into the cache; atomic, so it may run several times at once."""
-    problem = "no C compiler: install gcc or clang, or 'pip install ziglang' into this environment"
+def _build(compiler: list[str], library: Path) -> str | None:
+    """Compiles into the cache; atomic, so it may run several times at once. What went wrong.
+
+    Raises OSError if the cache cannot be written.
+    """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        place = tempfile.TemporaryDirectory(dir=file.parent, prefix=".build-")
+        library.parent.mkdir(parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(dir=library.parent, prefix=".build-")
     except OSError as error:
         raise OSError(
-            f"cannot write to {file.parent} ({error.strerror}): set XDG_CACHE_HOME to a directory "
-            "for the kernels"
+            f"cannot write to {library.parent} ({error.strerror}): set XDG_CACHE_HOME to a "
+            "directory for the kernels"
         ) from None
     with place as folder:
-        built = Path(folder) / file.name
-        for compiler in _compilers():
-            command = [*compiler, *FLAGS, str(SOURCE), "-o", str(built), "-lm"]
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-            except OSError as error:
-                problem = f"{compiler[0]}: {error.strerror}"
-                continue
-            if done.returncode == 0:
-                with built.open("rb") as written:
-                    os.fsync(written.fileno())  # no half file after a power cut
-                os.replace(built, file)
-                return
+        built = Path(folder) / library.name
+        command = [*compiler, *FLAGS, str(SOURCE), "-o", str(built), "-lm"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            return f"{compiler[0]}: {error.strerror}"
+        if done.returncode != 0:
             lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-            problem = f"{' '.join(compiler)} failed: {(lines or ['without a word'])[0]}"
-    raise OSError(problem)
+            return f"{' '.join(compiler)} failed: {(lines or ['without a word'])[0]}"
+        with built.open("r+b") as written:
+            seal = _seal(written.read(), library.name)
+            written.write(seal)
+            written.flush()
+            os.fsync(written.fileno())  # no half file after a power cut
+        os.replace(built, library)
+    return None

@@ -254,11 +254,12 @@ ALWAYS bits mix_lanes(bits x) {
 
 /* Sparse products ---------------------------------------------------------------------------- */
 
-/* Sums in registers: runs `call` for 4, 2 or 1 times 16 samples until all are done. */
+/* Sums in registers: runs `call` for up to 4 times 16 samples until all are done. */
 #define TILES(samples, call)                                           \
     for (int64_t left = (samples) / LANES, at = 0; left > 0;) {        \
-        int64_t width = left >= 4 ? 4 : left >= 2 ? 2 : 1;             \
+        int64_t width = left > 4 ? 4 : left;                           \
         if (width == 4) call(4);                                       \
+        else if (width == 3) call(3);                                  \
         else if (width == 2) call(2);                                  \
         else call(1);                                                  \
         at += width * LANES;                                           \

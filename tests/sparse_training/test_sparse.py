@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -346,29 +347,37 @@ def test_without_a_compiler_the_masked_engine_is_used_and_the_reason_named(
     assert message in reason and used == "MaskedEngine"
 
 
-def test_the_kernels_are_built_once_and_again_for_another_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+BUILT = "from sparse_training.engines import kernels; print(kernels.file())"
+
+
+def test_the_kernels_are_built_once_and_again_for_another_source_or_compiler(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    for cached in (kernels.library, kernels.available, kernels.cached_file):
-        cached.cache_clear()
-    try:
-        assert kernels.available() is None
-        first = kernels.cached_file()
-        stamp = first.stat().st_mtime_ns
-        kernels.library.cache_clear()
-        kernels.library()
-        assert first.stat().st_mtime_ns == stamp
-        assert [path.name for path in first.parent.iterdir()] == [first.name]
-        changed = tmp_path / "sparse.c"
-        changed.write_text(kernels.SOURCE.read_text() + "\n")
-        monkeypatch.setattr(kernels, "SOURCE", changed)
-        kernels.cached_file.cache_clear()
-        assert kernels.cached_file() != first
-    finally:
-        monkeypatch.undo()
-        for cached in (kernels.library, kernels.available, kernels.cached_file):
-            cached.cache_clear()
+    here = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    first = Path(run(BUILT, **here))
+    stamp = first.stat().st_mtime_ns
+    assert Path(run(BUILT, **here)) == first and first.stat().st_mtime_ns == stamp
+    assert [path.name for path in first.parent.iterdir()] == [first.name]
+
+    changed = tmp_path / "sparse.c"
+    changed.write_text(kernels.SOURCE.read_text() + "\n")
+    elsewhere = f"kernels.SOURCE = kernels.Path({str(changed)!r}); print(kernels.file())"
+    assert Path(run(BUILT.replace("print(kernels.file())", elsewhere), **here)) != first
+
+    other = tmp_path / "other-cc"
+    other.write_text('#!/bin/sh\nexec cc "$@"\n')
+    other.chmod(0o755)
+    second = Path(run(BUILT, CC=str(other), **here))
+    assert second != first
+    other.write_text('#!/bin/sh\n# of another version\nexec cc "$@"\n')
+    assert Path(run(BUILT, CC=str(other), **here)) not in (first, second)
+
+
+def test_without_a_compiler_the_library_that_one_left_is_used(tmp_path: Path) -> None:
+    built = run(BUILT, XDG_CACHE_HOME=str(tmp_path))
+    without = "kernels._compilers = lambda: (); print(kernels.file())"
+    code = BUILT.replace("print(kernels.file())", without)
+    assert run(code, XDG_CACHE_HOME=str(tmp_path)) == built
 
 
 def availability(**environment: str) -> str:
@@ -377,14 +386,26 @@ def availability(**environment: str) -> str:
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"no library"])
-def test_damaged_kernels_are_built_anew(content: bytes, tmp_path: Path) -> None:
-    code = "from sparse_training.engines import kernels; print(kernels.cached_file())"
-    file = Path(run(code, XDG_CACHE_HOME=str(tmp_path)))
-    file.parent.mkdir(parents=True)
-    file.write_bytes(content)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
+        lambda content: b"no library" * 1000,
+        lambda content: content[:-32],
+        lambda content: content[:-32] + bytes(32),
+    ],
+    ids=["empty", "truncated", "one bit", "no library", "without seal", "another's seal"],
+)
+def test_damaged_or_foreign_kernels_are_built_anew(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    library = Path(run(BUILT, XDG_CACHE_HOME=str(tmp_path)))
+    whole = library.read_bytes()
+    library.write_bytes(damage(whole))
     assert availability(XDG_CACHE_HOME=str(tmp_path)) == "None"
-    assert file.stat().st_size > 1000
+    assert len(library.read_bytes()) == len(whole)
 
 
 def test_a_cache_that_cannot_be_written_is_named_with_what_helps(tmp_path: Path) -> None:
@@ -438,7 +459,7 @@ def test_the_engine_is_chosen_by_the_density_measured_on_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kernels.available() is None  # they are there, and need not be built beside the file
-    monkeypatch.setattr(kernels, "cached_file", lambda: tmp_path / "kernels.so")
+    monkeypatch.setattr(kernels, "file", lambda: tmp_path / "kernels.so")
     assert choice.crossover() == choice.DEFAULT_CROSSOVER
     choice.remember_crossover(0.2)
     assert choice.crossover() == 0.2
