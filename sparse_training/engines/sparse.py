@@ -114,10 +114,23 @@ class _Best(ctypes.Structure):
     ]
 
 
-_F32, _F64, _I32, _I64 = (
-    np.ctypeslib.ndpointer(kind, flags="C_CONTIGUOUS")
-    for kind in (np.float32, np.float64, np.int32, np.int64)
-)
+class _Array:
+    """The type of an argument: a contiguous array of one dtype.
+
+    Passed as its address: ctypes' own type for it takes longer than most kernels.
+    """
+
+    def __init__(self, dtype: type[object]) -> None:
+        self._dtype = np.dtype(dtype)
+
+    def from_param(self, array: NDArray[np.generic]) -> c_void_p:
+        if array.dtype != self._dtype or not array.flags.c_contiguous:
+            raise TypeError(f"a contiguous array of {self._dtype} expected, not of {array.dtype}")
+        return c_void_p(array.ctypes.data)
+
+
+_F32, _F64 = _Array(np.float32), _Array(np.float64)
+_I32, _I64 = _Array(np.int32), _Array(np.int64)
 _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "panel_size": (c_int64, []),
     "size_of": (c_int64, [c_int32]),

@@ -132,6 +132,17 @@ class Account:
             left = math.floor((self._flops - self.flops) / price + 1e-6)
         return max(0, min(wanted, left))
 
+    def batches_until(self, progress: float, rows: int, price: float, last: float) -> int:
+        """How many batches of so many rows, at a price in FLOPs a row, can surely be paid before
+        that fraction of the budget is spent, and one more at the price `last`."""
+        if self._samples is not None:
+            left = progress * self._samples - self.samples - rows
+            batch: float = rows
+        else:
+            left = progress * self._flops - self.flops - rows * last
+            batch = rows * max(price, 1.0)
+        return max(0, math.floor(left / batch - 1e-6))
+
     def spend(self, rows: int, price: float) -> None:
         """Pays for rows; price: FLOPs each."""
         self.samples += rows

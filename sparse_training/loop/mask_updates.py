@@ -82,6 +82,20 @@ class MaskUpdates:
             return False
         return self._due(self._account.progress)
 
+    def quiet(self) -> int:
+        """How many steps on whole batches can be made before anything but a step may be due.
+
+        So that it need not be asked of each: an update is due at few of thousands of steps.
+        """
+        rules, rows = self._rules, self._recipe.batch_size
+        prices, until = self._prices, 1.0
+        if rules is not None:
+            until = min(until, rules.when.next(self._reached))
+            if rules.path is not None and self._mask.count > self._final:
+                until = min(until, rules.path.end)
+        dearest = max(prices.step, prices.step_with_update, prices.update) + self._walks / rows
+        return self._account.batches_until(until, rows, prices.step, dearest)
+
     @property
     def replaces_step(self) -> bool:
         """Whether an update stands in place of a step."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,7 @@ def streams(seed: int) -> Streams:
     )
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Some rows of the training part, presented together."""
 
     epoch: int
@@ -45,6 +45,6 @@ def batches(rows: int, batch_size: int, rng: np.random.Generator) -> Iterator[Ba
     while True:
         order = rng.permutation(rows)
         for start in range(0, rows, batch_size):
-            batch = order[start : start + batch_size]
-            yield Batch(epoch, batch, start + len(batch) == rows)
+            end = start + batch_size
+            yield Batch(epoch, order[start:end], end >= rows)
         epoch += 1

@@ -134,7 +134,15 @@ def _spend_budget(
     learning_rate: Callable[[float], float],
 ) -> None:
     """Trains on batch after batch, with the updates that are due, as long as it is paid for."""
+    quiet = 0
     for batch in order:
+        if quiet > 0:
+            quiet -= 1
+            steps.add(batch.rows, learning_rate(account.progress))
+            account.spend(len(batch.rows), updates.step_price(Look.NONE))
+            if batch.ends_epoch:
+                steps.make()
+            continue
         updates.settle()
         if updates.due_before_step(batch):
             updates.on_own_batch(batch)
@@ -157,5 +165,6 @@ def _spend_budget(
             updates.make(gradient, account.progress)
         elif batch.ends_epoch and whole:
             steps.make()
+        quiet = updates.quiet()
     steps.make()
     updates.settle(at_the_end=True)

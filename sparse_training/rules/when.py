@@ -63,6 +63,14 @@ class Evenly:
         passed = (progress - self.start) / (self.end - self.start) * distances + 1e-9
         return min(self.count, math.floor(passed) + self.at_start)
 
+    def next(self, reached: int) -> float:
+        """The progress before which `due` is not true again; infinite if it never is."""
+        if reached >= self.count:
+            return math.inf
+        distances = self.count if self.at_start else self.count + 1
+        passed = reached + 1 - self.at_start
+        return self.start + (self.end - self.start) * (passed - 2e-9) / distances
+
     def due(self, progress: float, reached: int) -> bool:
         """Whether an update is due; reached: what `reached` said after the last one, or 0.
 

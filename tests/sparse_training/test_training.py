@@ -24,6 +24,7 @@ from sparse_training.engines.interface import (
     momentum,
 )
 from sparse_training.errors import BadInput, OverBudget
+from sparse_training.loop.mask_updates import MaskUpdates
 from sparse_training.loop.recipe import LearningRate, Recipe
 from sparse_training.loop.streams import batches
 from sparse_training.loop.training import Outcome
@@ -513,6 +514,37 @@ def test_an_update_changes_dropped_and_new_weights_and_nothing_else() -> None:
 def test_every_rule_that_the_combination_can_compose_has_made_updates() -> None:
     """If a new one is missing by chance, more `EXAMPLES` reach it."""
     assert composable(is_dynamic) - swept().keys() == set()
+
+
+def test_what_is_due_is_the_same_asked_of_every_batch_or_only_where_it_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def runs() -> list[tuple[str, int, float, int]]:
+        found = []
+        for seed in range(60):
+            topology, recipe = drawn(seed, is_dynamic)
+            own = toy_network(recipe).neuron_parameters
+            weights: dict[str, Any] = {"active_weights": own + 60, "peak_weights": own + 150}
+            saliency = 1e6 if topology.first_mask.starts_dense else 0.0
+            budgets: list[dict[str, Any]] = [
+                {"training_samples": 2000},
+                {"training_flops": 9e5 + saliency},
+            ]
+            for budget in budgets:
+                try:
+                    outcome, _, watched = toy_run(
+                        topology, recipe, seed=seed, engine="sparse", **weights, **budget
+                    )
+                except OverBudget:
+                    continue
+                spent = outcome.samples, outcome.training_flops, outcome.updates
+                found.append((watched.pattern, *spent))
+        return found
+
+    asked_where_it_may_be = runs()
+    assert sum(updates > 0 for *_, updates in asked_where_it_may_be) > 80
+    monkeypatch.setattr(MaskUpdates, "quiet", lambda self: 0)
+    assert runs() == asked_where_it_may_be
 
 
 def test_a_batch_before_a_step_is_spent_twice() -> None:
