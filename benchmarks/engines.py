@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata, util
 
 import numpy as np
@@ -280,7 +281,7 @@ def evolve(
             layer=layer,
             active=active[number],
             weights=engine.weights(number),
-            fired=active[number],
+            ever_active=partial(active.__getitem__, number),
             new=no_positions(),
             movable=np.ones(len(active[number]), dtype=np.bool_),
             gradients=gradients,

@@ -1277,8 +1277,8 @@ void pattern(const int64_t *positions, int64_t count, int64_t outputs, int64_t i
 }
 
 /* The same by input neuron, and for every weight by output its place by input. */
-void transposed(int64_t outputs, int64_t inputs, const int64_t *start, const int32_t *column,
-                int64_t *in_start, int32_t *in_row, int32_t *place) {
+static void transposed(int64_t outputs, int64_t inputs, const int64_t *start, const int32_t *column,
+                       int64_t *in_start, int32_t *in_row, int32_t *place) {
     memset(in_start, 0, (size_t)(inputs + 1) * sizeof(int64_t));
     for (int64_t k = 0; k < start[outputs]; k++) in_start[column[k] + 1]++;
     for (int64_t i = 0; i < inputs; i++) in_start[i + 1] += in_start[i];
@@ -1292,13 +1292,22 @@ void transposed(int64_t outputs, int64_t inputs, const int64_t *start, const int
     in_start[0] = 0;
 }
 
-/* Carries values from one ascending set of positions to another, zero where there was none. */
-void carry(const int64_t *from, int64_t n_from, const float *old, const int64_t *to, int64_t n_to,
-           float *out) {
+/* Another set of ascending active positions for a layer: fills the arrays of the pattern, those by
+   input but in the first layer, and carries over weights and state, zero where there was nothing.
+   The layer still has its old arrays; `from` are its positions. `second` may be absent. */
+void rewire(const Layer *l, const int64_t *from, int64_t n_from, const int64_t *to, int64_t n_to,
+            int64_t *start, int32_t *column, int64_t *in_start, int32_t *in_row, int32_t *place,
+            float *weight, float *first, float *second) {
+    pattern(to, n_to, l->outputs, l->inputs, start, column);
+    if (place) transposed(l->outputs, l->inputs, start, column, in_start, in_row, place);
     int64_t j = 0;
     for (int64_t k = 0; k < n_to; k++) {
         while (j < n_from && from[j] < to[k]) j++;
-        out[k] = j < n_from && from[j] == to[k] ? old[j] : 0.0f;
+        int there = j < n_from && from[j] == to[k];
+        int64_t old = there && place ? l->place[j] : j, new = place ? place[k] : k;
+        weight[new] = there ? l->weight[old] : 0.0f;
+        first[new] = there ? l->first[old] : 0.0f;
+        if (second) second[new] = there ? l->second[old] : 0.0f;
     }
 }
 
@@ -1321,8 +1330,9 @@ typedef struct {
     const int64_t *taken; /* ascending; may be among those held until the next look */
 } Best;
 
-/* The n-th largest (from 0) of non-negative values: their bits are in the same order as they are. */
-static float nth_largest(float *values, int64_t count, int64_t n) {
+/* The n-th largest (from 0) of non-negative values: their bits are in the same order as they are.
+   Leaves them in disorder. */
+float nth_largest(float *values, int64_t count, int64_t n) {
     uint32_t *bits = (uint32_t *)values, known = 0;
     for (int shift = 21; shift >= 0; shift -= shift > 10 ? 11 : 10) {
         int64_t number[2048] = {0}, left = 0;

@@ -115,7 +115,7 @@ class _Best(ctypes.Structure):
 
 
 class _Array:
-    """The type of an argument: a contiguous array of one dtype.
+    """The type of an argument: a contiguous array of one dtype, or None.
 
     Passed as its address: ctypes' own type for it takes longer than most kernels.
     """
@@ -123,7 +123,9 @@ class _Array:
     def __init__(self, dtype: type[object]) -> None:
         self._dtype = np.dtype(dtype)
 
-    def from_param(self, array: NDArray[np.generic]) -> c_void_p:
+    def from_param(self, array: NDArray[np.generic] | None) -> c_void_p | None:
+        if array is None:
+            return None
         if array.dtype != self._dtype or not array.flags.c_contiguous:
             raise TypeError(f"a contiguous array of {self._dtype} expected, not of {array.dtype}")
         return c_void_p(array.ctypes.data)
@@ -139,8 +141,12 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "evaluate": (None, [POINTER(_Net), _F32, _I64, c_int64]),
     "sampled": (None, [c_int64, _I64, _I32, _F32, _F32, _F32, c_int64]),
     "pattern": (None, [_I64, c_int64, c_int64, c_int64, _I64, _I32]),
-    "transposed": (None, [c_int64, c_int64, _I64, _I32, _I64, _I32, _I32]),
-    "carry": (None, [_I64, c_int64, _F32, _I64, c_int64, _F32]),
+    "rewire": (
+        None,
+        [POINTER(_Layer), _I64, c_int64, _I64, c_int64]
+        + [_I64, _I32, _I64, _I32, _I32, _F32, _F32, _F32],
+    ),
+    "nth_largest": (c_float, [_F32, c_int64, c_int64]),
     "locate": (None, [_I64, c_int64, _I64, c_int64, _I64]),
     "scan": (None, [POINTER(_Best), _F32, c_int64, c_int64]),
     "dense_products": (None, [c_int64, c_int64, c_int64, _F32, c_int64, _F32, _F32]),
@@ -179,7 +185,7 @@ class SparseEngine:
         self._corrects = optimizer.gradient_correction and network.norm is not Norm.NONE
         self._x = np.ascontiguousarray(setup.train_x, dtype=np.float32)
         self._y = setup.train_y.astype(np.int32)
-        self._active = list(setup.active)
+        self._active = [no_positions() for _ in setup.active]
 
         depth = len(network.layers)
         self._layers = (_Layer * depth)()
@@ -226,9 +232,13 @@ class SparseEngine:
             struct = self._layers[number]
             struct.outputs, struct.inputs = layer.neurons, layer.fan_in
             struct.slope = _slope(network.activation, number)
-            weights = np.ascontiguousarray(drawn, dtype=np.float32).copy()
-            state = (np.zeros(len(positions), dtype=np.float32) for _ in self._state)
-            self._connect(number, positions, weights, *state)
+            if len(drawn) != len(positions):
+                raise ValueError(
+                    f"layer {number} has {len(positions)} active weights, {len(drawn)} values"
+                )
+            self._connect(number, positions)
+            place = self._arrays[number].get("place", slice(None))
+            self._arrays[number]["weight"][place] = drawn
         self._check_budget()
 
     def _place_extras(self) -> None:
@@ -397,66 +407,49 @@ class SparseEngine:
 
     def apply(self, changes: Sequence[LayerChange]) -> None:
         for layer, change in enumerate(changes):
-            before = self._active[layer]
-            names = ("weight", *self._state)
             if self._inactive:
                 self._remember(layer)
-            place = np.empty(len(change.new), dtype=np.int64)
+            self._connect(layer, change.active)
+            where = np.empty(len(change.new), dtype=np.int64)
             self._kernels.locate(
-                change.new, len(change.new), change.active, len(change.active), place
+                change.new, len(change.new), change.active, len(change.active), where
             )
-            carried = []
-            for power, name in enumerate(names):
-                values = np.empty(len(change.active), dtype=np.float32)
-                self._kernels.carry(
-                    before,
-                    len(before),
-                    self._values(layer, name),
-                    change.active,
-                    len(change.active),
-                    values,
-                )
-                if name == "weight":
-                    values[place] = change.values
-                elif change.state is not None:
-                    values[place] = change.state**power
-                else:
-                    values[place] = (
-                        self._inactive[layer][power - 1][change.new] if self._inactive else 0.0
-                    )
-                carried.append(values)
-            self._connect(layer, change.active, carried[0], *carried[1:])
+            place = self._arrays[layer].get("place")
+            if place is not None:
+                where = place[where]  # type: ignore[assignment]
+            self._arrays[layer]["weight"][where] = change.values
+            for power, name in enumerate(self._state, 1):
+                state: NDArray[np.float32] | float = 0.0
+                if change.state is not None:
+                    state = change.state**power
+                elif self._inactive:
+                    state = self._inactive[layer][power - 1][change.new]
+                self._arrays[layer][name][where] = state
         self._check_budget()
 
-    def _connect(
-        self,
-        layer: int,
-        positions: Positions,
-        weights: NDArray[np.float32],
-        *states: NDArray[np.float32],
-    ) -> None:
-        """Makes these the layer's active weights; values in ascending position."""
-        struct, count = self._layers[layer], len(positions)
+    def _connect(self, layer: int, positions: Positions) -> None:
+        """Makes these the layer's active weights; those that were not active are zero."""
+        struct, count, before = self._layers[layer], len(positions), self._active[layer]
         outputs, inputs = int(struct.outputs), int(struct.inputs)
-        if any(len(values) != count for values in (weights, *states)):
-            raise ValueError(f"layer {layer} has {count} active weights, other numbers of values")
-        self._active[layer] = positions
-        start, column = _pattern(positions, outputs, inputs)
-        struct.count = count
-        values = dict(zip(("weight", "first", "second"), (weights, *states), strict=False))
+        arrays: dict[str, NDArray[Any]] = {
+            "start": np.empty(outputs + 1, dtype=np.int64),
+            "column": np.empty(count, dtype=np.int32),
+        }
         if layer > 0:  # nothing is propagated to the features
-            in_start = np.empty(inputs + 1, dtype=np.int64)
-            in_row, place = (np.empty(count, dtype=np.int32) for _ in range(2))
-            self._kernels.transposed(outputs, inputs, start, column, in_start, in_row, place)
-            by_output = np.empty(count, dtype=np.float32)
-            self._show(layer, in_start=in_start, in_row=in_row, place=place, by_output=by_output)
-            for name, array in values.items():
-                values[name] = np.empty_like(array)
-                values[name][place] = array
-        gradient = np.empty(count + SPARE, dtype=np.float32)
-        self._show(layer, start=start, column=column, gradient=gradient, **values)
+            arrays["in_start"] = np.empty(inputs + 1, dtype=np.int64)
+            arrays["in_row"], arrays["place"] = np.empty((2, count), dtype=np.int32)
+            arrays["by_output"] = np.empty(count, dtype=np.float32)
+        for name in ("weight", *self._state):
+            arrays[name] = np.empty(count, dtype=np.float32)
+        self._kernels.rewire(
+            *(byref(struct), before, len(before), positions, count),
+            *(arrays.get(name) for name in ("start", "column", "in_start", "in_row", "place")),
+            *(arrays.get(name) for name in ("weight", "first", "second")),
+        )
+        self._active[layer], struct.count = positions, count
+        self._show(layer, gradient=np.empty(count + SPARE, dtype=np.float32), **arrays)
         if self._corrects and layer < len(self._layers) - 1:
-            counts = np.diff(start)
+            counts = np.diff(arrays["start"])
             mean = max(1, count) / outputs
             self._show(layer, factor=np.sqrt(counts / mean).astype(np.float32))
 
@@ -525,10 +518,14 @@ class ChunkedGradients:
     def _floor(self, layer: int, count: int) -> float:
         """A size that about twice as many values exceed as are wanted, by a sample of them."""
         inputs, delta = self._inputs[layer], self._deltas[layer]
+        if len(inputs) * len(delta) <= 4 * SAMPLED**2:
+            return -1.0
         rows, columns = (part[:: len(part) // SAMPLED + 1] for part in (delta, inputs))
         sample = np.abs(all_products(columns, rows))
         rank = round(2 * count * len(sample) / (len(delta) * len(inputs))) + 16
-        return -1.0 if rank >= len(sample) else float(np.partition(sample, -rank)[-rank])
+        if rank >= len(sample):
+            return -1.0
+        return float(_kernels().nth_largest(sample, len(sample), rank - 1))
 
     def _above(self, floor: float, layer: int, count: int, taken: Positions) -> Positions | None:
         """The largest values, None if they or what ties with them are not all above the floor."""

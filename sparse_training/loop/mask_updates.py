@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,7 +237,7 @@ class MaskUpdates:
                 layer=layer,
                 active=mask.active[i],
                 weights=weights[i],
-                fired=mask.fired[i],
+                ever_active=partial(mask.fired, i),
                 new=mask.new[i],
                 movable=np.full(len(weights[i]), i < last),
                 gradients=gradient,

@@ -119,7 +119,7 @@ def train(
         samples=account.samples,
         steps=steps.count,
         updates=updates.count,
-        explored=sum(map(len, mask.fired)) / network.size,
+        explored=sum(len(mask.fired(layer)) for layer in range(layers)) / network.size,
         dead_neurons=dead_neurons(network, mask.active),
         disconnected=disconnected(network, mask.active),
         engine=engine.name,

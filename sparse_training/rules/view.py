@@ -1,6 +1,6 @@
 """What an update sees of the network: the layers, their active weights, and what rules need."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,8 @@ class LayerView:
     """Its shape, and so its neurons."""
     active: Positions
     weights: NDArray[np.float32]
-    fired: Positions
-    """Positions that have ever been active, ascending."""
+    ever_active: Callable[[], Positions]
+    """What `fired` is; a function, since few rules look at it."""
     new: Positions
     """Active positions whose weights the last update grew: they have no history."""
     movable: NDArray[np.bool_]
@@ -37,6 +37,11 @@ class LayerView:
     def size(self) -> int:
         """Number of positions."""
         return self.layer.size
+
+    @property
+    def fired(self) -> Positions:
+        """Positions that have ever been active, ascending."""
+        return self.ever_active()
 
     @property
     def gradient(self) -> NDArray[np.float32]:

@@ -74,7 +74,7 @@ def layer_of(
         layer=Layer(shape),
         active=active,
         weights=np.array([weights[p] for p in active.tolist()], dtype=np.float32),
-        fired=active if fired is None else positions_of(fired),
+        ever_active=lambda: active if fired is None else positions_of(fired),
         new=positions_of(new),
         movable=np.full(len(active), movable),
         gradients=gradients,

@@ -1,6 +1,7 @@
 """One update of the mask, as rules put together make it: hand-worked, then properties."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -266,7 +267,7 @@ def random_view(seed: int, sizes: list[int], last_layer: bool) -> View:
                 layer=Layer((1, n)),
                 active=positions,
                 weights=rng.integers(-2, 3, len(positions)).astype(np.float32),
-                fired=np.union1d(positions, random_positions(n, n // 3, rng)),
+                ever_active=partial(np.union1d, positions, random_positions(n, n // 3, rng)),
                 new=no_positions(),
                 movable=np.full(len(positions), last_layer or number < len(sizes) - 1),
                 gradients=gradients,
@@ -361,7 +362,7 @@ def test_a_mask_remembers_all_that_was_active_and_the_most_at_a_time() -> None:
     mask = Mask([positions_of([0, 4])])
     mask.change(change([0, 2, 7], new=[2, 7]), by_an_update=True)
     mask.change(change([4], new=[4]), by_an_update=True)
-    assert mask.active[0].tolist() == [4] and mask.fired[0].tolist() == [0, 2, 4, 7]
+    assert mask.active[0].tolist() == [4] and mask.fired(0).tolist() == [0, 2, 4, 7]
     assert (mask.count, mask.counts, mask.peak) == (1, [1], 3)
 
 

@@ -40,7 +40,7 @@ def one_update(
         layer=Layer((2, 4)),
         active=active,
         weights=np.array(WEIGHTS, dtype=np.float32),
-        fired=active,
+        ever_active=lambda: active,
         new=np.zeros(0, dtype=np.int64),
         movable=np.ones(len(WEIGHTS), dtype=np.bool_),
         gradients=scores,
