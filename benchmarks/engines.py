@@ -1,36 +1,42 @@
-"""How fast is the truly sparse engine? Ratios against masks over dense PyTorch, in one run.
+"""How fast is the truly sparse engine? Against masks over dense PyTorch and against the machine.
 
-    python -m benchmarks.engines                  # the table; about 10 minutes on one core
-    python -m benchmarks.engines --cases wide     # one case
+    python -m benchmarks.engines                  # all tables; about 20 minutes on one core
+    python -m benchmarks.engines --cases deep     # one of them
     python -m benchmarks.engines --scale 100000 1000000   # SET with one hidden layer of that width
 
 The peer is masked training written as well as PyTorch allows on a CPU: nn.Linear, fused
 torch.optim.SGD, one in-place multiplication of the weights by the mask a layer after the step (what
-the momentum holds elsewhere changes nothing, so it is not masked). Same network, same initial
-weights, same batches, same learning rate, one thread, CPU time, both in turn in one process; the
-ratio is the median over the rounds of paired ratios. After all steps the losses must agree to 3
-decimals, or the benchmark fails. With `sparselab` (PyPI) installed its SparseLinear layers are
-timed in the same rounds.
+the momentum holds elsewhere changes nothing, so it is not masked); and the same with the model
+through torch.compile. Same network, same initial weights, same batches, same learning rate, one
+thread, CPU time, all in turn in one process; a ratio is the median over the rounds of paired
+ratios. After all steps the losses must agree to 3 decimals, or the benchmark fails. With
+`sparselab` (PyPI) installed its SparseLinear layers are timed in the same rounds. The bound of a
+step is that of `benchmarks.roofline`.
 """
 
 import argparse
+import contextlib
+import itertools
 import os
 import platform
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata, util
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from benchmarks.roofline import bound, peaks
 from sparse_training.data.instances import load
+from sparse_training.engines import kernels
 from sparse_training.engines.interface import (
     SGD,
     Engine,
@@ -41,8 +47,10 @@ from sparse_training.engines.interface import (
     Setup,
 )
 from sparse_training.engines.sparse import SparseEngine
+from sparse_training.engines.sparse import _kernels as sparse_kernels
+from sparse_training.networks.activations import GELU, SReLU
 from sparse_training.networks.initial_weights import InitialWeights
-from sparse_training.networks.network import Network
+from sparse_training.networks.network import Network, Norm
 from sparse_training.networks.perceptron import perceptron_layers
 from sparse_training.positions import Positions, no_positions, random_positions
 from sparse_training.rules.grow import Sources
@@ -63,8 +71,8 @@ class Case:
 
     widths: tuple[int, ...]
     density: float
-    at_least: float
     aim: float
+    """Times as fast as masked PyTorch."""
     batch: int = 128
     steps: int = 10
     """Steps a round."""
@@ -72,21 +80,39 @@ class Case:
 
 CASES = {
     "deep": (
-        Case((784, 1000, 1000, 1000, 10), 0.1, 5, 7),
-        Case((784, 1000, 1000, 1000, 10), 0.05, 9, 12),
-        Case((784, 1000, 1000, 1000, 10), 0.01, 22, 30),
+        Case((784, 1000, 1000, 1000, 10), 0.1, 13),
+        Case((784, 1000, 1000, 1000, 10), 0.05, 27),
+        Case((784, 1000, 1000, 1000, 10), 0.01, 90),
     ),
     "wide": (
-        Case((3072, 4000, 1000, 4000, 10), 0.05, 7, 9, steps=4),
-        Case((3072, 4000, 1000, 4000, 10), 0.01, 18, 25, steps=4),
+        Case((3072, 4000, 1000, 4000, 10), 0.05, 9, steps=4),
+        Case((3072, 4000, 1000, 4000, 10), 0.01, 25, steps=4),
     ),
 }
 
+SMALL = Case((64, 128, 128, 10), 0.02, 0, batch=64, steps=100)
+"""The network whose passes over activations are timed."""
+PASSES: dict[str, tuple[dict[str, Any], float]] = {
+    "batch norm": ({"norm": Norm.BATCH}, 1.6),
+    "layer norm": ({"norm": Norm.LAYER}, 1.5),
+    "SReLU": ({"activation": SReLU()}, 1.5),
+    "GELU": ({"activation": GELU()}, 1.6),
+    "dropout": ({"dropout": 0.2}, 1.2),
+    "batch norm, GELU, dropout": (
+        {"norm": Norm.BATCH, "activation": GELU(), "dropout": 0.2},
+        2.2,
+    ),
+}
+"""What is added to plain ReLU, and at most how many times the step's time it may make of it."""
+
 
 class MaskedPeer:
-    """Masks over dense PyTorch; the comparison that a fair reader would write."""
+    """Masks over dense PyTorch; the comparison that a fair reader would write.
 
-    def __init__(self, setup: Setup) -> None:
+    compiled: the model goes through torch.compile, which the first batch then waits for.
+    """
+
+    def __init__(self, setup: Setup, compiled: bool = False) -> None:
         layers: list[torch.nn.Module] = []
         self._masks: list[tuple[torch.Tensor, torch.Tensor]] = []
         for layer, active, values in zip(
@@ -101,6 +127,7 @@ class MaskedPeer:
             self._masks.append((linear.weight, torch.from_numpy(mask.reshape(layer.shape))))
             layers += [linear, torch.nn.ReLU()]
         self._model = torch.nn.Sequential(*layers[:-1])
+        self._forward = torch.compile(self._model) if compiled else self._model
         self._optimizer = torch.optim.SGD(
             self._model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, fused=True
         )
@@ -109,7 +136,7 @@ class MaskedPeer:
     def train(self, segment: Segment) -> None:
         rows = torch.from_numpy(segment.rows)
         for batch in torch.split(rows, list(segment.sizes)):
-            loss = F.cross_entropy(self._model(self._x[batch]), self._y[batch])
+            loss = F.cross_entropy(self._forward(self._x[batch]), self._y[batch])
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
@@ -151,11 +178,15 @@ class SparselabPeer:
 
 
 def setup_of(
-    widths: Sequence[int], density: float, train_x: NDArray[np.float32], train_y: NDArray[np.int64]
+    widths: Sequence[int],
+    density: float,
+    train_x: NDArray[np.float32],
+    train_y: NDArray[np.int64],
+    **of_network: Any,
 ) -> Setup:
     """All layers at the same density, He initialised for the active weights."""
     rng = np.random.default_rng(0)
-    network = Network(layers=perceptron_layers(widths))
+    network = Network(layers=perceptron_layers(widths), **of_network)
     counts = [max(1, round(density * size)) for size in network.sizes]
     active = [
         random_positions(size, count, rng)
@@ -202,28 +233,121 @@ def steps(case: Case, rounds: int) -> str:
     """Times training steps; a line of the table."""
     train_x, train_y = synthetic(case.widths[0])
     setup = setup_of(case.widths, case.density, train_x, train_y)
-    sparse, masked = SparseEngine(setup), MaskedPeer(setup)
+    sparse, masked, compiled = SparseEngine(setup), MaskedPeer(setup), MaskedPeer(setup, True)
     other = SparselabPeer(setup, case.density) if util.find_spec("sparselab") else None
-    ratios, own, peer, lab = [], [], [], []
+    own, ratios, of_compiled, of_lab = [], [], [], []
     for number in range(rounds + 1):
         segment = segment_of(len(train_y), case.batch, case.steps, number)
         fast = seconds(lambda: sparse.train(segment))  # noqa: B023
         slow = seconds(lambda: masked.train(segment))  # noqa: B023
-        third = seconds(lambda: other.train(segment)) if other else float("nan")  # noqa: B023
+        third = seconds(lambda: compiled.train(segment))  # noqa: B023
+        fourth = seconds(lambda: other.train(segment)) if other else float("nan")  # noqa: B023
         if number:  # the first round warms up
-            ratios.append(slow / fast)
             own.append(fast / case.steps)
-            peer.append(slow / case.steps)
-            lab.append(third / fast)
-    one, two = (loss_of(e.logits(train_x), train_y) for e in (sparse, masked))
-    if round(abs(one - two), 3) > 0.001:
-        sys.exit(f"{case}: the losses differ: {one:.5f} sparse, {two:.5f} masked")
+            ratios.append(slow / fast)
+            of_compiled.append(third / fast)
+            of_lab.append(fourth / fast)
+    losses = [loss_of(e.logits(train_x), train_y) for e in (sparse, masked, compiled)]
+    if round(max(losses) - min(losses), 3) > 0.001:
+        sys.exit(f"{case}: the losses of sparse, masked and compiled differ: {losses}")
+    shapes = [(layer.neurons, layer.fan_in) for layer in setup.network.layers]
+    least = bound(shapes, [len(active) for active in setup.active], case.batch)
     return (
         f"| {'-'.join(map(str, case.widths))} | {case.density} | {statistics.median(own) * 1e3:.2f}"
-        f" | {statistics.median(peer) * 1e3:.2f} | {statistics.median(ratios):.1f}"
-        f" ({min(ratios):.1f} to {max(ratios):.1f}) | {case.at_least:g} / {case.aim:g}"
-        f" | {statistics.median(lab):.1f} | {rounds} | {one:.3f} = {two:.3f} |"
+        f" | {statistics.median(own) / least:.1f} | {spread(ratios)} | {case.aim:g}"
+        f" | {spread(of_compiled)} | {statistics.median(of_lab):.1f} | {rounds}"
+        f" | {losses[0]:.3f} |"
     )
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """The median, and the smallest and largest."""
+    return (
+        f"**{statistics.median(values):.{digits}f}** "
+        f"({min(values):.{digits}f} to {max(values):.{digits}f})"
+    )
+
+
+def passes(rounds: int) -> list[str]:
+    """What norms, activations and dropout add to a step; lines of the table."""
+    train_x, train_y = synthetic(SMALL.widths[0])
+
+    def engine(**of_network: Any) -> SparseEngine:
+        return SparseEngine(setup_of(SMALL.widths, SMALL.density, train_x, train_y, **of_network))
+
+    plain, others = engine(), {name: engine(**what) for name, (what, _) in PASSES.items()}
+    own, ratios = [], {name: list[float]() for name in others}
+    for number in range(rounds + 1):
+        segment = segment_of(len(train_y), SMALL.batch, SMALL.steps, number)
+        base = seconds(lambda: plain.train(segment))  # noqa: B023
+        for name, other in others.items():
+            took = seconds(lambda: other.train(segment))  # noqa: B023
+            if number:
+                ratios[name].append(took / base)
+        if number:
+            own.append(base / SMALL.steps)
+    return [
+        f"| {name} | {spread(ratios[name])} | {most:g} | {statistics.median(own) * 1e6:.0f} |"
+        f" {rounds} |"
+        for name, (_, most) in PASSES.items()
+    ]
+
+
+def sizes(rounds: int) -> list[str]:
+    """A step on batches of 100 against one on batches of 128; lines of the table."""
+    lines = []
+    for case in CASES["deep"]:
+        train_x, train_y = synthetic(case.widths[0])
+        engine = SparseEngine(setup_of(case.widths, case.density, train_x, train_y))
+        ratios = []
+        for number in range(rounds + 1):
+            small, large = (segment_of(len(train_y), b, case.steps, number) for b in (100, 128))
+            took = seconds(lambda: engine.train(small))  # noqa: B023
+            ratio = took / seconds(lambda: engine.train(large))  # noqa: B023
+            if number:
+                ratios.append(ratio)
+        lines.append(f"| batch 100 / 128, density {case.density} | {spread(ratios, 2)} | .85 |")
+    return lines
+
+
+def builds(rounds: int) -> list[str]:
+    """A step by kernels without AVX-512 against one by those of this machine; lines."""
+    lines = []
+    for case in (*CASES["deep"], SMALL):
+        train_x, train_y = synthetic(case.widths[0])
+        setup = setup_of(case.widths, case.density, train_x, train_y)
+        own = SparseEngine(setup)
+        with built("-mno-avx512f"):
+            other = SparseEngine(setup)
+        ratios = []
+        for number in range(rounds + 1):
+            segment = segment_of(len(train_y), case.batch, case.steps, number)
+            took = seconds(lambda: other.train(segment))  # noqa: B023
+            ratio = took / seconds(lambda: own.train(segment))  # noqa: B023
+            if number:
+                ratios.append(ratio)
+        same = (own.logits(train_x) == other.logits(train_x)).all()
+        lines.append(
+            f"| {'-'.join(map(str, case.widths))} | {case.density} | {spread(ratios, 2)}"
+            f" | {'same' if same else 'DIFFERENT'} |"
+        )
+    return lines
+
+
+@contextlib.contextmanager
+def built(flag: str) -> Iterator[None]:
+    """Kernels that are compiled with one more flag, for engines made meanwhile."""
+    caches = kernels.file, kernels.library, kernels.available, sparse_kernels
+    flags = kernels.FLAGS
+    try:
+        kernels.FLAGS = (*flags, flag)
+        for cached in caches:
+            cached.cache_clear()
+        yield
+    finally:
+        kernels.FLAGS = flags
+        for cached in caches:
+            cached.cache_clear()
 
 
 def digits(rounds: int) -> str:
@@ -235,7 +359,7 @@ def digits(rounds: int) -> str:
     sizes = ([batch] * (rows // batch) + [rows % batch] * (rows % batch > 0)) * epochs
     segment = Segment(order, sizes, [LEARNING_RATE] * len(sizes))
     setup = setup_of((64, 256, 256, 10), 0.1, split.train_x, split.train_y)
-    ratios, own, peer, losses = [], [], [], []
+    ratios, own, losses = [], [], []
     for _ in range(rounds):
         trained: dict[str, SparseEngine | MaskedPeer] = {}
 
@@ -244,16 +368,15 @@ def digits(rounds: int) -> str:
             trained[name].train(segment)  # noqa: B023
 
         own.append(seconds(lambda: whole("sparse", SparseEngine)))  # noqa: B023
-        peer.append(seconds(lambda: whole("masked", MaskedPeer)))  # noqa: B023
-        ratios.append(peer[-1] / own[-1])
+        masked = seconds(lambda: whole("masked", MaskedPeer))  # noqa: B023
+        ratios.append(masked / own[-1])
         losses = [loss_of(e.logits(split.train_x), split.train_y) for e in trained.values()]
     if round(abs(losses[0] - losses[1]), 3) > 0.001:
         sys.exit(f"digits: the losses differ: {losses}")
     return (
         f"| digits, 64-256-256-10, 50 epochs of {rows} rows | 0.1"
-        f" | {statistics.median(own) * 1e3:.0f} a run | {statistics.median(peer) * 1e3:.0f} a run"
-        f" | {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) | 15 / 20"
-        f" | | {rounds} | {losses[0]:.3f} = {losses[1]:.3f} |"
+        f" | {statistics.median(own) * 1e3:.0f} a run | | {spread(ratios)} | 20 | | | {rounds}"
+        f" | {losses[0]:.3f} |"
     )
 
 
@@ -306,30 +429,31 @@ def evolve(
     active[:] = [change.active for change in changes]
 
 
-def rigl_update(engine: Engine, setup: Setup, active: list[Positions], number: int) -> None:
-    """An update of RigL, on a batch of its own."""
+def rigl_update(
+    engine: Engine, setup: Setup, active: list[Positions], rules: Updates, number: int
+) -> None:
+    """An update by RigL's rules, on a batch of its own."""
     gradients = engine.gradients(np.random.default_rng(number).integers(2048, size=128))
-    evolve(engine, setup, active, rules_of("rigl"), gradients)
+    evolve(engine, setup, active, rules, gradients)
 
 
-def updates(density: float, most: int, aim: int, rounds: int) -> str:
-    """The part of a RigL update in 100 sparse steps, 1000x1000 layers."""
-    train_x, train_y = synthetic(1000)
-    setup = setup_of((1000, 1000, 1000, 10), density, train_x, train_y)
-    engine = SparseEngine(setup)
+def updates(density: float, most: int, rounds: int) -> str:
+    """The part of a RigL update in 100 sparse steps; a line of the table."""
+    train_x, train_y = synthetic(784)
+    setup = setup_of((784, 1000, 1000, 1000, 10), density, train_x, train_y)
+    engine, rules = SparseEngine(setup), rules_of("rigl")
     active = [positions.copy() for positions in setup.active]
     shares, cost = [], []
     for number in range(rounds + 1):
         segment = segment_of(len(train_y), 128, 100, number)
         training = seconds(lambda: engine.train(segment))  # noqa: B023
-        updating = seconds(lambda: rigl_update(engine, setup, active, number))  # noqa: B023
+        updating = seconds(lambda: rigl_update(engine, setup, active, rules, number))  # noqa: B023
         if number:
             shares.append(100 * updating / training)
             cost.append(updating)
     return (
-        f"| 1000-1000-1000-10 | {density} | {statistics.median(cost) * 1e3:.1f}"
-        f" | {statistics.median(shares):.1f} % ({min(shares):.1f} to {max(shares):.1f})"
-        f" | {most} % / {aim} % | {rounds} |"
+        f"| {density} | {statistics.median(cost) * 1e3:.1f} | {spread(shares)} % | {most} %"
+        f" | {rounds} |"
     )
 
 
@@ -384,7 +508,7 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = [*CASES, "digits", "updates"]
+    names = [*CASES, "digits", "updates", "passes", "sizes", "builds"]
     parser.add_argument("--cases", nargs="+", choices=names, default=names)
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--scale", type=int, nargs="+", metavar="NEURONS", help="only this")
@@ -405,23 +529,37 @@ def main() -> None:
                 os._exit(0)
             os.waitpid(pid, 0)
         return
-    chosen = set(arguments.cases)
-    if chosen - {"updates"}:
-        print(
-            "| network | density | ms a step, sparse | ms, masked | times as fast (range)"
-            " | at least / aim | sparselab / sparse | n | loss |"
+    print(f"Of one core: {peaks()}\n")
+    chosen, rounds = set(arguments.cases), arguments.rounds
+
+    def table(head: str, lines: Iterable[str]) -> None:
+        print(head, "|---" * (head.count("|") - 1) + "|", sep="\n")
+        for line in lines:
+            print(line, flush=True)
+        print()
+
+    against = [case for name in CASES if name in chosen for case in CASES[name]]
+    if against or "digits" in chosen:
+        lines = itertools.chain(
+            (steps(case, rounds) for case in against),
+            (digits(rounds) for name in ("digits",) if name in chosen),
         )
-        print("|---|---|---|---|---|---|---|---|---|")
-    for name in CASES:
-        for case in CASES[name] if name in chosen else ():
-            print(steps(case, arguments.rounds), flush=True)
-    if "digits" in chosen:
-        print(digits(arguments.rounds), flush=True)
+        table(
+            "| network | density | ms a step | over its bound | masked / sparse (range) | aim"
+            " | compiled / sparse (range) | sparselab / sparse | n | loss |",
+            lines,
+        )
     if "updates" in chosen:
-        print("\n| network | density | ms a RigL update | fraction of 100 steps | most / aim | n |")
-        print("|---|---|---|---|---|---|")
-        for density, most, aim in ((0.05, 12, 8), (0.01, 30, 20)):
-            print(updates(density, most, aim, arguments.rounds), flush=True)
+        table(
+            "| density | ms a RigL update | of 100 steps (range) | at most | n |",
+            (updates(density, most, rounds) for density, most in ((0.05, 10), (0.01, 20))),
+        )
+    if "passes" in chosen:
+        table("| beside ReLU | step's time (range) | at most | plain, us | n |", passes(rounds))
+    if "sizes" in chosen:
+        table("| step | ratio (range) | at most |", sizes(rounds))
+    if "builds" in chosen:
+        table("| network | density | AVX2 / this build (range) | outputs |", builds(rounds))
 
 
 if __name__ == "__main__":

@@ -1201,62 +1201,62 @@ void evaluate(Net *net, const float *x, const int64_t *rows, int64_t batch) {
 #define TALL 6
 #define STRIP 2
 #endif
+#define COLUMNS (STRIP * WIDE)
 
-ALWAYS void dense_tile(const int rows, const int width, int64_t inputs, int64_t samples,
-                       const float *delta, int64_t stride, const float *in, float *out) {
+/* Floats that the packed activations of so many inputs take. */
+int64_t packed_size(int64_t inputs, int64_t samples) {
+    return (inputs + COLUMNS - 1) / COLUMNS * COLUMNS * samples;
+}
+
+/* Activations (inputs, samples) as strips of columns, [strip][sample][column]: a strip lies in one
+   piece, so that it stays in the level-1 cache whatever the number of inputs. */
+void pack(int64_t inputs, int64_t samples, const float *from, float *out) {
+    for (int64_t i = 0; i < inputs; i += COLUMNS, out += COLUMNS * samples) {
+        int64_t n = inputs - i < COLUMNS ? inputs - i : COLUMNS;
+        for (int64_t s = 0; s < samples; s++) {
+            for (int64_t k = 0; k < n; k++) out[s * COLUMNS + k] = from[(i + k) * samples + s];
+            for (int64_t k = n; k < COLUMNS; k++) out[s * COLUMNS + k] = 0.0f;
+        }
+    }
+}
+
+ALWAYS void dense_tile(const int rows, int64_t inputs, int64_t columns, int64_t samples,
+                       const float *delta, const float *in, float *out) {
     vec sum[TALL][STRIP];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 3
-        for (int t = 0; t < width; t++) sum[r][t] = (vec){};
+        for (int t = 0; t < STRIP; t++) sum[r][t] = (vec){};
     for (int64_t s = 0; s < samples; s++) {
         vec value[STRIP];
 #pragma GCC unroll 3
-        for (int t = 0; t < width; t++) memcpy(value + t, in + s * inputs + WIDE * t, sizeof(vec));
+        for (int t = 0; t < STRIP; t++) value[t] = load(in + s * COLUMNS + WIDE * t);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
-            vec own = spread(delta[r * stride + s]);
+            vec own = spread(delta[r * samples + s]);
 #pragma GCC unroll 3
-            for (int t = 0; t < width; t++) sum[r][t] = fused_lanes(own, value[t], sum[r][t]);
+            for (int t = 0; t < STRIP; t++) sum[r][t] = fused_lanes(own, value[t], sum[r][t]);
         }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
+        if (columns == COLUMNS)
 #pragma GCC unroll 3
-        for (int t = 0; t < width; t++)
-            memcpy(out + r * inputs + WIDE * t, &sum[r][t], sizeof(vec));
+            for (int t = 0; t < STRIP; t++)
+                memcpy(out + r * inputs + WIDE * t, &sum[r][t], sizeof(vec));
+        else memcpy(out + r * inputs, sum[r], (size_t)columns * sizeof(float));
 }
 
-ALWAYS void dense_strip(const int width, int64_t outputs, int64_t inputs, int64_t samples,
-                        const float *delta, int64_t stride, const float *in, float *out) {
-    int64_t o = 0;
-    for (; o + TALL <= outputs; o += TALL)
-        dense_tile(TALL, width, inputs, samples, delta + o * stride, stride, in, out + o * inputs);
-    for (; o < outputs; o++)
-        dense_tile(1, width, inputs, samples, delta + o * stride, stride, in, out + o * inputs);
-}
-
-/* out[o][i] = sum of delta[o][s] * in[s][i], sample after sample; rows of delta are `stride` apart. */
+/* out[o][i] = sum of delta[o][s] * activation[i][s], sample after sample; in: packed. */
 void dense_products(int64_t outputs, int64_t inputs, int64_t samples, const float *delta,
-                    int64_t stride, const float *in, float *out) {
-    int64_t i = 0;
-    for (; i + STRIP * WIDE <= inputs; i += STRIP * WIDE)
-        dense_strip(STRIP, outputs, inputs, samples, delta, stride, in + i, out + i);
-    for (; i + WIDE <= inputs; i += WIDE)
-        dense_strip(1, outputs, inputs, samples, delta, stride, in + i, out + i);
-    if (i == inputs) return;
-    if (inputs >= WIDE) { /* some of the columns before once more */
-        i = inputs - WIDE;
-        dense_strip(1, outputs, inputs, samples, delta, stride, in + i, out + i);
-        return;
+                    const float *in, float *out) {
+    for (int64_t i = 0; i < inputs; i += COLUMNS, in += COLUMNS * samples) {
+        int64_t columns = inputs - i < COLUMNS ? inputs - i : COLUMNS, o = 0;
+        for (; o + TALL <= outputs; o += TALL)
+            dense_tile(TALL, inputs, columns, samples, delta + o * samples, in, out + o * inputs + i);
+        for (; o < outputs; o++)
+            dense_tile(1, inputs, columns, samples, delta + o * samples, in, out + o * inputs + i);
     }
-    for (int64_t o = 0; o < outputs; o++)
-        for (int64_t k = 0; k < inputs; k++) {
-            float sum = 0.0f;
-            for (int64_t s = 0; s < samples; s++)
-                sum = fused(delta[o * stride + s], in[s * inputs + k], sum);
-            out[o * inputs + k] = sum;
-        }
 }
 
 /* Topology ----------------------------------------------------------------------------------- */
@@ -1385,7 +1385,7 @@ void shrink(Best *best, int32_t at_the_end) {
 }
 
 /* Offers |values| of the consecutive positions from `first`. */
-void scan(Best *best, const float *values, int64_t count, int64_t first) {
+static void scan(Best *best, const float *values, int64_t count, int64_t first) {
     enum { BLOCK = 2 * LANES };
     for (int64_t block = 0; block < count; block += BLOCK) {
         int64_t end = block + BLOCK < count ? block + BLOCK : count;
@@ -1412,6 +1412,17 @@ void scan(Best *best, const float *values, int64_t count, int64_t first) {
             held += size > threshold;
         }
         best->held = held;
+    }
+}
+
+/* Offers the gradient of all weights, some outputs at a time, while it is in the cache; as in
+   dense_products, and a buffer of at_once * inputs. */
+void scan_products(Best *best, int64_t outputs, int64_t inputs, int64_t samples, const float *delta,
+                   const float *in, float *buffer, int64_t at_once) {
+    for (int64_t o = 0; o < outputs; o += at_once) {
+        int64_t n = outputs - o < at_once ? outputs - o : at_once;
+        dense_products(n, inputs, samples, delta + o * samples, in, buffer);
+        scan(best, buffer, n * inputs, o * inputs);
     }
 }
 

@@ -52,6 +52,8 @@ EVALUATED_AT_ONCE = 128
 """Rows of one evaluation pass."""
 CHUNK = 1 << 18
 """Gradients of so many positions are computed at a time."""
+SCANNED = 1 << 16
+"""Of so many while growth looks for the largest: they stay in the level-2 cache."""
 SAMPLED = 64
 """Outputs, and inputs, whose gradients tell beforehand how large the largest may be."""
 LANES = 16
@@ -148,8 +150,13 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     ),
     "nth_largest": (c_float, [_F32, c_int64, c_int64]),
     "locate": (None, [_I64, c_int64, _I64, c_int64, _I64]),
-    "scan": (None, [POINTER(_Best), _F32, c_int64, c_int64]),
-    "dense_products": (None, [c_int64, c_int64, c_int64, _F32, c_int64, _F32, _F32]),
+    "scan_products": (
+        None,
+        [POINTER(_Best), c_int64, c_int64, c_int64, _F32, _F32, _F32, c_int64],
+    ),
+    "packed_size": (c_int64, [c_int64, c_int64]),
+    "pack": (None, [c_int64, c_int64, _F32, _F32]),
+    "dense_products": (None, [c_int64, c_int64, c_int64, _F32, _F32, _F32]),
     "follow": (None, [POINTER(_Net), _F32, c_int64, _F32, _F32]),
     "shrink": (None, [POINTER(_Best), c_int32]),
 }
@@ -516,13 +523,13 @@ class ChunkedGradients:
         return largest
 
     def _floor(self, layer: int, count: int) -> float:
-        """A size that about twice as many values exceed as are wanted, by a sample of them."""
+        """A size that some times as many values exceed as are wanted, by a sample of them."""
         inputs, delta = self._inputs[layer], self._deltas[layer]
         if len(inputs) * len(delta) <= 4 * SAMPLED**2:
             return -1.0
         rows, columns = (part[:: len(part) // SAMPLED + 1] for part in (delta, inputs))
         sample = np.abs(all_products(columns, rows))
-        rank = round(2 * count * len(sample) / (len(delta) * len(inputs))) + 16
+        rank = round(3 * count * len(sample) / (len(delta) * len(inputs))) + 16
         if rank >= len(sample):
             return -1.0
         return float(_kernels().nth_largest(sample, len(sample), rank - 1))
@@ -530,15 +537,19 @@ class ChunkedGradients:
     def _above(self, floor: float, layer: int, count: int, taken: Positions) -> Positions | None:
         """The largest values, None if they or what ties with them are not all above the floor."""
         inputs, delta = self._inputs[layer], self._deltas[layer]
-        room = 4 * count + 4096
+        room = 6 * count + 4096
         size, scratch = np.empty((2, room), dtype=np.float32)
         position = np.empty(room, dtype=np.int64)
         arrays = (size, scratch, position, taken)
         best = _Best(
             count, 0, room, len(taken), floor, TIE, *(array.ctypes.data for array in arrays)
         )
-        for first, product in products(inputs, delta):
-            _kernels().scan(byref(best), product, product.size, first)
+        outputs, samples = delta.shape
+        at_once = max(1, SCANNED // len(inputs))
+        _kernels().scan_products(
+            *(byref(best), outputs, len(inputs), samples, delta, _packed(inputs)),
+            *(np.empty(at_once * len(inputs), dtype=np.float32), at_once),
+        )
         _kernels().shrink(byref(best), True)
         complete = best.held == count and (floor < 0.0 or best.threshold > floor)
         return position[:count].copy() if complete else None
@@ -552,14 +563,19 @@ def products(
     One buffer has all of them in turn. No library's product: theirs differ between processors.
     """
     at_once = max(1, CHUNK // len(inputs))
-    columns = np.ascontiguousarray(inputs.T)
+    columns = _packed(inputs)
     buffer = np.empty((min(at_once, len(delta)), len(inputs)), dtype=np.float32)
     for first in range(0, len(delta), at_once):
         part = np.ascontiguousarray(delta[first : first + at_once])
-        _kernels().dense_products(
-            *(len(part), len(inputs), len(columns), part, part.shape[1], columns, buffer)
-        )
+        _kernels().dense_products(*(len(part), *inputs.shape, part, columns, buffer))
         yield first * len(inputs), buffer[: len(part)]
+
+
+def _packed(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Activations (neurons, samples) in the order in which the kernels read them."""
+    columns = _aligned(_kernels().packed_size(*inputs.shape))
+    _kernels().pack(*inputs.shape, np.ascontiguousarray(inputs), columns)
+    return columns
 
 
 def all_products(inputs: NDArray[np.float32], delta: NDArray[np.float32]) -> NDArray[np.float32]:
