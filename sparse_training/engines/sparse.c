@@ -593,9 +593,10 @@ ALWAYS int64_t real_samples(int64_t batch, int64_t p, int64_t w) {
     return batch - p < w ? batch - p : w;
 }
 
-/* sums[o] = sum over the batch of a neuron's values or, where means are given, of the squares of
-   their distances from them. */
-ALWAYS void batch_sums(const Net *net, const Layer *l, int64_t batch, const float *mean, float *sums) {
+/* sums[o] = sum over the batch of the distances of a neuron's values from a centre, or of the squares
+   of them. */
+ALWAYS void batch_sums(const int squares, const Net *net, const Layer *l, int64_t batch,
+                       const float *centre, float *sums) {
     memset(sums, 0, (size_t)l->outputs * sizeof(float));
     EACH_PANEL(net, p, w) {
         int64_t real = real_samples(batch, p, w), last = l->outputs - 1;
@@ -609,10 +610,9 @@ ALWAYS void batch_sums(const Net *net, const Layer *l, int64_t batch, const floa
                     const float *z = l->value + p * l->outputs + row * w + WIDE * h;
                     one[j] = (vec){};
                     for (int64_t s = 0; s < w; s += LANES) {
-                        vec x = load(z + s);
-                        if (mean) x -= mean[row];
+                        vec x = load(z + s) - centre[row];
                         if (s + LANES > real) x = only(inside(s + WIDE * h, real), x);
-                        one[j] = mean ? fused_lanes(x, x, one[j]) : one[j] + x;
+                        one[j] = squares ? fused_lanes(x, x, one[j]) : one[j] + x;
                     }
                 }
                 eight += eight_sums(one);
@@ -632,9 +632,12 @@ static void batch_statistics(const Net *net, Layer *l, int64_t batch, int traini
         for (int64_t o = 0; o < l->outputs; o++) inverse[o] = 1.0f / sqrtf(l->variance[o] + 1e-5f);
         return;
     }
-    batch_sums(net, l, batch, NULL, mean);
-    for (int64_t o = 0; o < l->outputs; o++) mean[o] /= (float)batch;
-    batch_sums(net, l, batch, mean, squares);
+    /* From the first row's values: what is the same in all rows has exactly no variance. */
+    int64_t panel = PANEL < net->padded ? PANEL : net->padded;
+    for (int64_t o = 0; o < l->outputs; o++) mean[o] = l->value[o * panel];
+    batch_sums(0, net, l, batch, mean, squares);
+    for (int64_t o = 0; o < l->outputs; o++) mean[o] += squares[o] / (float)batch;
+    batch_sums(1, net, l, batch, mean, squares);
     for (int64_t o = 0; o < l->outputs; o++)
         inverse[o] = 1.0f / sqrtf(squares[o] / (float)batch + 1e-5f);
     if (!track) return;

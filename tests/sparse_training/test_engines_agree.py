@@ -6,6 +6,7 @@ places.
 """
 
 import functools
+import random
 from collections import Counter
 from dataclasses import replace
 
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from sparse_training.data.instances import load
-from sparse_training.engines.interface import AdamW, Optimizer
+from sparse_training.engines.interface import AdamW, Engine, Optimizer, Setup
 from sparse_training.engines.masked import MaskedEngine
 from sparse_training.engines.sparse import SparseEngine
 from sparse_training.loop.budget import Budget
@@ -35,6 +37,7 @@ from tests.sparse_training.cases import (
     composable,
     drawn,
     parts,
+    toy_split,
     with_updates,
 )
 
@@ -53,18 +56,27 @@ def both_can(topology: Topology, recipe: Recipe) -> bool:
 
 
 def is_chaotic(case: Case) -> bool:
-    """Whether an engine disagrees with itself when the last digits of the data change.
+    """Whether an engine disagrees with itself when data and weights change in their last digits.
 
-    Then the two may, too. It is asked only of a case in which they do.
+    Then the two may, too, and further. It is asked only of a case in which they do.
     """
     rng = np.random.default_rng(0)
+
+    def changed(values: NDArray[np.float32], size: float) -> NDArray[np.float32]:
+        return (values * (1.0 + size * rng.standard_normal(values.shape))).astype(np.float32)
+
     for engine in (MaskedEngine, SparseEngine):
         plain = case.trained(engine)
         for size in (1e-7, 1e-7, 1e-7, 1e-6, 1e-6, 1e-6):
-            noise = 1.0 + size * rng.standard_normal(case.split.train_x.shape)
-            changed = replace(case.split, train_x=(case.split.train_x * noise).astype(np.float32))
+            split = replace(case.split, train_x=changed(case.split.train_x, size))
+
+            def elsewhere(setup: Setup) -> Engine:
+                values = [changed(layer, size) for layer in setup.values]  # noqa: B023
+                return engine(replace(setup, values=values))  # noqa: B023
+
             try:
-                assert_same(plain, replace(case, split=changed).trained(engine))
+                again = replace(case, split=split).trained(elsewhere)
+                assert_same(plain, again, TOLERANCE / 10)
             except AssertionError:
                 return True
     return False
@@ -131,6 +143,50 @@ def test_engines_agree_over_configurations_of_the_combination() -> None:
 def test_the_sweep_reaches_every_rule_that_both_engines_have() -> None:
     """If a new one is missing by chance, more `EXAMPLES` reach it."""
     assert composable(both_can) - swept().keys() == set()
+
+
+# Odd sizes ---------------------------------------------------------------------------------------
+
+SIZES = (1, 2, 3, 7, 17, 31, 33, 129)
+"""Below, at and above what the kernels take at a time, with one that no vector divides."""
+ODD_SPLITS = [toy_split(rows=200, inputs=inputs, classes=4) for inputs in (7, 17, 33, 129)]
+
+
+def odd_case(seed: int) -> Case:
+    """Batches and layers of odd sizes, with any normalisation."""
+    rng = random.Random(seed)
+    topology, recipe = drawn(seed, lambda topology, recipe: topology.updates is not None)
+    case = Case(
+        replace(recipe, batch_size=rng.choice(SIZES), norm=rng.choice(list(Norm))),
+        topology,
+        BUDGET,
+        seed % 100,
+        rng.choice(ODD_SPLITS),
+        [rng.choice(SIZES) for _ in range(rng.randint(1, 3))],
+    )
+    own, size = case.network.neuron_parameters, case.network.size
+    weights = max(len(case.network.layers), int(size * rng.choice((0.03, 0.1, 0.3))))
+    budget = Budget(
+        active_weights=own + weights,
+        peak_weights=own + 3 * weights,
+        training_samples=200 + 4 * case.recipe.batch_size,
+    )
+    return replace(case, budget=budget)
+
+
+def test_engines_agree_on_layers_and_batches_of_any_size() -> None:
+    """All of 120 runs but those that an engine does not repeat itself on data that differ in the
+    last digit: about a tenth. They have normalisation and few neurons or rows, where some true
+    gradients are zero, what is left is rounding, and AdamW makes whole steps of it."""
+    agreed: Counter[str] = Counter()
+    for seed in range(120):
+        case = odd_case(seed)
+        outcome = agreement(case)
+        agreed["chaotic" if outcome is None else case.recipe.norm.name] += 1
+        assert outcome is not None or case.recipe.norm is not Norm.NONE
+    assert agreed["chaotic"] <= 24
+    for norm in Norm:
+        assert agreed[norm.name] >= 20, norm
 
 
 # Cases of their own ------------------------------------------------------------------------------
