@@ -26,11 +26,13 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NoReturn
 
 import msgspec
 
 from sparse_training.errors import BadInput, OverBudget
+from target_algorithms import ROOT, Variant
 from target_algorithms.contract import Options, Result, Trained, Trial, failure
 from wrappers.processes import ONE_THREAD, die_with
 
@@ -271,6 +273,18 @@ def _prepare(instance: str) -> None:
         os.waitpid(pid, 0)
 
 
+@functools.cache
+def _import(variant: Variant) -> None:
+    """Imports a variant of this checkout, once for all of its trials.
+
+    What is wrong with it, or with one from elsewhere, only a trial meets: that has limits.
+    """
+    if variant.folder.parent == ROOT / "target_algorithms":
+        with contextlib.suppress(BadInput):
+            _ = variant.compose
+            _ready_to_fork()
+
+
 def _load_torch() -> str | None:
     """Imports torch and warms its operations up, once; what prevents it, if something does."""
     from target_algorithms.trial import warm_up
@@ -335,6 +349,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         trial = msgspec.json.decode(line, type=Trial)
         _prepare(trial.instance)
+        _import(Variant(trial.variant, Path(trial.folder)))
         say(run_limited(trial, parent=0))
 
 
