@@ -11,7 +11,16 @@ from setuptools import build_meta
 
 get_requires_for_build_editable = build_meta.get_requires_for_build_editable
 prepare_metadata_for_build_editable = build_meta.prepare_metadata_for_build_editable
-build_editable = build_meta.build_editable
+
+
+def build_editable(folder: str, settings: Any = None, metadata: str | None = None) -> str:
+    """One that names the checkout as a folder to look in.
+
+    setuptools' other kind is a finder, which every start of Python would import: 30 ms.
+    """
+    return build_meta.build_editable(
+        folder, {**(settings or {}), "editable_mode": "compat"}, metadata
+    )
 
 
 def get_requires_for_build_wheel(*_: Any, **__: Any) -> NoReturn:

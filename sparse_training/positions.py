@@ -4,8 +4,12 @@ A layer's mask is the ascending array of the flat positions of its active weight
 that stores only those can use the same rules as one that stores masks.
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
+
+Number = TypeVar("Number", np.int64, np.float64)
 
 Positions = NDArray[np.int64]
 """Flat positions (row-major) inside one layer's weight matrix, ascending, shape (count,)."""
@@ -34,6 +38,15 @@ def random_free_positions(
     ranks = random_positions(size - len(taken), count, rng)
     # taken[i] - i free positions lie before taken[i]: so many taken ones lie before a rank.
     return ranks + np.searchsorted(taken - np.arange(len(taken)), ranks, side="right")
+
+
+def distinct(values: NDArray[Number]) -> NDArray[Number]:
+    """The values without repetitions, ascending.
+
+    NumPy's own function imports its masked arrays at its first use, which every trial would pay.
+    """
+    ordered = np.sort(values)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
 
 
 def union(first: Positions, second: Positions) -> Positions:

@@ -11,7 +11,6 @@ of the ziglang package; without any, a library that another one left is used, an
 import ctypes
 import functools
 import hashlib
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -93,13 +92,18 @@ def _identity(compiler: list[str]) -> str:
     """Tells a compiler from others, and from other versions of itself, without starting it."""
     stamps = []
     for word in compiler:
-        found = shutil.which(word)
-        if found:
+        if found := shutil.which(word):
             status = os.stat(found)
             stamps.append(f"{os.path.realpath(found)} {status.st_size} {status.st_mtime_ns}")
-    if compiler[1:2] == ["-m"]:
-        stamps.append(importlib.metadata.version(compiler[2]))
+        elif word.isidentifier() and (module := _module(word)):  # `python -m ziglang`
+            stamps.append(f"{module} {os.stat(module).st_mtime_ns}")
     return _digest(*compiler, *stamps)[:8]
+
+
+def _module(name: str) -> str | None:
+    """The file of a module, None if there is none of that name."""
+    found = importlib.util.find_spec(name)
+    return None if found is None else found.origin
 
 
 def _seal(content: bytes, name: str) -> bytes:

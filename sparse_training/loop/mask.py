@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparse_training.positions import Positions, no_positions
+from sparse_training.positions import Positions, distinct, no_positions
 from sparse_training.rules.update import LayerUpdate
 
 ROOM = 1 << 14
@@ -37,7 +37,7 @@ class Mask:
         """Positions of a layer that have ever been active."""
         parts = self._fired[layer]
         if len(parts) > 1:
-            parts[:] = [np.unique(np.concatenate(parts))]
+            parts[:] = [distinct(np.concatenate(parts))]
         return parts[0]
 
     def change(self, changes: Sequence[LayerUpdate], *, by_an_update: bool) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sparse_training.networks.network import Layer, Network
-from sparse_training.positions import Positions
+from sparse_training.positions import Positions, distinct
 
 
 def dead_neurons(network: Network, active: Sequence[Positions]) -> int:
@@ -16,9 +16,9 @@ def dead_neurons(network: Network, active: Sequence[Positions]) -> int:
     """
     dead = 0
     for layer in range(len(active) - 1):
-        alive = np.unique(active[layer] // network.layers[layer].fan_in)
+        alive = distinct(active[layer] // network.layers[layer].fan_in)
         if network.architecture.chain:
-            outgoing = np.unique(input_neurons(network.layers[layer + 1], active[layer + 1]))
+            outgoing = distinct(input_neurons(network.layers[layer + 1], active[layer + 1]))
             alive = np.intersect1d(alive, outgoing, assume_unique=True)
         dead += network.layers[layer].neurons - len(alive)
     return dead

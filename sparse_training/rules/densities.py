@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_training.errors import OverBudget
-from sparse_training.positions import Shape
+from sparse_training.positions import Shape, distinct
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def layer_counts(
     wanted = raw_densities(shapes, power) * sizes
     # sum(clip(scale * wanted, 1, size)) grows with the scale and is linear between the scales at
     # which a layer leaves its lower or reaches its upper limit: find the piece, solve inside it.
-    breaks = np.unique(np.concatenate([1.0 / wanted, sizes / wanted]))
+    breaks = distinct(np.concatenate([1.0 / wanted, sizes / wanted]))
     totals = np.clip(np.outer(breaks, wanted), 1.0, sizes).sum(axis=1)
     piece = int(np.clip(np.searchsorted(totals, budget), 1, len(breaks) - 1))
     fraction = (budget - totals[piece - 1]) / (totals[piece] - totals[piece - 1])
