@@ -12,6 +12,7 @@ from target_algorithms import ROOT
 from wrappers.processes import ONE_THREAD
 
 os.environ.update(ONE_THREAD)  # before numpy is imported: tests fork trials from this process
+os.environ["SPARSE_ACLIB_SERVER"] = "off"  # calls of a test leave no process behind
 
 # Machines differ, and have a bad day; the same examples everywhere.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)

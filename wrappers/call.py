@@ -122,7 +122,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise _Interrupted(signal.Signals(number).name)
 
 
-def main(words: Sequence[str]) -> int:
+def main(words: Sequence[str], run: Callable[[Trial], Result] = run_here) -> int:
     """Answer the call that the words make; returns the exit status."""
     if not words or {"-h", "--help"} & set(words[:2]):
         try:
@@ -139,7 +139,7 @@ def main(words: Sequence[str]) -> int:
     try:
         call = aclib.parse(words)
         named, seed = call.named, call.seed
-        result = evaluate(call)
+        result = evaluate(call, run)
     except BadInput as error:
         result = failure("ABORT", str(error))
     except _Interrupted as error:

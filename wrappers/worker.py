@@ -218,7 +218,7 @@ def _run_once(trial: Trial, parent: int | None) -> Result | int:
     outcome = _decoded(answer) if stopped is None else None
     if outcome is not None and outcome.wants_torch:
         # The trial is on the masked engine: its libraries are loaded here, outside its time.
-        problem = _load_torch()
+        problem = load_torch()
         return _run_once(trial, parent) if problem is None else failure("ABORT", problem)
     if stopped is None:
         # Over the limit between two looks counts all the same: no trial gets by on being quick.
@@ -254,7 +254,7 @@ def _result(outcome: _Outcome | None, code: int) -> Result:
     return Result(status="SUCCESS", trained=outcome.trained, error=outcome.over_budget)
 
 
-def _prepare(instance: str) -> None:
+def prepare(instance: str) -> None:
     """Prepares data that come with a package here, at their first use: outside a trial's limits.
 
     In a process of its own, which keeps what that takes. What goes wrong, the trial will say.
@@ -285,7 +285,7 @@ def _import(variant: Variant) -> None:
             _ready_to_fork()
 
 
-def _load_torch() -> str | None:
+def load_torch() -> str | None:
     """Imports torch and warms its operations up, once; what prevents it, if something does."""
     from target_algorithms.trial import warm_up
 
@@ -307,23 +307,33 @@ def load() -> None:
 
 def _ready_to_fork() -> None:
     """Prepares this process for its children. Raises RuntimeError where forking is not safe."""
+    _check_threads()
+    gc.collect()
+    gc.freeze()  # the children share these pages as long as nobody writes to them
+
+
+def _check_threads() -> None:
+    """Raises RuntimeError where forking is not safe."""
     if (threads := len(os.listdir("/proc/self/task"))) > 1:
         # A lock that another one holds at the fork never opens again in the child.
         raise RuntimeError(
             f"a process that forks trials has {threads} threads, expected 1: a library that it has"
             f" loaded ignores {' and '.join(ONE_THREAD)}"
         )
-    gc.collect()
-    gc.freeze()  # the children share these pages as long as nobody writes to them
 
 
 def run_here(trial: Trial) -> Result:
-    """Evaluates one trial from this process, which then ends: how a single call is answered."""
-    load()
+    """Evaluates one trial from this process, which then ends: how a single call is answered.
+
+    What it needs is imported first, so that it is not on its time; nothing is worth more for one.
+    """
+    import target_algorithms.trial  # noqa: F401
+
+    _check_threads()
     reason = no_sparse_engine()
     if reason and could_be_sparse(trial.options):
         warn_of_slow_trials(reason)
-    _prepare(trial.instance)
+    prepare(trial.instance)
     return run_limited(trial)
 
 
@@ -348,7 +358,7 @@ def main() -> None:
     say(Ready(pid=os.getpid(), no_sparse_engine=no_sparse_engine()))
     for line in sys.stdin.buffer:
         trial = msgspec.json.decode(line, type=Trial)
-        _prepare(trial.instance)
+        prepare(trial.instance)
         _import(Variant(trial.variant, Path(trial.folder)))
         say(run_limited(trial, parent=0))
 

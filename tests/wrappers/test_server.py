@@ -1,0 +1,352 @@
+"""The server behind `./wrappers/target`: answers of a cold call, and a cold call where it fails."""
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from target_algorithms import ROOT
+from tests.examples import PLAIN, config_of
+from tests.wrappers.test_call import FIXED, INSTANCE, words_of
+from wrappers import server
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="servers are for Linux")
+
+CONFIG = words_of(config_of(PLAIN))
+LONG = [*FIXED[:2], "--training-samples", "20000000", *FIXED[4:]]
+"""Options of a trial that takes a minute."""
+PYTHON = Path(sys.executable).resolve()
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """A folder for sockets, whose paths may not be long; its servers end with the test."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    yield folder
+    for pid in servers(folder):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder)
+
+
+def servers(runtime: Path) -> list[int]:
+    """The processes that serve there."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            inside = any(word.startswith(os.fsencode(runtime)) for word in words)
+            if b"--serve" in words and inside and state != "Z":
+                found.append(int(process.name))
+    return found
+
+
+def environment(runtime: Path, **more: str) -> dict[str, str]:
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL"))}
+    del plain["SPARSE_ACLIB_SERVER"]
+    ours = {"SPARSE_ACLIB_PYTHON": sys.executable, "XDG_RUNTIME_DIR": str(runtime)}
+    return plain | ours | more
+
+
+def positional(*config: str, options: list[str] = FIXED, cutoff: str = "60") -> list[str]:
+    return [PLAIN.name, *options, INSTANCE, "0", cutoff, "0", "17", *config]
+
+
+def command(words: list[str]) -> list[str]:
+    return [str(PYTHON), str(ROOT / "wrappers/target"), *words]
+
+
+def target(
+    runtime: Path, words: list[str], cwd: Path = ROOT, **more: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(words),
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment(runtime, **more),
+        timeout=120,
+    )
+
+
+def started(runtime: Path, cwd: Path = ROOT, **more: str) -> int:
+    """A server that answers: its process."""
+    target(runtime, positional(*CONFIG), cwd, **more)
+    for _ in range(200):
+        if path(runtime) is not None:
+            break
+        time.sleep(0.05)
+    (pid,) = servers(runtime)
+    return pid
+
+
+def path(runtime: Path) -> Path | None:
+    """The socket of the one server there, if it is ready."""
+    found = [file for file in runtime.glob("*/*") if file.is_socket() and not file.suffix]
+    return found[0] if found else None
+
+
+def is_served(process: "subprocess.Popen[str]", runtime: Path) -> bool:
+    """Whether a call waits for a server: it has not become the project's Python."""
+    for _ in range(100):
+        time.sleep(0.05)
+        children = [int(pid) for server in servers(runtime) for pid in children_of(server)]
+        if children:
+            return process.poll() is None
+    return False
+
+
+def children_of(pid: int) -> list[int]:
+    try:
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def cost_of(line: str) -> str:
+    """An answer without its times."""
+    status, _, *rest = line.split(", ")
+    return ", ".join([status, *rest])
+
+
+CALLS = {
+    "success": positional(*CONFIG),
+    "named": [
+        *(PLAIN.name, *FIXED, "--instance", INSTANCE, "--cutoff", "60", "--seed", "17"),
+        *("--config", *CONFIG),
+    ],
+    "unknown parameter": positional(*CONFIG, "-no_such", "1"),
+    "unknown instance": [
+        *(PLAIN.name, *FIXED, "sklearn/no_such/0", "0", "60", "0", "17", *CONFIG),
+    ],
+    "timeout": positional(*CONFIG, options=LONG, cutoff="0.3"),
+    "memory": positional(*CONFIG, options=[*LONG, "--memory-limit", "30"]),
+    "masked": positional(*CONFIG, options=[*FIXED, "--engine", "masked"]),
+    "masked again": positional(*CONFIG, options=[*FIXED, "--engine", "masked"]),
+}
+
+
+def test_a_served_call_is_answered_as_a_cold_one(runtime: Path) -> None:
+    server_pid = started(runtime)
+    for name, words in CALLS.items():
+        cold = target(runtime, words, SPARSE_ACLIB_SERVER="off")
+        served = target(runtime, words)
+        assert served.returncode == cold.returncode, name
+        if name == "named":
+            assert served.stdout.count("\n") == cold.stdout.count("\n") == 2
+            assert '"status": "SUCCESS"' in served.stdout
+        else:
+            assert cost_of(served.stdout) == cost_of(cold.stdout), name
+        assert served.stderr == cold.stderr, name
+    assert servers(runtime) == [server_pid]
+
+
+def test_a_served_call_takes_a_fraction_of_the_time_of_a_cold_one(runtime: Path) -> None:
+    """A served one imports nothing of the project: no compiled file of it is opened."""
+    started(runtime)
+    shown = subprocess.run(
+        [str(PYTHON), "-v", str(ROOT / "wrappers/target"), *positional(*CONFIG)],
+        capture_output=True,
+        text=True,
+        env=environment(runtime),
+    )
+    assert "SUCCESS" in shown.stdout
+    assert "import 'numpy'" not in shown.stderr and "sparse_training" not in shown.stderr
+
+
+def test_as_many_trials_run_at_once_as_there_are_callers(runtime: Path) -> None:
+    server_pid = started(runtime)
+    with ThreadPoolExecutor(6) as threads:
+        calls = [threads.submit(target, runtime, positional(*CONFIG)) for _ in range(6)]
+        answers = {cost_of(call.result().stdout) for call in calls}
+    assert len(answers) == 1 and "SUCCESS" in answers.pop()
+    assert servers(runtime) == [server_pid]
+
+
+def test_many_first_calls_start_one_server(runtime: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        calls = [threads.submit(target, runtime, positional(*CONFIG)) for _ in range(4)]
+        assert all("SUCCESS" in call.result().stdout for call in calls)
+    time.sleep(2.0)
+    assert len(servers(runtime)) == 1
+
+
+def test_it_can_be_switched_off(runtime: Path) -> None:
+    answer = target(runtime, positional(*CONFIG), SPARSE_ACLIB_SERVER="off")
+    assert "SUCCESS" in answer.stdout
+    assert list(runtime.iterdir()) == [] and servers(runtime) == []
+
+
+def test_a_trial_ends_with_its_caller(runtime: Path) -> None:
+    server_pid = started(runtime)
+    caller = subprocess.Popen(
+        command(positional(*CONFIG, options=LONG)), env=environment(runtime), text=True
+    )
+    assert is_served(caller, runtime)
+    caller.kill()
+    caller.wait()
+    for _ in range(100):
+        if not children_of(server_pid):
+            break
+        time.sleep(0.05)
+    assert children_of(server_pid) == []
+    assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGXCPU])
+def test_a_call_that_is_told_to_end_says_so(number: signal.Signals, runtime: Path) -> None:
+    started(runtime)
+    caller = subprocess.Popen(
+        command(positional(*CONFIG, options=LONG)),
+        env=environment(runtime),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert is_served(caller, runtime)
+    time.sleep(0.3)
+    caller.send_signal(number)
+    output, errors = caller.communicate(timeout=20)
+    assert output.startswith("Result of this algorithm run: CRASHED") or "CRASHED" in output
+    assert errors == f"target: CRASHED: stopped by {number.name}\n" and caller.returncode == 1
+
+
+def test_a_killed_server_loses_no_trial(runtime: Path) -> None:
+    server_pid = started(runtime)
+    slow = [*FIXED[:2], "--training-samples", "300000", *FIXED[4:]]
+    caller = subprocess.Popen(
+        command(positional(*CONFIG, options=slow)),
+        env=environment(runtime),
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    assert is_served(caller, runtime)
+    os.kill(server_pid, signal.SIGKILL)
+    output, _ = caller.communicate(timeout=100)
+    assert output.count("SUCCESS") == 1 and caller.returncode == 0
+    assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
+
+
+def listening(runtime: Path, answer: bytes) -> socket.socket:
+    """Somebody at the place of a server, who says something else to the first caller."""
+    pid = started(runtime)
+    place = path(runtime)
+    assert place is not None
+    os.kill(pid, signal.SIGKILL)
+    place.unlink()
+    impostor = socket.socket(socket.AF_UNIX)
+    impostor.bind(str(place))
+    impostor.listen(1)
+    if answer:
+
+        def say() -> None:
+            with impostor.accept()[0] as connection:
+                connection.sendall(answer)
+
+        ThreadPoolExecutor(1).submit(say)
+    else:
+        impostor.close()
+    return impostor
+
+
+@pytest.mark.parametrize("answer", [b"", b"nonsense" * 100, b"\0\0\0\4none", b"\0\0\0\5"], ids=repr)
+def test_whatever_is_strange_ends_in_a_cold_call(answer: bytes, runtime: Path) -> None:
+    with listening(runtime, answer):
+        call = target(runtime, positional(*CONFIG))
+    assert call.stdout.count("SUCCESS") == 1 and call.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "request_", [b"", b"\0\0\0\1x", b"\xff\xff\xff\xff", b"\0\0\0\7a\0b\0c\0d"], ids=repr
+)
+def test_strange_requests_get_no_answer_and_do_no_harm(request_: bytes, runtime: Path) -> None:
+    server_pid = started(runtime)
+    place = path(runtime)
+    assert place is not None
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(str(place))
+        stranger.sendall(request_)
+        stranger.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
+            assert stranger.recv(100) == b""
+    assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
+    assert servers(runtime) == [server_pid]
+
+
+def test_a_server_of_other_code_or_another_environment_is_not_asked(
+    runtime: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "target_algorithms" / "own"
+    shutil.copytree(PLAIN.folder, folder)
+    first = started(runtime, SPARSE_ACLIB_PATH=str(tmp_path))
+    unknown = target(runtime, ["own", *positional(*CONFIG)[1:]])
+    assert "unknown variant 'own'" in unknown.stderr
+    time.sleep(1.5)
+    assert len(servers(runtime)) == 2
+    with (folder / "algorithm.py").open("a") as file:
+        file.write("\n# changed\n")
+    words = ["own", *positional(*CONFIG)[1:]]
+    assert "SUCCESS" in target(runtime, words, SPARSE_ACLIB_PATH=str(tmp_path)).stdout
+    time.sleep(0.5)
+    assert first not in servers(runtime)
+
+
+def test_the_callers_folder_and_limits_hold(runtime: Path, tmp_path: Path) -> None:
+    """A relative folder of data is in the caller's; who may write no file prepares no data."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    started(runtime, here, SPARSE_ACLIB_DATA="data")
+    assert "SUCCESS" in target(runtime, positional(*CONFIG), there, SPARSE_ACLIB_DATA="data").stdout
+    assert (here / "data").is_dir() and (there / "data").is_dir()
+    limited = f"ulimit -f 0; exec {shlex.join(command(positional(*CONFIG)))}"
+    shutil.rmtree(there / "data")
+    answer = subprocess.run(
+        ["bash", "-c", limited],
+        capture_output=True,
+        text=True,
+        cwd=there,
+        env=environment(runtime, SPARSE_ACLIB_DATA="data"),
+    )
+    assert "SUCCESS" not in answer.stdout
+
+
+def test_a_folder_that_others_can_write_to_is_not_used(runtime: Path) -> None:
+    folder = runtime / f"sparse-aclib-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
+    assert servers(runtime) == [] and list(folder.iterdir()) == []
+
+
+def test_a_server_ends_when_nobody_calls(runtime: Path) -> None:
+    code = (
+        f"from wrappers import server; server.IDLE = 0.3; server.main({str(runtime / 's')!r}, '')"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=30, cwd=ROOT, env=dict(os.environ)
+    )
+    assert not (runtime / "s").exists()
+
+
+def test_requests_are_parsed_to_the_letter() -> None:
+    content = b"same\0/folder\x0018\x000\x000 1\x007:1024:4096\0own\0-a\0b c"
+    request = server.parse(content)
+    assert request == server.Request(
+        "same", "/folder", 18, 0, (0, 1), ((7, 1024, 4096),), ("own", "-a", "b c")
+    )
+    for damaged in (b"", b"a\0b\0c\0d\0e\0f", content.replace(b"7:1024", b"7")):
+        with pytest.raises(ValueError):
+            server.parse(damaged)
