@@ -6,14 +6,15 @@ Source: the calls and result lines that SMAC 2.08/2.10, SMAC3 <= 1.4, ParamILS 2
     VARIANT [--option value]... --instance I --cutoff S --seed N --config -name value ...
     VARIANT [--option value]... I specifics cutoff length seed -name value ...
 
-They are told apart by the literal `--config`. The answer's first line is for the dialect:
+They are told apart by the literal `--config`. The answer to the first is a line of JSON, and then
+what is the only line of the other, as GenericWrapper4AC has it; irace needs a line there:
 
     Result of this algorithm run: {"status": ..., "cost": ..., "runtime": ..., "misc": ...}
-    Result of this algorithm run: STATUS, runtime, quality, quality, seed
+    Result for ParamILS: STATUS, runtime, quality, quality, seed, more
 
-The `--config` dialect prints `Result for ParamILS: ...` below the JSON, as GenericWrapper4AC does;
-irace needs a line there. The positional line carries the quality in the run-length field too,
-because GPS looks for it there. ParamILS takes no sixth field, so there is none.
+Under this name ParamILS and GPS find their answer, and SMAC 2 and SMAC3 1.4 as well. The quality is
+in the field of the run length too, because GPS looks for it there. The last field has no comma: the
+active weights and the FLOPs of a trial, or what went wrong.
 """
 
 import json
@@ -27,7 +28,7 @@ from sparse_training.errors import BadInput
 from target_algorithms.contract import Options, Result, Trained, option
 from wrappers.space import finite
 
-_PREFIX = "Result of this algorithm run: "
+_NAMED, _POSITIONAL = "Result of this algorithm run: ", "Result for ParamILS: "
 _FLAGS = {"--overwrite_cost_runtime"}  # AClib 2 sends it with irace; it changes nothing here
 
 
@@ -140,12 +141,14 @@ def answer(named: bool, seed: int, result: Result) -> str:
     """The result lines for a call; always finite numbers, the runtime positive."""
     status, cost = result.status, result.cost
     runtime = max(result.runtime, 0.0005)  # SMAC refuses a runtime of zero
-    positional = f"{status}, {runtime:.4f}, {cost:.10g}, {cost:.10g}, {seed}"
-    if not named:
-        return _PREFIX + positional
     misc = result.error or _misc(result.trained)
+    more = " ".join(misc.replace(",", ";").split())
+    fields = [status, f"{runtime:.4f}", f"{cost:.10g}", f"{cost:.10g}", str(seed), more]
+    positional = _POSITIONAL + ", ".join(field for field in fields if field)
+    if not named:
+        return positional
     line = {"status": status, "cost": cost, "runtime": round(runtime, 4), "misc": misc}
-    return f"{_PREFIX}{json.dumps(line)}\nResult for ParamILS: {positional}"
+    return f"{_NAMED}{json.dumps(line)}\n{positional}"
 
 
 def _misc(trained: Trained | None) -> str:

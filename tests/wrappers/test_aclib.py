@@ -99,9 +99,12 @@ def test_a_malformed_call_is_one_line_that_names_the_word(words: list[str], mess
     assert "\n" not in str(raised.value)
 
 
-def test_positional_answer_has_five_fields_with_the_quality_in_the_third_and_fourth() -> None:
+MORE = "active_weights=500 density=0.25 training_flops=6e+06 inference_flops=1000 engine=sparse"
+
+
+def test_positional_answer_has_the_quality_twice_and_more_in_its_last_field() -> None:
     line = answer(False, 17, RESULT)
-    assert line == "Result of this algorithm run: SUCCESS, 1.5000, 0.125, 0.125, 17"
+    assert line == f"Result for ParamILS: SUCCESS, 1.5000, 0.125, 0.125, 17, {MORE}"
 
 
 def test_config_answer_is_one_json_line_and_a_line_after_it_as_irace_needs() -> None:
@@ -118,14 +121,21 @@ def test_config_answer_is_one_json_line_and_a_line_after_it_as_irace_needs() -> 
         "misc": "active_weights=500 density=0.25 training_flops=6e+06 inference_flops=1000 "
         "engine=sparse diverged=True explored=0.125",
     }
-    assert second == "Result for ParamILS: SUCCESS, 1.5000, 0.125, 0.125, 17"
+    fields = second.split(", ")
+    assert fields[:5] == ["Result for ParamILS: SUCCESS", "1.5000", "0.125", "0.125", "17"]
+    assert fields[5:] == [record["misc"]]
 
 
 def test_a_trial_without_a_result_has_the_worst_cost_and_says_why() -> None:
     first, second = answer(True, 3, failure("TIMEOUT", "stopped at its cutoff of 2 s")).splitlines()
     record = json.loads(first.removeprefix("Result of this algorithm run: "))
     assert record["misc"] == "stopped at its cutoff of 2 s"
-    assert second == "Result for ParamILS: TIMEOUT, 0.0005, 1, 1, 3"
+    assert second == ("Result for ParamILS: TIMEOUT, 0.0005, 1, 1, 3, stopped at its cutoff of 2 s")
+
+
+def test_what_went_wrong_is_one_field_of_one_line() -> None:
+    line = answer(False, 3, failure("ABORT", "expected a, b or c,\nfound d"))
+    assert line == "Result for ParamILS: ABORT, 0.0005, 1, 1, 3, expected a; b or c; found d"
 
 
 def test_a_runtime_of_zero_is_reported_as_positive_because_smac_refuses_zero() -> None:

@@ -69,7 +69,8 @@ def test_both_dialects_answer_with_the_same_cost_from_any_folder(tmp_path: Path)
     assert record["status"] == "SUCCESS" and 0 <= record["cost"] <= 1 and record["runtime"] > 0
     assert second.startswith("Result for ParamILS: SUCCESS, ")
     (line,) = positional.stdout.splitlines()
-    status, runtime, length, quality, seed = line.split(": ")[1].split(", ")
+    status, runtime, length, quality, seed, more = line.split(": ")[1].split(", ")
+    assert more == record["misc"]
     assert (status, seed) == ("SUCCESS", "17") and 0 < float(runtime) <= 60
     assert float(length) == float(quality) == pytest.approx(record["cost"])
 
@@ -90,8 +91,8 @@ def test_the_first_trial_on_an_empty_data_directory_prepares_its_data(
 
 def test_a_seed_of_minus_one_is_answered_as_smac_2_sends_it_for_deterministic_scenarios() -> None:
     done = target(BASELINE.name, *FIXED, INSTANCE, "0", "60", "0", "-1", *pairs(BASELINE))
-    assert done.stdout.startswith("Result of this algorithm run: SUCCESS, ")
-    assert done.stdout.rstrip().endswith(", -1")
+    assert done.stdout.startswith("Result for ParamILS: SUCCESS, ")
+    assert done.stdout.split(", ")[4] == "-1"
 
 
 def test_an_interpreter_that_is_a_script_and_modules_in_the_callers_folder_do_no_harm(
@@ -315,7 +316,7 @@ def test_bad_input_is_one_line_that_names_it_and_an_abort_line(case: str) -> Non
     assert done.returncode == 1
     (complaint,) = done.stderr.splitlines()
     assert named in complaint and complaint.startswith("target: ABORT: ")
-    assert done.stdout.startswith("Result of this algorithm run: ")
+    assert done.stdout.startswith(("Result of this algorithm run: ", "Result for ParamILS: "))
     assert "ABORT" in done.stdout.splitlines()[0]
 
 
@@ -344,7 +345,8 @@ def test_a_configuration_over_the_budget_succeeds_with_the_worst_cost_and_says_w
 def test_a_cutoff_too_short_to_finish_is_a_timeout_with_the_worst_cost() -> None:
     long = ["--active-weights", "500", "--training-samples", "100000000", "--hidden", "32-32"]
     done = target(PLAIN.name, *long, INSTANCE, "0", "0.5", "0", "1", *pairs())
-    assert done.stdout == "Result of this algorithm run: TIMEOUT, 0.5000, 1, 1, 1\n"
+    answered = "Result for ParamILS: TIMEOUT, 0.5000, 1, 1, 1, stopped at its cutoff of 0.5 s\n"
+    assert done.stdout == answered
     assert done.returncode == 0 and "cutoff of 0.5 s" in done.stderr
 
 
@@ -396,7 +398,7 @@ def test_a_target_that_is_told_to_end_answers_and_leaves_no_process() -> None:
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
     answer, _ = process.communicate(timeout=30)
-    assert answer.startswith("Result of this algorithm run: CRASHED, ")
+    assert answer.startswith("Result for ParamILS: CRASHED, ")
     assert process.returncode == 1
     for _ in range(100):
         if not Path(f"/proc/{worker}").exists():

@@ -219,7 +219,7 @@ def test_a_call_that_is_told_to_end_says_so(number: signal.Signals, runtime: Pat
     time.sleep(0.3)
     caller.send_signal(number)
     output, errors = caller.communicate(timeout=20)
-    assert output.startswith("Result of this algorithm run: CRASHED") or "CRASHED" in output
+    assert output.startswith("Result for ParamILS: CRASHED, ")
     assert errors == f"target: CRASHED: stopped by {number.name}\n" and caller.returncode == 1
 
 
