@@ -49,11 +49,12 @@ def build() -> "typer.Typer":
         if module.name.startswith("_"):
             continue
         loaded = import_module(f"commands.{module.name}")
+        name = module.name.rstrip("_")  # behind what would be a word of Python's
         if hasattr(loaded, "app"):
-            app.add_typer(loaded.app, name=module.name)
+            app.add_typer(loaded.app, name=name)
         else:
             settings = getattr(loaded, "SETTINGS", {})
-            app.command(name=module.name, **settings)(loaded.command)
+            app.command(name=name, **settings)(loaded.command)
     return app
 
 

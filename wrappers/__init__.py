@@ -4,6 +4,7 @@
     scenario.py         scenarios and instance sets: reading and checking them
     aclib.py, call.py   one call of AClib: its words and its answer; what `./wrappers/target` does
     server.py           the libraries loaded once for all such calls of a user
+    record.py           the record of such calls, where one is wanted
     worker.py           trials one after the other in processes of their own, within their limits
     processes.py        how processes start and end: environment, death with the parent
     evaluator.py        many trials at once, on several workers
@@ -18,6 +19,7 @@
     provenance.py       the code that a trial runs, as a fingerprint
     fetch.py, features.py           data sets of instance sets; features.csv
     formats/            spaces and scenarios in other programs' forms, a file each
+    foreign/            what other configurators leave behind, as runs: a file a form
     configurators/      a file each; what they share is nothing but a run
 
 README.md has the way of one trial, from a command line to its record.

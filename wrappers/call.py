@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import FrameType
 
 from sparse_training.errors import BadInput
@@ -107,8 +108,15 @@ def evaluate(call: aclib.Call, run: Callable[[Trial], Result] = run_here) -> Res
         config=config,
         cutoff=None if math.isinf(call.cutoff) else call.cutoff,
     )
+    started = datetime.now(UTC).isoformat(timespec="milliseconds")
     result = run(trial)
-    return replace(result, runtime=min(result.runtime, call.cutoff))  # as configurators expect it
+    result = replace(result, runtime=min(result.runtime, call.cutoff))  # as configurators expect it
+    if os.environ.get("SPARSE_ACLIB_RECORD"):
+        from wrappers import record  # what it needs is not light
+
+        cutoff = trial.cutoff if trial.cutoff is not None else sys.float_info.max
+        record.keep(called, space.check(call.config), trial, cutoff, started, result)
+    return result
 
 
 _STOPPED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGXCPU)

@@ -11,7 +11,7 @@ def health(records: Iterable[Record]) -> str:
     every = list(records)
     statuses = Counter(record.status for record in every)
     counted = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
-    over = max((record.runtime - record.cutoff for record in every), default=0.0)
+    over = max(((record.runtime or 0.0) - record.cutoff for record in every), default=0.0)
     diverged = sum(bool(record.misc.diverged) for record in every)
     parts = [f"{len(every)} trial{'s' * (len(every) != 1)}" + (f": {counted}" if every else "")]
     if diverged:

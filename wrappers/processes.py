@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from target_algorithms import ROOT
 
@@ -18,6 +19,8 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
 """What keeps numerical libraries from starting threads."""
+
+_OF_CODE = ("*.py", "*.pcs", "*.c", "target")
 
 _STARTED = "SPARSE_ACLIB_COMMAND"
 """Holds the process that was replaced already, whatever a script in Python's place sets anew."""
@@ -55,6 +58,29 @@ def isolate(words: Sequence[str]) -> None:
     if os.environ != environment() and os.environ.get(_STARTED) != str(os.getpid()):
         started = {_STARTED: str(os.getpid())}  # a process that is replaced keeps its number
         os.execve(sys.executable, [sys.executable, *words], environment() | started)
+
+
+def code() -> dict[str, tuple[int, int]]:
+    """Time and size of every file that a trial may run or read, here and in private roots."""
+    private = os.environ.get("SPARSE_ACLIB_PATH", "").split(os.pathsep)
+    roots = [ROOT, *(Path(root) for root in private if root)]
+    files = {
+        str(file)
+        for root in roots
+        for folder in ("sparse_training", "target_algorithms", "wrappers")
+        for pattern in _OF_CODE
+        for file in (root / folder).rglob(pattern)
+    }
+    return {file: stamp(file) for file in files}
+
+
+def stamp(file: str) -> tuple[int, int]:
+    """Of a file that is gone: zeros."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
 
 
 def die_with(parent: int) -> None:

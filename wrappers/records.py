@@ -87,8 +87,8 @@ class Record:
         "diverged, and where the budget does not pay for the configuration (`misc.error` says so)",
         unit="error",
     )
-    runtime: float = column("of the trial", unit="s")
-    cpu_time: float = column("of the trial's processes", unit="s")
+    runtime: float | None = column("of the trial", unit="s")
+    cpu_time: float | None = column("of the trial's processes", unit="s")
     active_weights: int | None = column(
         "most weights that were active at any time of the trial", unit="weights"
     )
@@ -103,15 +103,15 @@ class Record:
     inference_flops: float | None = column(
         "of one sample through the trained network", unit="FLOPs"
     )
-    peak_memory: float = column("of the trial's process", unit="MiB")
+    peak_memory: float | None = column("of the trial's process", unit="MiB")
     engine: str | None = column("what trained: `masked` or `sparse`")
     code: str | None = column(
         "first 12 hexadecimal digits of the SHA-256 of the code that a trial of this variant on "
         "this engine runs, without comments and docstrings; `null` in records of version 0.2",
         default=None,
     )
-    started: str = column("of the trial", unit="time")
-    worker: str = column("which worker evaluated it")
+    started: str | None = column("of the trial", unit="time")
+    worker: str | None = column("which worker evaluated it")
     misc: Details = column("what else is known, see below")
 
     def __post_init__(self) -> None:

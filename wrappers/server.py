@@ -27,13 +27,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
-from target_algorithms import ROOT
 from target_algorithms.contract import Result, Trial
 from wrappers import call, worker
-from wrappers.processes import die_with
+from wrappers.processes import code, die_with, stamp
 
 IDLE = 600.0
 """Seconds without a call after which the server ends."""
@@ -43,7 +41,6 @@ MOST = 1 << 22
 """Bytes of a request."""
 _LOADED_TORCH = 3
 """Exit status of a process whose trial needed torch: the server loads it for those to come."""
-_CODE = ("*.py", "*.pcs", "*.c", "target")
 
 
 @dataclass(frozen=True)
@@ -113,29 +110,6 @@ def _listener(path: str) -> socket.socket:
     return listener
 
 
-def code() -> dict[str, tuple[int, int]]:
-    """Time and size of every file that a trial may run or read, here and in private roots."""
-    private = os.environ.get("SPARSE_ACLIB_PATH", "").split(os.pathsep)
-    roots = [ROOT, *(Path(root) for root in private if root)]
-    files = {
-        str(file)
-        for root in roots
-        for folder in ("sparse_training", "target_algorithms", "wrappers")
-        for pattern in _CODE
-        for file in (root / folder).rglob(pattern)
-    }
-    return {file: _stamp(file) for file in files}
-
-
-def _stamp(file: str) -> tuple[int, int]:
-    """Of a file that is gone: zeros."""
-    try:
-        status = os.stat(file)
-    except OSError:
-        return 0, 0
-    return status.st_mtime_ns, status.st_size
-
-
 def _serve(listener: socket.socket, identity: str, begun: dict[str, tuple[int, int]]) -> int:
     """Answers calls until the code has changed or none comes; how many are then under way."""
     ended, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -157,7 +131,7 @@ def _serve(listener: socket.socket, identity: str, begun: dict[str, tuple[int, i
         if listener.fileno() in ready:
             connection, _ = listener.accept()
             with connection:
-                if any(_stamp(file) != stamp for file, stamp in begun.items()):
+                if any(stamp(file) != before for file, before in begun.items()):
                     return busy
                 server = os.getpid()
                 if os.fork() == 0:

@@ -24,7 +24,8 @@ from tests.wrappers.cases import (
     forbidden_configuration,
     sample,
 )
-from wrappers import configurators, formats
+from wrappers import configurators, foreign, formats
+from wrappers.check import check
 from wrappers.configurators import _irace_box, irace
 from wrappers.formats import irace_3_5
 from wrappers.processes import environment
@@ -687,6 +688,20 @@ def test_irace_s_own_program_runs_a_scenario(tmp_path: Path) -> None:
     assert 12 <= int(experiments) <= 24 and int(different) > 3
     assert 0 < float(least) < float(most) <= 1
     assert tested == "1t"
+
+    left = foreign.read("irace", log, read(scenario_name()))
+    assert len(left.trials) == int(experiments)
+    assert len({each.cost for each in left.trials}) >= int(different) - 1
+    assert left.incumbents[-1].trial == int(experiments)
+    foreign.make_run(
+        left,
+        read(scenario_name()),
+        form="irace",
+        configurator="irace",
+        seed=1,
+        results=tmp_path / "results",
+    )
+    assert check(tmp_path / "results")[1] == []
 
 
 @pytest.mark.irace

@@ -180,8 +180,8 @@ BAD = {
     "a wrong type below": (changed(misc={"samples": "many"}), r"at `\$\.misc\.samples`"),
     "a list as a value": (changed(config={"a": [1]}), r"at `\$\.config"),
     "null for a number": (
-        changed(runtime=None),
-        r"Expected `float`, got `null` - at `\$\.runtime`",
+        changed(cutoff=None),
+        r"Expected `float`, got `null` - at `\$\.cutoff`",
     ),
     "not a number": (changed(runtime=float("nan")), "malformed"),
     "infinite": (changed(runtime=float("inf")), "malformed"),

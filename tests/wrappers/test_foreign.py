@@ -1,0 +1,367 @@
+"""Runs of foreign configurators: recorded by the target, read from their own files, made ours."""
+
+import csv
+import json
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparse_training.errors import BadInput
+from target_algorithms.contract import Details, Result, Trained, Trial, failure
+from tests.examples import scenario_name
+from wrappers import aclib, foreign, record
+from wrappers.call import evaluate
+from wrappers.check import check
+from wrappers.foreign import Change, Left, make_run
+from wrappers.formats.configspace import to_configspace
+from wrappers.records import Incumbent, Numbered, Record, read_lines, read_run
+from wrappers.scenario import Scenario, read
+from wrappers.space import Config, config_id
+from wrappers.validation import validate
+
+SCENARIO = read(scenario_name())
+
+
+def configs(count: int, seed: int = 0) -> list[Config]:
+    """The default and random configurations."""
+    rng = random.Random(seed)
+    return [SCENARIO.space.default, *(SCENARIO.space.sample(rng) for _ in range(count - 1))]
+
+
+def cost_of(config: Config, instance: str, seed: int) -> float:
+    """What a toy answers: a number that tells trials apart."""
+    return int(config_id(config)[:4], 16) / 2**17 + (seed % 7 + len(instance)) / 1000
+
+
+def answered(trial: Trial) -> Result:
+    """A trial that takes no time."""
+    config = {k: v for k, v in trial.config.items() if k in SCENARIO.space.by_name}
+    trained = Trained(
+        cost=cost_of(config, trial.instance, trial.seed),
+        active_weights=500,
+        weights=1000,
+        density=0.5,
+        training_flops=6e6,
+        inference_flops=1000.0,
+        engine="sparse",
+        misc=Details(samples=3),
+    )
+    return Result(status="SUCCESS", runtime=0.5, cpu_time=0.4, peak_memory=40.0, trained=trained)
+
+
+def called(config: Config, instance: str, seed: int) -> aclib.Call:
+    texts = {name: str(value) for name, value in config.items()}
+    return aclib.Call(
+        SCENARIO.variant.name, SCENARIO.options.words, instance, 60.0, seed, texts, named=True
+    )
+
+
+def texts(config: Config) -> dict[str, str]:
+    return {name: str(value) for name, value in config.items()}
+
+
+def whole(folder: Path) -> tuple[list[Numbered], list[Incumbent]]:
+    """A run that is whole, by its trials and incumbents."""
+    runs, faults = check(folder)
+    assert faults == [] and len(runs) == 1
+    assert read_run(runs[0].folder).state == "finished"
+    trials = read_lines(runs[0].folder / "runhistory.jsonl", Numbered)
+    return trials, read_lines(runs[0].folder / "trajectory.jsonl", Incumbent)
+
+
+def imported(left: Left, results: Path, **more: Any) -> Path:
+    settings = {"form": "csv", "configurator": "theirs", "seed": 3, "results": results, **more}
+    return make_run(left, SCENARIO, **settings)[0]
+
+
+# The record of calls -----------------------------------------------------------------------------
+
+
+def test_calls_are_recorded_with_all_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(record.FOLDER, str(tmp_path / "calls"))
+    asked = [(config, SCENARIO.training[k % 3], k) for k, config in enumerate(configs(12))]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda each: evaluate(called(*each), answered), asked))
+    with pytest.raises(BadInput):
+        evaluate(replace(called(*asked[0]), config={}), answered)
+    evaluate(called(*asked[0]), lambda trial: failure("ABORT", "no data"))
+    (file,) = (tmp_path / "calls").iterdir()
+    kept = read_lines(file, Record)
+    assert {each.key for each in kept} == {(config_id(c), i, s) for c, i, s in asked}
+    for each in kept:
+        assert each.cost == cost_of(each.config, each.instance, each.seed)
+        assert (each.active_weights, each.cpu_time, each.peak_memory) == (500, 0.4, 40.0)
+        assert each.code is not None and each.started is not None and each.misc.samples == 3
+
+    folder = imported(foreign.read("record", tmp_path / "calls", SCENARIO), tmp_path / "results")
+    trials, incumbents = whole(tmp_path / "results")
+    assert len(trials) == 12 and folder.name == "seed-3"
+    assert incumbents[0].config == SCENARIO.space.default
+    best = min(trials, key=lambda each: each.cost)
+    assert incumbents[-1].config_id == best.config_id and incumbents[-1].trial == 12
+
+
+def test_a_failed_trial_is_recorded_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(record.FOLDER, str(tmp_path))
+    config = SCENARIO.space.default
+    evaluate(called(config, SCENARIO.training[0], 1), lambda trial: failure("TIMEOUT", "too long"))
+    (kept,) = read_lines(next(tmp_path.iterdir()), Record)
+    assert (kept.status, kept.cost, kept.misc.error) == ("TIMEOUT", 1.0, "too long")
+
+
+def test_calls_with_other_options_are_no_trials_of_the_scenario(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(record.FOLDER, str(tmp_path))
+    other = list(SCENARIO.options.words)
+    other[other.index("--training-samples") + 1] = "77"
+    call = called(SCENARIO.space.default, SCENARIO.training[0], 1)
+    evaluate(replace(call, options=tuple(other)), answered)
+    with pytest.raises(BadInput, match="calls with other options are in another"):
+        foreign.read("record", tmp_path, SCENARIO)
+
+
+def test_without_a_folder_nothing_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(record.FOLDER, raising=False)
+    monkeypatch.chdir(tmp_path)
+    evaluate(called(SCENARIO.space.default, SCENARIO.training[0], 1), answered)
+    assert list(tmp_path.iterdir()) == []
+
+
+# A run of ours from what is left -----------------------------------------------------------------
+
+
+def trials_of(count: int, pairs: int = 2) -> list[Record]:
+    return [
+        foreign.trial(
+            *(SCENARIO, texts(config), SCENARIO.training[k], 11, cost_of(config, "i", 11)),
+            where="here",
+        )
+        for config in configs(count)
+        for k in range(pairs)
+    ]
+
+
+def test_what_is_not_known_stays_empty_and_the_run_is_validated_like_any(tmp_path: Path) -> None:
+    fewer = trials_of(4)[:7]  # the last configuration has one pair
+    folder = imported(Left(fewer), tmp_path, trials=50)
+    trials, incumbents = whole(tmp_path)
+    assert {each.cpu_time for each in trials} == {None} and read_run(folder).trials == 50
+    costs = {each.config_id: each.cost for each in fewer[:6]}
+    assert incumbents[-1].config_id == min(costs, key=lambda name: costs[name])
+    validate([folder], seeds=1, workers=1)
+    assert check(tmp_path)[1] == []
+
+
+def test_trials_twice_or_on_other_instances_are_left_out(tmp_path: Path) -> None:
+    trials = trials_of(3)
+    tested = replace(trials[0], instance=SCENARIO.test[0])
+    left = Left([*trials, trials[0], tested])
+    _, others = make_run(
+        left, SCENARIO, form="csv", configurator="theirs", seed=1, results=tmp_path
+    )
+    assert others == 1 and len(whole(tmp_path)[0]) == 6
+
+
+def test_incumbents_stand_where_they_came(tmp_path: Path) -> None:
+    first, second, third = configs(3)
+    started = [f"2026-01-01T00:00:{second:02}+00:00" for second in range(6)]
+    trials = [replace(each, started=at) for each, at in zip(trials_of(3), started, strict=True)]
+    changes = [
+        Change(config=texts(first)),
+        Change(config=texts(second), seconds=2.5, estimate=0.2),
+        Change(config=texts(second), seconds=3.0),
+        Change(config=texts(third), trial=5),
+    ]
+    imported(Left(trials, changes), tmp_path)
+    found = [(each.trial, each.config_id) for each in whole(tmp_path)[1]]
+    assert found == [(0, config_id(first)), (3, config_id(second)), (5, config_id(third))]
+
+
+def test_a_run_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    imported(Left(trials_of(2)), tmp_path)
+    with pytest.raises(BadInput, match="there is a run already"):
+        imported(Left(trials_of(3)), tmp_path)
+    with pytest.raises(BadInput, match="no trial on a training instance"):
+        imported(Left(), tmp_path, seed=9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cost": 1.5}, "cost 1.5, expected an error from 0 to 1"),
+        ({"config": {"no_such": "1"}}, "unknown parameter 'no_such'"),
+        ({"config": {}}, "parameter .* is missing"),
+    ],
+)
+def test_what_cannot_be_a_trial_is_named(changes: dict[str, Any], message: str) -> None:
+    given = {"config": texts(SCENARIO.space.default), "cost": 0.5, **changes}
+    with pytest.raises(BadInput, match=f"line 7: .*{message}"):
+        foreign.trial(SCENARIO, given["config"], "i", 1, given["cost"], where="line 7")
+
+
+def test_inactive_parameters_that_a_client_names_are_left_out() -> None:
+    default = SCENARIO.space.default
+    inactive = [p.name for p in SCENARIO.space.parameters if p.name not in default]
+    assert inactive
+    every = texts(default) | {p.name: str(p.default) for p in SCENARIO.space.parameters}
+    assert foreign.known(SCENARIO.space, every, "here") == default
+
+
+# Forms -------------------------------------------------------------------------------------------
+
+
+def test_unknown_forms_and_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="unknown form 'gga': expected one of csv, irace, paramils"):
+        foreign.read("gga", tmp_path, SCENARIO)
+    for form in foreign.names():
+        with pytest.raises(BadInput, match="no file|no such record"):
+            foreign.read(form, tmp_path, SCENARIO)
+
+
+def table(rows: Sequence[dict[str, object]], file: Path) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_a_table_is_read_line_by_line(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"instance": SCENARIO.training[k], "seed": k, "cost": 0.1 * k, "runtime": 2, **config}
+        for k, config in enumerate(configs(3))
+    ]
+    rows[2] |= {"status": "TIMEOUT"}
+    table(rows, tmp_path / "t.csv")
+    trials = foreign.read("csv", tmp_path, SCENARIO).trials
+    assert [each.config for each in trials] == configs(3)
+    assert [(each.cost, each.status) for each in trials] == [
+        (0.0, "SUCCESS"),
+        (0.1, "SUCCESS"),
+        (1.0, "TIMEOUT"),
+    ]
+    table([{**rows[0], "seed": "x"}], tmp_path / "t.csv")
+    with pytest.raises(BadInput, match="t.csv:2: .*expected a number"):
+        foreign.read("csv", tmp_path, SCENARIO)
+    table([{"instance": "i"}], tmp_path / "t.csv")
+    with pytest.raises(BadInput, match="no column seed"):
+        foreign.read("csv", tmp_path / "t.csv", SCENARIO)
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value encountered")
+def test_a_run_of_smac3_2_itself(tmp_path: Path) -> None:
+    from smac import AlgorithmConfigurationFacade as Facade
+    from smac import Scenario as SmacScenario
+
+    from wrappers.formats.configspace import from_configspace
+
+    asked: list[tuple[Config, str, int]] = []
+
+    def target(config: Any, instance: str, seed: int = 0) -> float:
+        asked.append((from_configspace(config), instance, seed))
+        return cost_of(*asked[-1])
+
+    described = SmacScenario(
+        to_configspace(SCENARIO.space, seed=1),
+        output_directory=tmp_path / "output",
+        name="run",
+        seed=1,
+        n_trials=14,
+        instances=list(SCENARIO.training),
+        instance_features={name: [k] for k, name in enumerate(SCENARIO.training)},
+    )
+    best = Facade(described, target, logging_level=False).optimize()
+    left = foreign.read("smac3-2", tmp_path / "output", SCENARIO)
+    assert [each.key for each in left.trials] == [(config_id(c), i, s) for c, i, s in asked]
+    imported(left, tmp_path / "results", form="smac3-2")
+    trials, incumbents = whole(tmp_path / "results")
+    assert [each.cost for each in trials] == [cost_of(*each) for each in asked]
+    assert incumbents[-1].config == from_configspace(best)
+
+
+def smac3_1(folder: Path, scenario: Scenario) -> None:
+    """Files as 1.4 writes them."""
+    first, second = configs(2)
+    names = scenario.training
+    success, timeout = ({"__enum__": f"StatusType.{name}"} for name in ("SUCCESS", "TIMEOUT"))
+    data = [
+        [[1, names[0], 5, 0.0], [0.3, 1.5, success, 1.0, 2.5, {}]],
+        [[2, names[0], 5, 0.0], [0.2, 1.5, success, 1.0, 2.5, {}]],
+        [[2, names[1], 6, 0.0], [1.0, 60.0, timeout, 1.0, 2.5, {}]],
+        [[1, names[1], 6, 0.0], [0.0, 0.0, {"__enum__": "StatusType.RUNNING"}, 1.0, 0.0, {}]],
+    ]
+    said = {"data": data, "configs": {"1": first, "2": second}, "config_origins": {}}
+    (folder / "runhistory.json").write_text(json.dumps(said))
+    lines = [
+        {"evaluations": 0, "cost": 2147483647, "incumbent": first},
+        {"evaluations": 2, "cost": 0.2, "incumbent": second},
+    ]
+    (folder / "traj.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_run_of_smac3_1(tmp_path: Path) -> None:
+    smac3_1(tmp_path, SCENARIO)
+    left = foreign.read("smac3-1", tmp_path, SCENARIO)
+    assert [(each.cost, each.seed, each.status) for each in left.trials] == [
+        (0.3, 5, "SUCCESS"),
+        (0.2, 5, "SUCCESS"),
+        (1.0, 6, "TIMEOUT"),
+    ]
+    imported(left, tmp_path / "results", form="smac3-1")
+    assert [each.trial for each in whole(tmp_path / "results")[1]] == [0, 2]
+
+
+@pytest.mark.parametrize("form", ["smac3-1", "smac3-2"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"data": [1], "configs": {}}'])
+def test_files_that_smac_did_not_write_are_named(form: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / "runhistory.json").write_text(content)
+    if content == "{}" or content:
+        with pytest.raises(BadInput, match="runhistory.json"):
+            foreign.read(form, tmp_path, SCENARIO)
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "head"),
+    [
+        ("smac2", "traj-run-1.txt", '"CPU Time Used","Estimated Training Performance",...\n'),
+        ("paramils", "focused-runs20-traj_1.txt", ""),
+    ],
+)
+def test_trajectories_beside_a_record(form: str, name: str, head: str, tmp_path: Path) -> None:
+    first, second = configs(2)
+    lines = [
+        ", ".join([*times, *(f"{k}='{v}'" for k, v in texts(config).items())])
+        for times, config in (
+            (("0.0", "2.147483647E9", "0.1", "1", "0.0"), first),
+            (("3.0", "0.25", "1.5", "2", "0.1"), second),
+        )
+    ]
+    (tmp_path / name).write_text(head + "\n".join(lines) + "\n")
+    left = foreign.read(form, tmp_path, SCENARIO)
+    assert left.trials == () and [each.estimate for each in left.incumbents] == [None, 0.25]
+    trials = [
+        replace(each, started=f"2026-01-01T00:00:0{n}+00:00") for n, each in enumerate(trials_of(2))
+    ]
+    imported(replace(left, trials=trials), tmp_path / "results", form=form)
+    found = whole(tmp_path / "results")[1]
+    assert [(each.trial, each.config) for each in found] == [(0, first), (2, second)]
+    (tmp_path / name).write_text("1.0, x, 3\n")
+    with pytest.raises(BadInput, match=f"{name}:1: .*expected times and an estimate"):
+        foreign.read(form, tmp_path, SCENARIO)
+
+
+@pytest.mark.irace
+def test_a_log_that_irace_did_not_write_is_named(tmp_path: Path) -> None:
+    (tmp_path / "irace.Rdata").write_text("nothing")
+    with pytest.raises(BadInput, match="irace.Rdata: not as irace writes it"):
+        foreign.read("irace", tmp_path, SCENARIO)

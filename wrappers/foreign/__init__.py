@@ -1,0 +1,249 @@
+"""Runs of foreign configurators, made into runs of ours from what they left behind.
+
+A form is a module here with `read(place, scenario) -> Left`: the trials, where the client keeps
+them, and the incumbents, where it does.
+
+    record.py       what ./wrappers/target itself has recorded (SPARSE_ACLIB_RECORD), for any client
+    csv.py          a table with a line a trial
+    smac3_2.py      SMAC3 2.x: runhistory.json and intensifier.json
+    smac3_1.py      SMAC3 1.x: runhistory.json and traj.json
+    irace.py        irace's log (.Rdata), which R reads
+    smac2.py        SMAC 2.x: its trajectory, beside a record
+    paramils.py     ParamILS: its trajectory, beside a record
+    _trajectory.py  what the trajectories of the two have in common
+
+What is not known of a trial stays empty. Validation, report and ablation take such a run like any
+other; it cannot be resumed, since its configurator is not here.
+"""
+
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+
+from sparse_training.errors import BadInput
+from sparse_training.files import write_whole
+from target_algorithms.contract import WORST_COST, Details
+from wrappers.origin import describe
+from wrappers.records import (
+    FILES,
+    RUNHISTORY,
+    STATUSES,
+    TRAJECTORY,
+    Incumbent,
+    Numbered,
+    Record,
+    RunInfo,
+    locked,
+    now,
+    numbered,
+    to_json,
+    write_run,
+)
+from wrappers.run import run_folder
+from wrappers.scenario import Scenario
+from wrappers.space import Config, Space, config_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A new incumbent."""
+
+    config: Mapping[str, object]
+    """As the client writes it: texts or numbers, inactive parameters among them or not."""
+    trial: int | None = None
+    """Trials consumed by then; or"""
+    seconds: float | None = None
+    """the time since the first."""
+    estimate: float | None = None
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a client left behind."""
+
+    trials: Sequence[Record] = ()
+    """In the order in which they were asked for."""
+    incumbents: Sequence[Change] = ()
+
+
+def names() -> tuple[str, ...]:
+    """All forms, as the command line calls them."""
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name.replace("_", "-") for name in modules if name[0] != "_"))
+
+
+def read(form: str, place: Path, scenario: Scenario) -> Left:
+    """What is there in that form. Raises BadInput for an unknown form and for what is no such."""
+    if form not in names():
+        raise BadInput(f"unknown form {form!r}: expected one of {', '.join(names())}")
+    module = import_module(f"{__name__}.{form.replace('-', '_')}")
+    left: Left = module.read(place, scenario)
+    return left
+
+
+def known(space: Space, config: Mapping[str, object], where: str) -> Config:
+    """The typed configuration of what a client writes; what is inactive, or fixed, is left out.
+
+    Raises BadInput that says where, for what is none of the space.
+    """
+    fixed = {constant.name for constant in space.constants}
+    texts = {name: str(value) for name, value in config.items() if name not in fixed}
+    active = set(space.active(texts)) | (texts.keys() - space.by_name.keys())
+    try:
+        return space.check({name: text for name, text in texts.items() if name in active})
+    except ValueError as error:
+        raise BadInput(f"{where}: {error}") from error
+
+
+def trial(
+    scenario: Scenario,
+    config: Mapping[str, object],
+    instance: str,
+    seed: int,
+    cost: float,
+    *,
+    status: str = "SUCCESS",
+    runtime: float | None = None,
+    where: str,
+) -> Record:
+    """A trial of which a client knows no more. Raises BadInput for what cannot be one."""
+    typed = known(scenario.space, config, where)
+    if status not in STATUSES:
+        status = "CRASHED"
+    if status == "SUCCESS" and not 0.0 <= cost <= WORST_COST:
+        raise BadInput(f"{where}: cost {cost}, expected an error from 0 to {WORST_COST:g}")
+    return Record(
+        config_id=config_id(typed),
+        config=typed,
+        instance=instance,
+        seed=seed,
+        cutoff=scenario.cutoff,
+        status=status,
+        cost=cost if status == "SUCCESS" else WORST_COST,
+        runtime=runtime,
+        **dict.fromkeys(_UNKNOWN),
+        misc=Details(),
+    )
+
+
+_UNKNOWN = (
+    *("cpu_time", "active_weights", "weights", "density", "training_flops", "inference_flops"),
+    *("peak_memory", "engine", "code", "started", "worker"),
+)
+
+
+def make_run(
+    left: Left,
+    scenario: Scenario,
+    *,
+    form: str,
+    configurator: str,
+    seed: int,
+    results: Path,
+    trials: int | None = None,
+) -> tuple[Path, int]:
+    """Writes the folder of a run; returns it, and how many trials are not of it.
+
+    Those are on instances that are none of the scenario's training instances: a client's own
+    validation. Where the client names no incumbents, the last one is the configuration on the most
+    pairs that has the lowest mean. trials: the budget, if it was more than what was used.
+    Raises BadInput for a folder that has a run, and for nothing to make one of.
+    """
+    folder = run_folder(results, scenario, configurator, seed)
+    if any((folder / name).exists() for name in FILES):
+        raise BadInput(f"{folder}: there is a run already; give another --seed or --results")
+    ours: dict[tuple[str, str, int], Record] = {}
+    for each in left.trials:
+        if each.instance in scenario.training:
+            ours.setdefault(each.key, each)
+    if not ours and not left.incumbents:
+        raise BadInput(f"no trial on a training instance of {scenario.name} and no incumbent there")
+    numbers = [numbered(number, each) for number, each in enumerate(ours.values(), 1)]
+    budget = max(len(numbers), trials or 0, 1)
+    info = replace(
+        describe(scenario, configurator, True, "imported", seed, budget, 1, {}),
+        state="finished",
+        trials_used=len(numbers),
+        finished=now(),
+        settings={"imported": form},
+        command=f"sparse-aclib import --from {form} --scenario {scenario.shown} --seed {seed}",
+    )
+    incumbents = _incumbents(left.incumbents, numbers, scenario.space, info)
+    with locked(folder):
+        write_whole(folder / RUNHISTORY, "".join(to_json(each) + "\n" for each in numbers))
+        write_whole(folder / TRAJECTORY, "".join(to_json(each) + "\n" for each in incumbents))
+        write_run(folder, info)
+    return folder, len({each.key for each in left.trials}) - len(ours)
+
+
+def _incumbents(
+    changes: Sequence[Change], trials: Sequence[Numbered], space: Space, info: RunInfo
+) -> list[Incumbent]:
+    """The default, then what the client names, each once in a row."""
+    first = Incumbent(
+        trial=0, config_id=config_id(space.default), config=space.default, estimate=None
+    )
+    found = [first]
+    for change in changes or _best(trials):
+        config = known(space, change.config, "an incumbent")
+        if config_id(config) == found[-1].config_id:
+            continue
+        at = _consumed(change, trials)
+        found.append(
+            Incumbent(
+                trial=min(max(at, found[-1].trial), info.trials),
+                config_id=config_id(config),
+                config=config,
+                estimate=change.estimate,
+            )
+        )
+    return found
+
+
+def _consumed(change: Change, trials: Sequence[Numbered]) -> int:
+    """Trials consumed when an incumbent came; all of them if that cannot be told."""
+    if change.trial is not None:
+        return change.trial
+    begun = [each.started for each in trials if each.started]
+    if change.seconds is None or len(begun) < len(trials) or not begun:
+        return len(trials)
+    until = datetime.fromisoformat(min(begun)) + timedelta(seconds=change.seconds)
+    return sum(datetime.fromisoformat(each) <= until for each in begun)
+
+
+def _best(trials: Sequence[Numbered]) -> list[Change]:
+    """The configuration on the most pairs that has the lowest mean cost there."""
+    costs: dict[str, list[float]] = {}
+    configs: dict[str, Config] = {}
+    for each in trials:
+        costs.setdefault(each.config_id, []).append(each.cost)
+        configs[each.config_id] = each.config
+    most = max(map(len, costs.values()), default=0)
+    means = {name: sum(own) / most for name, own in costs.items() if len(own) == most}
+    if not means:
+        return []
+    best = min(means, key=lambda name: means[name])
+    return [Change(config=configs[best], trial=len(trials), estimate=round(means[best], 10))]
+
+
+def text_of(file: Path) -> str:
+    """A client's file. Raises BadInput where there is none."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no text"
+        raise BadInput(f"{file}: {why}, expected a file that the client has written") from error
+
+
+def the_one(place: Path, *patterns: str) -> Path:
+    """The file itself, or the only one in a folder that has such a name. Raises BadInput."""
+    if place.is_file():
+        return place
+    found = sorted({file for pattern in patterns for file in place.rglob(pattern)})
+    if len(found) != 1:
+        several = f"{len(found)} files" if found else "no file"
+        raise BadInput(f"{place}: {several} named {' or '.join(patterns)}, expected one")
+    return found[0]

@@ -1,0 +1,44 @@
+"""A table with a line a trial, for any client whose own form is not here.
+
+Columns `instance`, `seed`, `cost`, one for every parameter (empty where it is inactive), and where
+they are known `status` and `runtime` (seconds); lines in the order in which trials were asked for.
+"""
+
+import csv
+from pathlib import Path
+
+from sparse_training.errors import BadInput
+from wrappers.foreign import Left, text_of, the_one, trial
+from wrappers.scenario import Scenario
+
+_OURS = ("instance", "seed", "cost", "status", "runtime")
+
+
+def read(place: Path, scenario: Scenario) -> Left:
+    """place: the file, or a folder with the only one."""
+    file = the_one(place, "*.csv")
+    rows = csv.DictReader(text_of(file).splitlines())
+    missing = [name for name in _OURS[:3] if name not in (rows.fieldnames or ())]
+    if missing:
+        raise BadInput(f"{file}: no column {missing[0]}, expected {', '.join(_OURS[:3])}")
+    trials = []
+    for number, row in enumerate(rows, 2):
+        where = f"{file}:{number}"
+        if None in row or None in row.values():
+            raise BadInput(f"{where}: {len([*row])} columns expected, as in the first line")
+        config = {name: text for name, text in row.items() if name not in _OURS and text != ""}
+        try:
+            seed, cost = int(row["seed"]), float(row["cost"])
+            runtime = float(row["runtime"]) if row.get("runtime") else None
+        except ValueError as error:
+            raise BadInput(f"{where}: {error}, expected a number") from error
+        status = row.get("status") or "SUCCESS"
+        trials.append(
+            trial(
+                *(scenario, config, row["instance"], seed, cost),
+                status=status,
+                runtime=runtime,
+                where=where,
+            )
+        )
+    return Left(trials)

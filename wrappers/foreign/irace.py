@@ -1,0 +1,84 @@
+"""irace 3.5 and 4: its log, which R reads in a box of its own and tells in lines of text.
+
+Trials are in the order of the log's experiments; incumbents are the first elites of every
+iteration. Where the log says so, an instance is one of the scenario's by its name.
+"""
+
+from pathlib import Path
+
+from sparse_training.errors import BadInput
+from wrappers.configurators._irace_box import rscript
+from wrappers.foreign import Change, Left, the_one, trial
+from wrappers.records import Record
+from wrappers.scenario import Scenario
+
+# A line each, cells behind tabs: C number name value name value ...; T configuration instance seed
+# cost time; E iteration configuration trials. 15 digits are what irace itself tells a target.
+_R = r"""
+args <- {place}
+loaded <- new.env()
+load(args, envir = loaded)
+results <- loaded$iraceResults
+say <- function(...) cat(..., sep = "\t", fill = FALSE)
+configurations <- results$allConfigurations
+names <- grep("^[.]", colnames(configurations), invert = TRUE, value = TRUE)
+for (row in seq_len(nrow(configurations))) {{
+  values <- lapply(configurations[row, names, drop = FALSE], function(value)
+    if (is.na(value)) NULL else if (is.numeric(value)) sprintf("%.15g", value)
+    else as.character(value))
+  values <- Filter(Negate(is.null), values)
+  say("C", configurations[row, ".ID."], unlist(Map(c, names(values), values), use.names = FALSE))
+  cat("\n")
+}}
+pairs <- results$state$.irace$instancesList
+if (is.null(pairs)) pairs <- results$state$instances_log
+column <- function(table, one, other) if (is.null(table[[one]])) table[[other]] else table[[one]]
+instances <- column(pairs, "instance", "instanceID")
+seeds <- pairs[["seed"]]
+named <- results$scenario$instances
+log <- as.data.frame(results$experimentLog)
+if (is.null(log) || nrow(log) == 0) log <- as.data.frame(results$state$experiment_log)
+costs <- results$experiments
+for (row in seq_len(nrow(log))) {{
+  pair <- log[row, "instance"]; id <- as.character(log[row, "configuration"])
+  cost <- costs[pair, id]
+  if (is.na(cost)) next
+  say("T", id, named[[instances[pair]]], seeds[pair], sprintf("%.17g", cost),
+      as.character(log[row, "time"]), log[row, "iteration"])
+  cat("\n")
+}}
+for (iteration in seq_along(results$iterationElites)) {{
+  say("E", iteration, results$iterationElites[[iteration]],
+      sum(log[["iteration"]] <= iteration))
+  cat("\n")
+}}
+"""
+
+
+def read(place: Path, scenario: Scenario) -> Left:
+    """place: the log, or a folder with the only one. Raises BadInput, too, where there is no R."""
+    file = the_one(place, "*.Rdata", "*.RData")
+    quoted = '"' + str(file.resolve()).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    try:
+        done = rscript(_R.format(place=quoted))
+    except FileNotFoundError as error:
+        raise BadInput(f"{file}: R is not installed, which reads it") from error
+    if done.returncode:
+        why = " ".join(done.stderr.split())[-200:]
+        raise BadInput(f"{file}: not as irace writes it ({why})")
+    configs: dict[str, dict[str, str]] = {}
+    trials: list[Record] = []
+    changes: list[Change] = []
+    for line in done.stdout.splitlines():
+        kind, *cells = line.split("\t")
+        if kind == "C":
+            configs[cells[0]] = dict(zip(cells[1::2], cells[2::2], strict=True))
+        elif kind == "T":
+            number, instance, seed, cost, *_ = cells
+            where = f"{file}, trial {len(trials) + 1}"
+            trials.append(
+                trial(scenario, configs[number], instance, int(seed), float(cost), where=where)
+            )
+        elif kind == "E":
+            changes.append(Change(config=configs[cells[1]], trial=int(cells[2])))
+    return Left(trials, changes)

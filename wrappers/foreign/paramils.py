@@ -1,0 +1,12 @@
+"""ParamILS 2.3: its trajectory; trials come from a record."""
+
+from pathlib import Path
+
+from wrappers.foreign import Left, the_one
+from wrappers.foreign._trajectory import changes
+from wrappers.scenario import Scenario
+
+
+def read(place: Path, scenario: Scenario) -> Left:
+    """place: the trajectory (`...-traj_<run>.txt`), or a folder with the only one."""
+    return Left((), changes(the_one(place, "*traj*.txt")))
