@@ -1,6 +1,6 @@
 """How fast is the truly sparse engine? Against masks over dense PyTorch and against the machine.
 
-    python -m benchmarks.engines                  # all tables; about 20 minutes on one core
+    python -m benchmarks.engines                  # all tables; some minutes on one core
     python -m benchmarks.engines --cases deep     # one of them
     python -m benchmarks.engines --scale 100000 1000000   # SET with one hidden layer of that width
 

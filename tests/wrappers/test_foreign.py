@@ -358,10 +358,3 @@ def test_trajectories_beside_a_record(form: str, name: str, head: str, tmp_path:
     (tmp_path / name).write_text("1.0, x, 3\n")
     with pytest.raises(BadInput, match=f"{name}:1: .*expected times and an estimate"):
         foreign.read(form, tmp_path, SCENARIO)
-
-
-@pytest.mark.irace
-def test_a_log_that_irace_did_not_write_is_named(tmp_path: Path) -> None:
-    (tmp_path / "irace.Rdata").write_text("nothing")
-    with pytest.raises(BadInput, match="irace.Rdata: not as irace writes it"):
-        foreign.read("irace", tmp_path, SCENARIO)

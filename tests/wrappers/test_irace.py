@@ -705,6 +705,13 @@ def test_irace_s_own_program_runs_a_scenario(tmp_path: Path) -> None:
 
 
 @pytest.mark.irace
+def test_a_log_that_irace_did_not_write_is_named(tmp_path: Path) -> None:
+    (tmp_path / "irace.Rdata").write_text("nothing")
+    with pytest.raises(BadInput, match="irace.Rdata: not as irace writes it"):
+        foreign.read("irace", tmp_path, read(scenario_name()))
+
+
+@pytest.mark.irace
 @pytest.mark.parametrize("scenario", [None, "", "digits/nosuch", "digits"])
 def test_a_scenario_that_is_not_named_or_not_there_is_an_error_that_says_so(
     scenario: str | None,
