@@ -16,7 +16,10 @@ def command(
     ] = None,
     to: Annotated[
         str | None,
-        typer.Option(help="Format to write: configspace, irace-3.5, irace-4, pcs, pcs-new."),
+        typer.Option(
+            help="Format to write: configspace, crace, irace-3.5, irace-4, paramils, pcs, pcs-new,"
+            " smac-script."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for --to; one scenario only.")] = None,
 ) -> None:

@@ -1,7 +1,9 @@
 """Forms of spaces and scenarios: each is read back by the program that it is for."""
 
 import json
+import subprocess
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ from tests.examples import scenario_name
 from tests.wrappers.cases import SAMPLES, every_space, forbidden_configuration, sample
 from wrappers import formats
 from wrappers.formats.configspace import configspace_json, from_configspace, to_configspace
+from wrappers.formats.crace import crace_space, undone
+from wrappers.formats.paramils import STEPS, discretised
 from wrappers.formats.pcs import old_pcs
 from wrappers.formats.pcs_new import new_pcs
-from wrappers.scenario import read
+from wrappers.scenario import Scenario, read
 from wrappers.space import Config, Space, read_pcs
 
 
@@ -152,3 +156,110 @@ def test_a_space_is_committed_once_as_the_paramfile_of_its_scenarios(toys: Path)
     file = toys / "scenarios/spaces/toy.pcs"
     texts = formats.committed(read(toys / "scenarios/toys/toy"))
     assert {path.resolve(): text for path, text in texts.items()} == {file: file.read_text()}
+
+
+# ParamILS, crace, SMAC's script ------------------------------------------------------------------
+
+
+@every_space
+def test_paramils_gets_choices_that_are_all_legal_and_have_the_default(space: Space) -> None:
+    text = discretised(space)
+    read_back = read_pcs(text, "")
+    assert {parameter.kind for parameter in read_back.parameters} == {"categorical"}
+    assert read_back.conditions == space.conditions and read_back.forbidden == space.forbidden
+    for few, whole in zip(read_back.parameters, space.parameters, strict=True):
+        values = [whole.check(choice) for choice in few.choices]
+        assert len(set(values)) == len(values) and whole.check(few.default) == whole.default
+        if whole.kind != "categorical":
+            assert {whole.low, whole.high} <= set(values) and len(values) <= STEPS + 1
+    for config in sample(read_back):
+        space.check(config)
+
+
+def test_paramils_reads_the_keys_of_its_release(tmp_path: Path) -> None:
+    """param_ils_2_3_run.rb ends at a key that it does not know."""
+    scenario = read(scenario_name())
+    texts = formats.files("paramils", scenario, tmp_path)
+    said = dict(line.split(" = ", 1) for line in texts[tmp_path / "scenario.txt"].splitlines())
+    known = {"algo", "execdir", "deterministic", "run_obj", "overall_obj", "cutoff_time"}
+    known |= {"cutoff_length", "runcount_limit", "wallclock_limit", "paramfile", "instance_file"}
+    assert said.keys() == known | {"test_instance_file"}
+    assert (scenario.root / said["paramfile"]).resolve() == (tmp_path / "params.pcs").resolve()
+
+
+@every_space
+def test_what_crace_sets_is_legal_here(space: Space) -> None:
+    """To its four digits."""
+    theirs = crace_space(space)
+    assert not any("none" in parameter.choices for parameter in theirs.parameters)
+    for config in [theirs.default, *sample(theirs)]:
+        rounded = {n: round(v, 4) if isinstance(v, float) else v for n, v in config.items()}
+        back = space.check(undone(rounded, space))
+        assert back.keys() == config.keys()
+    for name, value in space.check(undone(theirs.default, space)).items():
+        if isinstance(value, float):
+            assert value == pytest.approx(float(space.default[name]), rel=1e-3)
+        else:
+            assert value == space.default[name]
+
+
+RECORDED = """\
+#!/bin/sh
+for word in "$@"; do echo "$word" >>{log}; done
+echo 'Result of this algorithm run: {{"status": "SUCCESS", "cost": 0.25, "runtime": 1.5,'\
+' "misc": "a=1"}}'
+echo 'Result for ParamILS: SUCCESS, 1.5, 0.25, 0.25, 17, a=1'
+"""
+
+
+def with_a_recorder(suite: Path, log: Path) -> Scenario:
+    """A scenario whose target writes down its words."""
+    target = suite / "wrappers" / "target"
+    target.parent.mkdir()
+    target.write_text(RECORDED.format(log=log))
+    scenario = read(suite / "scenarios" / scenario_name())
+    return replace(
+        scenario, algo=scenario.algo.replace("python3 ./wrappers/target", f"sh {target}")
+    )
+
+
+def test_crace_s_target_runner_calls_as_aclib_does(suite: Path, tmp_path: Path) -> None:
+    scenario = with_a_recorder(suite, tmp_path / "log")
+    formats.write(formats.files("crace", scenario, tmp_path / "out"))
+    theirs = crace_space(scenario.space)
+    words = [word for name, value in theirs.default.items() for word in (f"-{name}", str(value))]
+    done = subprocess.run(
+        [tmp_path / "out" / "target-runner", "1", "2", "17", scenario.training[0], *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "0.25\n" and done.stderr == ""
+    told = (tmp_path / "log").read_text().split()
+    begin = told.index(scenario.training[0])
+    assert told[begin + 1 : begin + 5] == ["0", "60", "0", "17"]
+    pairs = told[begin + 5 :]
+    config = {name[1:]: value for name, value in zip(pairs[::2], pairs[1::2], strict=True)}
+    checked = scenario.space.check(config)
+    for name, value in scenario.space.default.items():
+        assert checked[name] == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+def test_the_script_speaks_smac_s_words(suite: Path, tmp_path: Path) -> None:
+    scenario = with_a_recorder(suite, tmp_path / "log")
+    formats.write(formats.files("smac-script", scenario, tmp_path / "out"))
+    words = [f"--{name}={value}" for name, value in scenario.space.default.items()]
+    fixed = ["--instance=" + scenario.training[0], "--seed=17", "--instance_features=[1, 2]"]
+    done = subprocess.run(
+        [tmp_path / "out" / "target-script", *fixed, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    line = "cost=0.25; runtime=1.5; status=SUCCESS; additional_info=a:1\n"
+    assert done.stdout == line and done.stderr == ""
+    told = (tmp_path / "log").read_text().split()
+    assert told[told.index("--seed") + 1] == "17" and "--config" in told
+    pairs = told[told.index("--config") + 1 :]
+    config = {name[1:]: value for name, value in zip(pairs[::2], pairs[1::2], strict=True)}
+    assert scenario.space.check(config) == scenario.space.default

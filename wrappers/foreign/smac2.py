@@ -9,4 +9,4 @@ from wrappers.scenario import Scenario
 
 def read(place: Path, scenario: Scenario) -> Left:
     """place: the trajectory, or a folder with the only one."""
-    return Left((), changes(the_one(place, "traj-run-*.txt", "detailed-traj-run-*.csv")))
+    return Left((), changes(the_one(place, "traj-run-*.txt")))

@@ -8,6 +8,9 @@ be written into the folder.
     irace_4.py          irace 4
     pcs_new.py          new PCS (SMAC 2.10, ConfigSpace's `pcs_new`)
     configspace.py      ConfigSpace 1.x, JSON
+    smac_script.py      SMAC 2.x, where it calls a program: a script and the space
+    crace.py            crace
+    paramils.py         ParamILS: the space in choices only
 
 Each distinct space is committed once, as the `paramfile` that its scenarios name; `sparse-aclib
 export` keeps it equal to its source, and writes the other forms where it is told to. irace itself
@@ -54,7 +57,7 @@ def write(texts: Mapping[Path, str]) -> tuple[Path, ...]:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_whole(path, text)
             changed.append(path)
-        if path.name == "target-runner":
+        if text.startswith("#!"):
             path.chmod(0o755)
     return tuple(changed)
 
