@@ -156,6 +156,15 @@ def _differences(frames: Frames) -> list[str]:
     for name, own in sorted(by_text(frames.runs, "configurator")):
         if len({hashes["configurator"] for hashes in own["hashes"]}) > 1:
             told.append(f"Runs of {name} were made with different code; compare with care.")
+    for (set_, variant), own in sorted(
+        by_texts(frames.configured(frames.runs), ["set", "variant"])
+    ):
+        budgets = own["trials"].astype(int)
+        if budgets.nunique() > 1:
+            told.append(
+                f"{variant} on {set_} was configured with budgets of {budgets.min():,} to"
+                f" {budgets.max():,} trials; compare with care."
+            )
     return told
 
 

@@ -63,6 +63,9 @@ def command(
         trials=trials,
     )
     if others:
-        say(f"{others} trials are on no training instance of {chosen.name}: left out")
+        say(
+            f"{others} trials are on no training instance of {chosen.name}, or had another cutoff:"
+            " left out"
+        )
     say(run)
     say(f"Next: sparse-aclib validate {shlex.quote(str(run))}")

@@ -141,6 +141,14 @@ def test_runs_on_different_machines_are_noted(tmp_path: Path) -> None:
     ]
 
 
+def test_different_budgets_of_a_variant_are_told(tmp_path: Path) -> None:
+    first, _ = two_runs(tmp_path)
+    trials = read_run(first).trials
+    change_run(first, trials=trials + 1200)
+    told = f"alpha on digits was configured with budgets of {trials} to {trials + 1200:,} trials"
+    assert any(note.startswith(told) for note in notes(tmp_path))
+
+
 def test_a_budget_that_was_not_used_up_is_told(tmp_path: Path) -> None:
     for seed, used in ((1, 25), (2, 31)):
         folder = make_run(tmp_path, "alpha", "racing", seed, trials=used)

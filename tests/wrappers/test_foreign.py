@@ -172,6 +172,24 @@ def test_trials_twice_or_on_other_instances_are_left_out(tmp_path: Path) -> None
     assert others == 1 and len(whole(tmp_path)[0]) == 6
 
 
+def test_trials_are_those_of_the_scenario_s_cutoff(tmp_path: Path) -> None:
+    cutoff = SCENARIO.cutoff
+    first, second, third, fourth = (
+        replace(each, runtime=2.0) for each in trials_of(2)
+    )  # as the scenario has it; to rounding; never needed; cut off earlier
+    timeout: dict[str, Any] = {"status": "TIMEOUT", "cost": 1.0}
+    trials = [
+        first,
+        replace(second, cutoff=cutoff * (1 + 1e-12), **timeout),
+        replace(third, cutoff=1e300),
+        replace(fourth, cutoff=1.0, **timeout),
+    ]
+    imported(Left(trials), tmp_path)
+    found, _ = whole(tmp_path)
+    assert [each.key for each in found] == [first.key, second.key, third.key]
+    assert {each.cutoff for each in found} == {cutoff}
+
+
 def test_incumbents_stand_where_they_came(tmp_path: Path) -> None:
     first, second, third = configs(3)
     started = [f"2026-01-01T00:00:{second:02}+00:00" for second in range(6)]

@@ -16,6 +16,7 @@ What is not known of a trial stays empty. Validation, report and ablation take s
 other; it cannot be resumed, since its configurator is not here.
 """
 
+import math
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -148,17 +149,18 @@ def make_run(
     """Writes the folder of a run; returns it, and how many trials are not of it.
 
     Those are on instances that are none of the scenario's training instances: a client's own
-    validation. Where the client names no incumbents, the last one is the configuration on the most
-    pairs that has the lowest mean. trials: the budget, if it was more than what was used.
-    Raises BadInput for a folder that has a run, and for nothing to make one of.
+    validation; or they were cut off at another time than the scenario says. Where the client names
+    no incumbents, the last one is the configuration on the most pairs that has the lowest mean.
+    trials: the budget, if it was more than what was used. Raises BadInput for a folder that has a
+    run, and for nothing to make one of.
     """
     folder = run_folder(results, scenario, configurator, seed)
     if any((folder / name).exists() for name in FILES):
         raise BadInput(f"{folder}: there is a run already; give another --seed or --results")
     ours: dict[tuple[str, str, int], Record] = {}
     for each in left.trials:
-        if each.instance in scenario.training:
-            ours.setdefault(each.key, each)
+        if each.instance in scenario.training and _as_cut(each, scenario.cutoff):
+            ours.setdefault(each.key, replace(each, cutoff=scenario.cutoff))
     if not ours and not left.incumbents:
         raise BadInput(f"no trial on a training instance of {scenario.name} and no incumbent there")
     numbers = [numbered(number, each) for number, each in enumerate(ours.values(), 1)]
@@ -177,6 +179,13 @@ def make_run(
         write_whole(folder / TRAJECTORY, "".join(to_json(each) + "\n" for each in incumbents))
         write_run(folder, info)
     return folder, len({each.key for each in left.trials}) - len(ours)
+
+
+def _as_cut(trial: Record, cutoff: float) -> bool:
+    """Whether a trial is what it would be under that cutoff. ParamILS computes with its own."""
+    if math.isclose(trial.cutoff, cutoff, rel_tol=1e-6):
+        return True
+    return trial.status == "SUCCESS" and trial.runtime is not None and trial.runtime <= cutoff
 
 
 def _incumbents(
