@@ -8,7 +8,7 @@ seconds to import is imported inside the function that needs it.
     validate.py         evaluate incumbents on data that no configurator saw
     ablate.py           which changes made an incumbent better than the default
     report.py           tables, figures, one page
-    import_.py          what a foreign configurator left behind, as a run
+    import_.py, export_run.py       a foreign configurator's run as ours; ours as others'
     check.py            whether recorded runs are whole
     benchmark.py        all of it, for many runs side by side
     eval.py, call.py    one configuration by hand; the call for it

@@ -49,7 +49,8 @@ def build() -> "typer.Typer":
         if module.name.startswith("_"):
             continue
         loaded = import_module(f"commands.{module.name}")
-        name = module.name.rstrip("_")  # behind what would be a word of Python's
+        # A file may not be called by a word of Python's, nor with a dash.
+        name = module.name.rstrip("_").replace("_", "-")
         if hasattr(loaded, "app"):
             app.add_typer(loaded.app, name=name)
         else:

@@ -39,7 +39,9 @@ def invoke(*words: str) -> tuple[int, str]:
 
 
 def test_a_command_is_a_file() -> None:
-    files = {file.stem.rstrip("_") for file in (ROOT / "commands").glob("[!_]*.py")}
+    files = {
+        file.stem.rstrip("_").replace("_", "-") for file in (ROOT / "commands").glob("[!_]*.py")
+    }
     assert set(COMMANDS) == files
 
 

@@ -19,7 +19,7 @@ from wrappers.call import evaluate
 from wrappers.check import check
 from wrappers.foreign import Change, Left, make_run
 from wrappers.formats.configspace import to_configspace
-from wrappers.records import Incumbent, Numbered, Record, read_lines, read_run
+from wrappers.records import Incumbent, Numbered, Record, read_lines, read_run, write_run
 from wrappers.scenario import Scenario, read
 from wrappers.space import Config, config_id
 from wrappers.validation import validate
@@ -376,3 +376,69 @@ def test_trajectories_beside_a_record(form: str, name: str, head: str, tmp_path:
     (tmp_path / name).write_text("1.0, x, 3\n")
     with pytest.raises(BadInput, match=f"{name}:1: .*expected times and an estimate"):
         foreign.read(form, tmp_path, SCENARIO)
+
+
+# The way out -------------------------------------------------------------------------------------
+
+
+def a_run(tmp_path: Path) -> Path:
+    """A run with three configurations on two pairs, the last of them on one."""
+    trials = [replace(each, runtime=1.5, cpu_time=1.0) for each in trials_of(3)][:5]
+    trials[1] = replace(trials[1], status="TIMEOUT", cost=1.0)
+    changes = [Change(config=texts(configs(3)[1]), trial=4, estimate=0.5)]
+    return imported(Left(trials, changes), tmp_path / "results")
+
+
+@pytest.mark.parametrize("form", ["csv", "smac3-2"])
+def test_a_run_comes_back_as_it_went_out(form: str, tmp_path: Path) -> None:
+    run = a_run(tmp_path)
+    trials, incumbents = whole(tmp_path / "results")
+    files = foreign.written(form, run)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    back = foreign.read(form, tmp_path / ("trials.csv" if form == "csv" else "."), SCENARIO)
+    told = [(each.key, each.cost, each.status, each.runtime) for each in back.trials]
+    assert told == [(each.key, each.cost, each.status, each.runtime) for each in trials]
+    if form != "csv":
+        found = [(c.trial, foreign.known(SCENARIO.space, c.config, "")) for c in back.incumbents]
+        assert found == [(each.trial, each.config) for each in incumbents]
+
+
+def test_smac_itself_loads_what_is_written_for_it(tmp_path: Path) -> None:
+    from ConfigSpace import ConfigurationSpace
+    from smac.runhistory.runhistory import RunHistory
+
+    for name, text in foreign.written("smac3-2", a_run(tmp_path)).items():
+        (tmp_path / name).write_text(text)
+    space = ConfigurationSpace.from_json(tmp_path / "configspace.json")
+    history = RunHistory()
+    history.load(tmp_path / "runhistory.json", space)
+    assert (history.submitted, history.finished) == (5, 5) and len(history.get_configs()) == 3
+
+
+def test_deepcave_gets_a_line_a_configuration(tmp_path: Path) -> None:
+    """In the order of keys on which its reader depends."""
+    run = a_run(tmp_path)
+    said = json.loads(foreign.written("deepcave", run)["runhistory.json"])
+    costs: dict[str, list[float]] = {}
+    for each in whole(tmp_path / "results")[0]:
+        costs.setdefault(each.config_id, []).append(each.cost)
+    assert [line["cost"] for line in said["data"]] == [
+        pytest.approx(sum(own) / len(own)) for own in costs.values()
+    ]
+    assert [line["additional_info"]["pairs"] for line in said["data"]] == [2, 2, 1]
+    assert [line["status"] for line in said["data"]] == [3, 1, 1]
+    assert {line["instance"] for line in said["data"]} == {None}
+    assert [*said["data"][0]] == [
+        *("config_id", "instance", "seed", "budget", "cost", "time", "cpu_time", "status"),
+        *("starttime", "endtime", "additional_info"),
+    ]
+
+
+def test_only_finished_runs_go_out_and_only_in_forms_that_there_are(tmp_path: Path) -> None:
+    run = a_run(tmp_path)
+    with pytest.raises(BadInput, match="unknown form .paramils.: expected one of csv, deepcave"):
+        foreign.written("paramils", run)
+    write_run(run, replace(read_run(run), state="running", trials_used=0))
+    with pytest.raises(BadInput, match="the run is running, expected a finished one"):
+        foreign.written("csv", run)

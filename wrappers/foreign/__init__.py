@@ -1,12 +1,14 @@
 """Runs of foreign configurators, made into runs of ours from what they left behind.
 
 A form is a module here with `read(place, scenario) -> Left`: the trials, where the client keeps
-them, and the incumbents, where it does.
+them, and the incumbents, where it does. A form that others read has `written(recorded) -> files`,
+too: the way out, of any finished run.
 
     record.py       what ./wrappers/target itself has recorded (SPARSE_ACLIB_RECORD), for any client
     csv.py          a table with a line a trial
     smac3_2.py      SMAC3 2.x: runhistory.json and intensifier.json
     smac3_1.py      SMAC3 1.x: runhistory.json and traj.json
+    deepcave.py     the same with a line a configuration, which DeepCAVE reads; outward only
     irace.py        irace's log (.Rdata), which R reads
     smac2.py        SMAC 2.x: its trajectory, beside a record
     paramils.py     ParamILS: its trajectory, beside a record
@@ -18,11 +20,12 @@ other; it cannot be resumed, since its configurator is not here.
 
 import math
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from sparse_training.errors import BadInput
 from sparse_training.files import write_whole
@@ -40,12 +43,14 @@ from wrappers.records import (
     locked,
     now,
     numbered,
+    read_lines,
+    read_run,
     to_json,
     write_run,
 )
 from wrappers.run import run_folder
 from wrappers.scenario import Scenario
-from wrappers.space import Config, Space, config_id
+from wrappers.space import Config, Space, config_id, read_pcs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,19 +75,55 @@ class Left:
     incumbents: Sequence[Change] = ()
 
 
-def names() -> tuple[str, ...]:
-    """All forms, as the command line calls them."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name.replace("_", "-") for name in modules if name[0] != "_"))
+@dataclass(frozen=True)
+class Recorded:
+    """A finished run, to be written in another form."""
+
+    info: RunInfo
+    space: Space
+    trials: Sequence[Numbered]
+    incumbents: Sequence[Incumbent]
+
+
+def names(can: str = "read") -> tuple[str, ...]:
+    """The forms that can be read, or `written`, as the command line calls them."""
+    modules = [module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_"]
+    able = (name for name in modules if hasattr(import_module(f"{__name__}.{name}"), can))
+    return tuple(sorted(name.replace("_", "-") for name in able))
 
 
 def read(form: str, place: Path, scenario: Scenario) -> Left:
     """What is there in that form. Raises BadInput for an unknown form and for what is no such."""
-    if form not in names():
-        raise BadInput(f"unknown form {form!r}: expected one of {', '.join(names())}")
-    module = import_module(f"{__name__}.{form.replace('-', '_')}")
-    left: Left = module.read(place, scenario)
+    left: Left = _function(form, "read")(place, scenario)
     return left
+
+
+def written(form: str, run: Path) -> dict[str, str]:
+    """The files of a finished run in that form, by their names. Raises BadInput for other runs."""
+    function = _function(form, "written")
+    info = read_run(run)
+    if info.state != "finished":
+        raise BadInput(f"{run}: the run is {info.state}, expected a finished one")
+    if "params.pcs" not in info.copies:
+        raise BadInput(f"{run}: no copy of its parameter space, which version 0.2 did not keep")
+    files: dict[str, str] = function(
+        Recorded(
+            info,
+            read_pcs(info.copies["params.pcs"], f"{run}, params.pcs"),
+            read_lines(run / RUNHISTORY, Numbered),
+            read_lines(run / TRAJECTORY, Incumbent),
+        )
+    )
+    return files
+
+
+def _function(form: str, can: str) -> Callable[..., Any]:
+    if form not in names(can):
+        raise BadInput(f"unknown form {form!r}: expected one of {', '.join(names(can))}")
+    function: Callable[..., Any] = getattr(
+        import_module(f"{__name__}.{form.replace('-', '_')}"), can
+    )
+    return function
 
 
 def known(space: Space, config: Mapping[str, object], where: str) -> Config:

@@ -5,10 +5,12 @@ they are known `status` and `runtime` (seconds); lines in the order in which tri
 """
 
 import csv
+import io
 from pathlib import Path
 
 from sparse_training.errors import BadInput
-from wrappers.foreign import Left, text_of, the_one, trial
+from wrappers.foreign import Left, Recorded, text_of, the_one, trial
+from wrappers.formats._text import cell
 from wrappers.scenario import Scenario
 
 _OURS = ("instance", "seed", "cost", "status", "runtime")
@@ -42,3 +44,15 @@ def read(place: Path, scenario: Scenario) -> Left:
             )
         )
     return Left(trials)
+
+
+def written(run: Recorded) -> dict[str, str]:
+    """trials.csv."""
+    names = [parameter.name for parameter in run.space.parameters]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*_OURS, *names], lineterminator="\n")
+    writer.writeheader()
+    for each in run.trials:
+        ours = {name: getattr(each, name) for name in _OURS}
+        writer.writerow(ours | {name: cell(v) for name, v in each.config.items()})
+    return {"trials.csv": text.getvalue()}

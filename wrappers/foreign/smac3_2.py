@@ -5,12 +5,15 @@ numbers, and a trajectory of incumbents that says at which trial each came.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sparse_training.errors import BadInput
-from wrappers.foreign import Change, Left, text_of, the_one, trial
+from target_algorithms.contract import WORST_COST
+from wrappers.foreign import Change, Left, Recorded, text_of, the_one, trial
+from wrappers.formats.configspace import configspace_json
 from wrappers.scenario import Scenario
 
 _STATUSES = {1: "SUCCESS", 2: "CRASHED", 3: "TIMEOUT", 4: "TIMEOUT"}
@@ -45,6 +48,99 @@ def read(place: Path, scenario: Scenario) -> Left:
             raise
         raise BadInput(f"{history}: not as SMAC3 2.x writes it ({error!r})") from error
     return Left(trials, changes)
+
+
+def written(run: Recorded) -> dict[str, str]:
+    """The folder that SMAC 2.4.1 would have written."""
+    numbers = numbered(run)
+    data = [
+        line(numbers[each.config_id], each.cost, each.status, each.seed)
+        | {
+            "instance": each.instance,
+            "time": each.runtime or 0.0,
+            "cpu_time": each.cpu_time or 0.0,
+            "starttime": seconds(each.started),
+            "endtime": seconds(each.started) + (each.runtime or 0.0),
+        }
+        for each in run.trials
+    ]
+    return files(run, data, numbers)
+
+
+def files(
+    run: Recorded, data: Sequence[Mapping[str, Any]], numbers: Mapping[str, int]
+) -> dict[str, str]:
+    """With these lines of the runhistory; numbers: of every configuration."""
+    info = run.info
+    configs = {str(numbers[each.config_id]): dict(each.config) for each in run.trials}
+    trajectory = [
+        {
+            "config_ids": [numbers[each.config_id]],
+            "costs": [each.estimate],
+            "trial": each.trial,
+            "walltime": 0.0,
+        }
+        for each in run.incumbents
+        if each.config_id in numbers
+    ]
+    scenario = {
+        "name": info.configurator,
+        "output_directory": ".",
+        "deterministic": False,
+        "objectives": "cost",
+        "crash_cost": WORST_COST,
+        "n_trials": info.trials,
+        "instances": sorted({each["instance"] for each in data if each["instance"]}) or None,
+        "seed": info.seed,
+        "n_workers": info.workers,
+        "scenario": info.scenario,
+    }
+    history = {
+        "stats": {"submitted": len(data), "finished": len(data), "running": 0},
+        "data": data,
+        "configs": configs,
+        "config_origins": dict.fromkeys(configs),
+    }
+    intensifier = {
+        "incumbent_ids": trajectory[-1]["config_ids"] if trajectory else [],
+        "rejected_config_ids": [],
+        "incumbents_changed": len(trajectory),
+        "trajectory": trajectory,
+        "state": {},
+    }
+    texts = {"scenario": scenario, "runhistory": history, "intensifier": intensifier}
+    return {
+        "configspace.json": configspace_json(run.space),
+        **{f"{name}.json": json.dumps(each, indent=2) + "\n" for name, each in texts.items()},
+    }
+
+
+def line(config: int, cost: float, status: str, seed: int) -> dict[str, Any]:
+    """What SMAC writes of a trial, in its order, on which readers depend."""
+    return {
+        "config_id": config,
+        "instance": None,
+        "seed": seed,
+        "budget": None,
+        "cost": cost,
+        "time": 0.0,
+        "cpu_time": 0.0,
+        "status": next(number for number, name in _STATUSES.items() if name == status),
+        "starttime": 0.0,
+        "endtime": 0.0,
+        "additional_info": {},
+    }
+
+
+def numbered(run: Recorded) -> dict[str, int]:
+    """SMAC's number of every configuration, in the order in which they were tried."""
+    identities = dict.fromkeys(each.config_id for each in run.trials)
+    return {identity: number for number, identity in enumerate(identities, 1)}
+
+
+def seconds(started: str | None) -> float:
+    """A time as seconds since 1970; 0 if it is not known."""
+    return datetime.fromisoformat(started).timestamp() if started else 0.0
 
 
 def _json(file: Path) -> Mapping[str, Any]:
