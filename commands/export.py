@@ -17,7 +17,7 @@ def command(
     to: Annotated[
         str | None,
         typer.Option(
-            help="Format to write: configspace, crace, irace-3.5, irace-4, paramils, pcs, pcs-new,"
+            help="Format to write: carps, configspace, crace, irace-3.5, irace-4, paramils, pcs, pcs-new,"
             " smac-script."
         ),
     ] = None,

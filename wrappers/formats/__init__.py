@@ -10,6 +10,7 @@ be written into the folder.
     configspace.py      ConfigSpace 1.x, JSON
     smac_script.py      SMAC 2.x, where it calls a program: a script and the space
     crace.py            crace
+    carps.py            CARP-S: a task, and its objective function
     paramils.py         ParamILS: the space in choices only
 
 Each distinct space is committed once, as the `paramfile` that its scenarios name; `sparse-aclib
