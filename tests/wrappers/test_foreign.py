@@ -219,12 +219,23 @@ def test_a_run_that_is_there_is_not_written_over(tmp_path: Path) -> None:
         ({"cost": 1.5}, "cost 1.5, expected an error from 0 to 1"),
         ({"config": {"no_such": "1"}}, "unknown parameter 'no_such'"),
         ({"config": {}}, "parameter .* is missing"),
+        ({"cost": float("nan")}, "cost nan, expected an error"),
+        ({"seed": -1}, "seed is -1, expected at least 0"),
+        ({"runtime": float("inf")}, "runtime is inf, expected a finite number"),
     ],
 )
 def test_what_cannot_be_a_trial_is_named(changes: dict[str, Any], message: str) -> None:
-    given = {"config": texts(SCENARIO.space.default), "cost": 0.5, **changes}
+    given = {"config": texts(SCENARIO.space.default), "cost": 0.5, "seed": 1, **changes}
+    config, seed, cost = given["config"], given["seed"], given["cost"]
+    runtime = given.get("runtime")
     with pytest.raises(BadInput, match=f"line 7: .*{message}"):
-        foreign.trial(SCENARIO, given["config"], "i", 1, given["cost"], where="line 7")
+        foreign.trial(SCENARIO, config, "i", seed, cost, runtime=runtime, where="line 7")
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "", "1st", "a b"])
+def test_a_configurator_is_called_by_a_name(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="expected a name of letters"):
+        imported(Left(trials_of(1)), tmp_path, configurator=name)
 
 
 def test_inactive_parameters_that_a_client_names_are_left_out() -> None:

@@ -20,6 +20,7 @@ other; it cannot be resumed, since its configurator is not here.
 
 import math
 import pkgutil
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -157,18 +158,21 @@ def trial(
         status = "CRASHED"
     if status == "SUCCESS" and not 0.0 <= cost <= WORST_COST:
         raise BadInput(f"{where}: cost {cost}, expected an error from 0 to {WORST_COST:g}")
-    return Record(
-        config_id=config_id(typed),
-        config=typed,
-        instance=instance,
-        seed=seed,
-        cutoff=scenario.cutoff,
-        status=status,
-        cost=cost if status == "SUCCESS" else WORST_COST,
-        runtime=runtime,
-        **dict.fromkeys(_UNKNOWN),
-        misc=Details(),
-    )
+    try:
+        return Record(
+            config_id=config_id(typed),
+            config=typed,
+            instance=instance,
+            seed=seed,
+            cutoff=scenario.cutoff,
+            status=status,
+            cost=cost if status == "SUCCESS" else WORST_COST,
+            runtime=runtime,
+            **dict.fromkeys(_UNKNOWN),
+            misc=Details(),
+        )
+    except ValueError as error:
+        raise BadInput(f"{where}: {error}") from error
 
 
 _UNKNOWN = (
@@ -195,6 +199,10 @@ def make_run(
     trials: the budget, if it was more than what was used. Raises BadInput for a folder that has a
     run, and for nothing to make one of.
     """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", configurator):
+        raise BadInput(
+            f"configurator {configurator!r}: expected a name of letters, digits and underscores"
+        )
     folder = run_folder(results, scenario, configurator, seed)
     if any((folder / name).exists() for name in FILES):
         raise BadInput(f"{folder}: there is a run already; give another --seed or --results")
