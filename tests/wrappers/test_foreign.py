@@ -282,6 +282,9 @@ def test_a_table_is_read_line_by_line(tmp_path: Path) -> None:
     table([{**rows[0], "seed": "x"}], tmp_path / "t.csv")
     with pytest.raises(BadInput, match="t.csv:2: .*expected a number"):
         foreign.read("csv", tmp_path, SCENARIO)
+    (tmp_path / "t.csv").write_text("instance,seed,cost\nx,1," + "9" * 200_000)
+    with pytest.raises(BadInput, match="t.csv: field larger .*, expected comma-separated values"):
+        foreign.read("csv", tmp_path, SCENARIO)
     table([{"instance": "i"}], tmp_path / "t.csv")
     with pytest.raises(BadInput, match="no column seed"):
         foreign.read("csv", tmp_path / "t.csv", SCENARIO)

@@ -19,21 +19,25 @@ _OURS = ("instance", "seed", "cost", "status", "runtime")
 def read(place: Path, scenario: Scenario) -> Left:
     """place: the file, or a folder with the only one."""
     file = the_one(place, "*.csv")
-    rows = csv.DictReader(text_of(file).splitlines())
-    missing = [name for name in _OURS[:3] if name not in (rows.fieldnames or ())]
+    reader = csv.DictReader(text_of(file).splitlines())
+    try:
+        rows, columns = list(reader), reader.fieldnames or ()
+    except csv.Error as error:
+        raise BadInput(f"{file}: {error}, expected comma-separated values") from error
+    missing = [name for name in _OURS[:3] if name not in columns]
     if missing:
         raise BadInput(f"{file}: no column {missing[0]}, expected {', '.join(_OURS[:3])}")
     trials = []
     for number, row in enumerate(rows, 2):
         where = f"{file}:{number}"
         if None in row or None in row.values():
-            raise BadInput(f"{where}: {len([*row])} columns expected, as in the first line")
+            raise BadInput(f"{where}: expected {len(columns)} columns, as in the first line")
         config = {name: text for name, text in row.items() if name not in _OURS and text != ""}
         try:
             seed, cost = int(row["seed"]), float(row["cost"])
             runtime = float(row["runtime"]) if row.get("runtime") else None
         except ValueError as error:
-            raise BadInput(f"{where}: {error}, expected a number") from error
+            raise BadInput(f"{where}: {str(error)[:60]}, expected a number") from error
         status = row.get("status") or "SUCCESS"
         trials.append(
             trial(

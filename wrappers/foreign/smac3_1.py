@@ -43,7 +43,7 @@ def read(place: Path, scenario: Scenario) -> Left:
             for each in map(json.loads, lines)
             if isinstance(each["incumbent"], dict)
         ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, BadInput):
             raise
         raise BadInput(f"{history}: not as SMAC3 1.x writes it ({error!r})") from error

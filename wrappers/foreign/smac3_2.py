@@ -43,7 +43,7 @@ def read(place: Path, scenario: Scenario) -> Left:
             for each in (_json(intensifier)["trajectory"] if intensifier.exists() else ())
             if each["config_ids"]
         ]
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, BadInput):
             raise
         raise BadInput(f"{history}: not as SMAC3 2.x writes it ({error!r})") from error
@@ -146,6 +146,6 @@ def seconds(started: str | None) -> float:
 def _json(file: Path) -> Mapping[str, Any]:
     try:
         said: Mapping[str, Any] = json.loads(text_of(file))
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise BadInput(f"{file}: {error}, expected JSON") from error
     return said
