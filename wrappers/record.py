@@ -11,6 +11,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from sparse_training.errors import BadInput
 from sparse_training.files import write_whole
 from sparse_training.machine import cache_directory
 from target_algorithms import Variant
@@ -32,7 +33,7 @@ def calls_of(folder: Path, variant: Variant, options: Options) -> Path:
 def keep(
     called: Variant, config: Config, trial: Trial, cutoff: float, started: str, result: Result
 ) -> None:
-    """Records a call's trial, if a folder is named. Raises OSError where it cannot be written.
+    """Records a call's trial, if a folder is named. Raises BadInput where it cannot be written.
 
     called, config: as the caller has them, where the trial is of what a selection selects.
     """
@@ -44,8 +45,13 @@ def keep(
     worker = f"{os.uname().nodename}:{os.getpid()}"
     told = replace(result, started=started, worker=worker)
     entry = record(config, trial.instance, trial.seed, cutoff, told, code)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    append_line(calls_of(Path(folder), called, trial.options), entry)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        append_line(calls_of(Path(folder), called, trial.options), entry)
+    except OSError as error:
+        raise BadInput(
+            f"cannot record the trial in {folder} ({error.strerror}): make room, or unset {FOLDER}"
+        ) from error
 
 
 def _code(variant: Variant, engine: str) -> str:

@@ -128,6 +128,15 @@ def test_calls_with_other_options_are_no_trials_of_the_scenario(
         foreign.read("record", tmp_path, SCENARIO)
 
 
+def test_a_record_that_cannot_be_written_is_no_result_of_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(record.FOLDER, str(tmp_path / "file"))
+    with pytest.raises(BadInput, match="cannot record the trial in .*file"):
+        evaluate(called(SCENARIO.space.default, SCENARIO.training[0], 1), answered)
+
+
 def test_without_a_folder_nothing_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
