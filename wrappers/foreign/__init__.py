@@ -95,7 +95,13 @@ def names(can: str = "read") -> tuple[str, ...]:
 
 def read(form: str, place: Path, scenario: Scenario) -> Left:
     """What is there in that form. Raises BadInput for an unknown form and for what is no such."""
-    left: Left = _function(form, "read")(place, scenario)
+    try:
+        left: Left = _function(form, "read")(place, scenario)
+    except BadInput:
+        raise
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        why = f"{type(error).__name__}: {str(error)[:100]}"
+        raise BadInput(f"{place}: not as {form} writes it ({why})") from error
     return left
 
 

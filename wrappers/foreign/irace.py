@@ -15,6 +15,7 @@ from wrappers.scenario import Scenario
 # A line each, cells behind tabs: C number name value name value ...; T configuration instance seed
 # cost time; E iteration configuration trials. 15 digits are what irace itself tells a target.
 _R = r"""
+if (getRversion() < "4.4.0") {{ cat("OLD", as.character(getRversion())); quit(status = 0) }}
 args <- {place}
 loaded <- new.env()
 load(args, envir = loaded)
@@ -63,6 +64,11 @@ def read(place: Path, scenario: Scenario) -> Left:
         done = rscript(_R.format(place=quoted))
     except FileNotFoundError as error:
         raise BadInput(f"{file}: R is not installed, which reads it") from error
+    if done.stdout.startswith("OLD "):  # CVE-2024-27322: promises in a file are evaluated
+        raise BadInput(
+            f"{file}: R {done.stdout[4:].strip()} may run code that a log holds, expected R 4.4 or "
+            "newer; run irace with SPARSE_ACLIB_RECORD=FOLDER and import that with --from record"
+        )
     if done.returncode:
         why = " ".join(done.stderr.split())[-200:]
         raise BadInput(f"{file}: not as irace writes it ({why})")
