@@ -133,7 +133,6 @@ ALWAYS vec choose(where lanes, vec yes, vec no) {
 }
 ALWAYS vec only(where lanes, vec x) { return (vec)_mm512_maskz_mov_ps(lanes, (__m512)x); }
 ALWAYS where first_lanes(int64_t count) { return (where)((1u << count) - 1); }
-ALWAYS int any(where lanes) { return lanes != 0; }
 #else
 typedef ints where;
 ALWAYS where more(vec a, vec b) { return a > b; }
@@ -143,11 +142,6 @@ ALWAYS vec choose(where lanes, vec yes, vec no) {
 }
 ALWAYS vec only(where lanes, vec x) { return (vec)(lanes & (ints)x); }
 ALWAYS where first_lanes(int64_t count) { return (ints){0, 1, 2, 3, 4, 5, 6, 7} < (int32_t)count; }
-ALWAYS int any(where lanes) {
-    int found = 0;
-    for (int j = 0; j < WIDE; j++) found |= lanes[j];
-    return found;
-}
 #endif
 
 /* a where it is larger, else b, which a comparison with what is not a number gives, too. */
@@ -323,6 +317,17 @@ ALWAYS vec fold_lanes(vec a, vec b) {
 }
 #endif
 
+/* The end of a fold, of two times four vectors; where there are 16 lanes both halves of them. */
+ALWAYS vec8 last_fold(vec a, vec b) {
+    vec sums = fold_lanes(a, b);
+#if WIDE == 16
+    sums = fold_lanes(sums, sums);
+#endif
+    vec8 eight;
+    memcpy(&eight, &sums, sizeof eight);
+    return eight;
+}
+
 /* The totals of eight vectors, a lane each, as eight_total adds; where there are 16 lanes, both
    halves of them. */
 ALWAYS vec8 eight_sums(const vec *one) {
@@ -331,13 +336,7 @@ ALWAYS vec8 eight_sums(const vec *one) {
     for (int q = 0; q < 2; q++)
         quarter[q] = fold_singles(fold_pairs(one[4 * q], one[4 * q + 1]),
                                   fold_pairs(one[4 * q + 2], one[4 * q + 3]));
-    vec sums = fold_lanes(quarter[0], quarter[1]);
-#if WIDE == 16
-    sums = fold_lanes(sums, sums);
-#endif
-    vec8 eight;
-    memcpy(&eight, &sums, sizeof eight);
-    return eight;
+    return last_fold(quarter[0], quarter[1]);
 }
 
 /* Unaligned out; of the last weights of a row, lanes past its end add zero to what follows. */
@@ -392,13 +391,7 @@ ALWAYS vec8 group_products(const int width, const int size, Group g, const vec *
         }
         quarter[q] = fold_singles(pair[0], pair[1]);
     }
-    vec sums = fold_lanes(quarter[0], quarter[1]);
-#if WIDE == 16
-    sums = fold_lanes(sums, sums);
-#endif
-    vec8 eight;
-    memcpy(&eight, &sums, sizeof eight);
-    return eight;
+    return last_fold(quarter[0], quarter[1]);
 }
 
 /* The same for a single weight; the sum of all lanes, or of the half. */

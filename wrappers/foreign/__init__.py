@@ -210,8 +210,6 @@ def make_run(
             f"configurator {configurator!r}: expected a name of letters, digits and underscores"
         )
     folder = run_folder(results, scenario, configurator, seed)
-    if any((folder / name).exists() for name in FILES):
-        raise BadInput(f"{folder}: there is a run already; give another --seed or --results")
     ours: dict[tuple[str, str, int], Record] = {}
     for each in left.trials:
         if each.instance in scenario.training and _as_cut(each, scenario.cutoff):
@@ -230,6 +228,8 @@ def make_run(
     )
     incumbents = _incumbents(left.incumbents, numbers, scenario.space, info)
     with locked(folder):
+        if any((folder / name).exists() for name in FILES):
+            raise BadInput(f"{folder}: there is a run already; give another --seed or --results")
         write_whole(folder / RUNHISTORY, "".join(to_json(each) + "\n" for each in numbers))
         write_whole(folder / TRAJECTORY, "".join(to_json(each) + "\n" for each in incumbents))
         write_run(folder, info)

@@ -2,6 +2,8 @@
 
     cd ROOT; crace --scenario FOLDER/crace-scenario.txt --seed 1
 
+crace leaves a folder `log` in the root.
+
 Choices have no quotes; `none`, which crace takes for no value at all, is `none_`; crace keeps four
 digits behind the point whatever the range, so a number on a logarithmic scale stands there as a
 power of ten, to four digits, and so does the default. The target runner undoes all that, and prints
