@@ -7,6 +7,7 @@ import typer
 
 from commands._console import number, say
 from sparse_training.errors import BadInput
+from target_algorithms.contract import check_fidelity
 from wrappers.aclib import Call
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ InstanceOption = Annotated[
     str | None, typer.Option(help="The scenario's first training instance if left out.")
 ]
 SeedOption = Annotated[int, number("Of the trial.", least=0, most=2**32 - 1)]
+FidelityOption = Annotated[
+    float, typer.Option(help="Share of the training budget, above 0 and at most 1.")
+]
 
 
 def command(
@@ -28,6 +32,7 @@ def command(
     changes: SetOption = None,
     instance: InstanceOption = None,
     seed: SeedOption = 1,
+    fidelity: FidelityOption = 1.0,
 ) -> None:
     """Print a call that works: a scenario's default configuration, with changes.
 
@@ -38,11 +43,12 @@ def command(
     from wrappers.space import number_text
 
     chosen = read(scenario)
-    asked = _call(chosen, changes, instance, seed)
+    asked = _call(chosen, changes, instance, seed, fidelity)
+    share = f" --fidelity {number_text(fidelity)}" if fidelity != 1 else ""
     words = [f"-{name} {value}" for name, value in asked.config.items()]
     say(
         f"{chosen.algo} --instance {asked.instance} --cutoff {number_text(asked.cutoff)}"
-        f" --seed {asked.seed} --config {' '.join(words)}"
+        f" --seed {asked.seed}{share} --config {' '.join(words)}"
     )
 
 
@@ -51,17 +57,24 @@ def call_of(
     changes: SetOption = None,
     instance: InstanceOption = None,
     seed: SeedOption = 1,
+    fidelity: FidelityOption = 1.0,
 ) -> Call:
     """The call for a scenario's default configuration with changes. Raises BadInput."""
     from wrappers.scenario import read
 
-    return _call(read(scenario), changes, instance, seed)
+    return _call(read(scenario), changes, instance, seed, fidelity)
 
 
 def _call(
-    chosen: "Scenario", changes: Sequence[str] | None, instance: str | None, seed: int
+    chosen: "Scenario",
+    changes: Sequence[str] | None,
+    instance: str | None,
+    seed: int,
+    fidelity: float,
 ) -> Call:
     from wrappers.space import number_text
+
+    check_fidelity(fidelity)
 
     changed: dict[str, str] = {}
     for change in changes or ():
@@ -81,4 +94,5 @@ def _call(
             for name, value in config.items()
         },
         named=True,
+        fidelity=fidelity,
     )

@@ -214,6 +214,22 @@ class Trial:
     """The active parameters, typed and checked against the variant's space."""
     cutoff: float | None = None
     """Wall-clock seconds it may take; None: as long as it wants. Enforced from outside."""
+    fidelity: float = 1.0
+    """Share of the scenario's training budget that it is given, above 0 and at most 1. Schedules
+    are those of the shorter run: whatever goes by a share of the training budget still does."""
+
+    def __post_init__(self) -> None:
+        check_fidelity(self.fidelity)
+
+
+def check_fidelity(share: float) -> float:
+    """The share as it is. Raises BadInput for none."""
+    if not 0.0 < share <= 1.0:
+        raise BadInput(
+            f"the fidelity is {share!r}, expected a share of the training budget, above 0 and at"
+            " most 1"
+        )
+    return share
 
 
 def column(doc: str, *, unit: str = "", **default: Any) -> Any:

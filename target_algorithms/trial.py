@@ -44,7 +44,7 @@ def run(
     _check_budget(variant, topology, options)
     split = load(trial.instance)
     network = _network(options, chosen, split)
-    budget = granted(options, _network(options, Recipe(), split))
+    budget = granted(options, _network(options, Recipe(), split)).part(trial.fidelity)
     bound = budget.active_weights if topology.first_mask.within_budget else None
     outcome = train(
         choice.factory(

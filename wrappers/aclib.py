@@ -6,8 +6,9 @@ Source: the calls and result lines that SMAC 2.08/2.10, SMAC3 <= 1.4, ParamILS 2
     VARIANT [--option value]... --instance I --cutoff S --seed N --config -name value ...
     VARIANT [--option value]... I specifics cutoff length seed -name value ...
 
-They are told apart by the literal `--config`. The answer to the first is a line of JSON, and then
-what is the only line of the other, as GenericWrapper4AC has it; irace needs a line there:
+In both, `--fidelity S` among the options asks for a share of the training budget. They are told
+apart by the literal `--config`. The answer to the first is a line of JSON, and then what is the
+only line of the other, as GenericWrapper4AC has it; irace needs a line there:
 
     Result of this algorithm run: {"status": ..., "cost": ..., "runtime": ..., "misc": ...}
     Result for ParamILS: STATUS, runtime, quality, quality, seed, more
@@ -25,7 +26,7 @@ from dataclasses import Field, asdict, dataclass, fields
 from typing import Any
 
 from sparse_training.errors import BadInput
-from target_algorithms.contract import Options, Result, Trained, option
+from target_algorithms.contract import Options, Result, Trained, check_fidelity, option
 from wrappers.space import finite
 
 _NAMED, _POSITIONAL = "Result of this algorithm run: ", "Result for ParamILS: "
@@ -46,6 +47,8 @@ class Call:
     config: dict[str, str]
     named: bool
     """Whether the call used `--config` (and the answer is JSON)."""
+    fidelity: float = 1.0
+    """Share of the training budget; 1 when the caller says nothing."""
 
 
 def parse(words: Sequence[str]) -> Call:
@@ -78,6 +81,7 @@ def parse(words: Sequence[str]) -> Call:
             )
         instance, _, cutoff, _, seed = positional
         pairs = rest[start + 5 :]
+    fidelity = _fidelity(options.pop("--fidelity", "1"))
     return Call(
         variant=variant,
         options=tuple(word for option in options.items() for word in option),
@@ -86,6 +90,7 @@ def parse(words: Sequence[str]) -> Call:
         seed=_seed(seed),
         config=_pairs(pairs),
         named="--config" in rest,
+        fidelity=fidelity,
     )
 
 
@@ -129,6 +134,15 @@ def _cutoff(word: str) -> float:
     if not cutoff > 0:
         raise BadInput(f"the cutoff must be a positive number of seconds, found {word!r}")
     return cutoff
+
+
+def _fidelity(word: str) -> float:
+    try:
+        return check_fidelity(finite(word))
+    except ValueError:
+        raise BadInput(
+            f"the fidelity must be a number above 0 and at most 1, found {word!r}"
+        ) from None
 
 
 def _seed(word: str) -> int:

@@ -45,6 +45,8 @@ Instance: source/dataset/fold, or of that fold's training part an inner fold, a 
   sklearn/digits/0, sklearn/digits/0/3, sklearn/digits/0/500+600/1 (600 others judge),
   sklearn/digits/0/500/1 (the fold's test part judges), sklearn/digits/0/halves/1.
 Cutoff: wall-clock seconds for the training (start-up is not charged); none when absent.
+Fidelity: --fidelity S, beside the options: a share of the training budget, above 0 and at most 1
+  (1 when absent); schedules are those of the shorter run.
 Every active parameter of the variant's space must be given, inactive ones must not:
 './wrappers/target VARIANT --help' lists them.
 
@@ -107,6 +109,7 @@ def evaluate(call: aclib.Call, run: Callable[[Trial], Result] = run_here) -> Res
         seed=call.seed % 2**32,  # of -1, which SMAC 2 sends for a deterministic scenario
         config=config,
         cutoff=None if math.isinf(call.cutoff) else call.cutoff,
+        fidelity=call.fidelity,
     )
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
     result = run(trial)

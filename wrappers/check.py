@@ -187,6 +187,7 @@ def _of_run(run: Recorded) -> Iterator[str]:
     yield from _origin(run)
 
 
+_ROUNDING = 1e-6  # of sums of shares
 _WHOLE_LINES = "expected whole records, a line each"
 
 
@@ -222,9 +223,18 @@ def _order(run: Recorded) -> Iterator[str]:
             yield f"{run.place(RUNHISTORY, line)}: trial {trial.trial}, expected {expected}"
         expected = trial.trial + 1
     numbers = {trial.trial for trial in run.trials.records.values()}
-    most = run.info.trials_used if run.info.state == "finished" else run.info.trials
+    shares = [trial.fidelity for trial in run.trials.records.values()]
+    charged = sum(shares)
+    if charged > run.info.trials + _ROUNDING:
+        yield f"{run.place(RUNHISTORY)}: {charged:g} trials' worth, expected {run.info.trials}"
+    most = run.info.trials_used
+    if run.info.state != "finished":
+        most = math.floor(run.info.trials / min(shares, default=1.0) + _ROUNDING)
     if strange := sorted(number for number in numbers if number > most):
         yield f"{run.place(RUNHISTORY)}: trial {strange[0]}, expected numbers up to {most}"
+    used = run.info.budget_used
+    if used is not None and abs(used - charged) > _ROUNDING:
+        yield f"{run.place(RUN)}: budget_used is {used:g}, expected the {charged:g} of its trials"
     if run.info.state == "finished" and run.info.finished is None:
         yield f"{run.place(RUN)}: state is finished and finished is null, expected its time"
     if run.info.state == "running" and run.info.trials_used:
@@ -299,7 +309,8 @@ def _incumbents(run: Recorded) -> Iterator[str]:
     """Incumbents that the run never evaluated, or that are out of order."""
     evaluated = {trial.config_id for trial in run.trials.records.values()}
     default = None if run.space is None else config_id(run.space.default)
-    before, previous = 0, ""
+    before: float = 0
+    previous = ""
     for position, (line, each) in enumerate(run.incumbents.records.items()):
         place = run.place(TRAJECTORY, line)
         if position and each.config_id not in evaluated | {default}:
@@ -328,7 +339,7 @@ def _validations(run: Recorded) -> Iterator[str]:
     pairs: dict[str, set[tuple[str, int]]] = {}
     for record in run.validated.records.values():
         if record.config_id in incumbents:
-            pairs.setdefault(record.config_id, set()).add(record.key[1:])
+            pairs.setdefault(record.config_id, set()).add((record.instance, record.seed))
     everywhere = set().union(*pairs.values())
     for identity in sorted(incumbents) if pairs else ():
         if missing := everywhere - pairs.get(identity, set()):

@@ -13,7 +13,7 @@ from target_algorithms import SHARED_PCS, Role
 from wrappers.evaluator import Evaluator
 from wrappers.pairs import Pair, derived_seed
 from wrappers.provenance import trial_code
-from wrappers.records import Record, locked, read_lines
+from wrappers.records import Key, Record, locked, read_lines
 from wrappers.scenario import Scenario
 from wrappers.space import Config, Space, config_id, read_pcs, resolved
 from wrappers.trials import Trials
@@ -187,7 +187,7 @@ def _evaluated(
     evaluator: Evaluator,
     one_more: Callable[[], None],
 ) -> Matrix:
-    known: dict[tuple[str, str, int], Record] = {}
+    known: dict[Key, Record] = {}
     for record in read_lines(log, Record, repair=True):
         ran, _ = resolved(scenario.variant, record.config)
         code = record.engine and trial_code(ran, record.engine)
@@ -195,7 +195,7 @@ def _evaluated(
             known[record.key] = record
     asked = [(config, pair) for config in configs for pair in pairs]
     for config, pair in asked:
-        if (config_id(config), *pair) in known:
+        if Key(config_id(config), *pair) in known:
             one_more()
     records = Trials(scenario, evaluator).recorded(asked, known, log, one_more)
     width = len(pairs)

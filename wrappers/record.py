@@ -44,7 +44,7 @@ def keep(
     code = _code(Variant(trial.variant, Path(trial.folder)), engine) if engine else None
     worker = f"{os.uname().nodename}:{os.getpid()}"
     told = replace(result, started=started, worker=worker)
-    entry = record(config, trial.instance, trial.seed, cutoff, told, code)
+    entry = record(config, trial.instance, trial.seed, cutoff, told, code, trial.fidelity)
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         append_line(calls_of(Path(folder), called, trial.options), entry)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,7 +27,14 @@ from sparse_training.errors import BadInput, Busy
 from sparse_training.files import content as file_content
 from sparse_training.files import naming, regular, sweep, write_whole
 from target_algorithms import ROOT, Role
-from target_algorithms.contract import WORST_COST, Details, Result, Value, column
+from target_algorithms.contract import (
+    WORST_COST,
+    Details,
+    Result,
+    Value,
+    check_fidelity,
+    column,
+)
 from wrappers.space import Config, config_id
 
 README = ROOT / "results" / "README.md"
@@ -61,6 +68,15 @@ def now() -> str:
 # Trials ------------------------------------------------------------------------------------------
 
 
+class Key(NamedTuple):
+    """What is evaluated once in a run: what the cost of a trial depends on."""
+
+    config_id: str
+    instance: str
+    seed: int
+    fidelity: float = 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One line of validation.jsonl; runhistory.jsonl numbers them (`Numbered`)."""
@@ -78,6 +94,11 @@ class Record:
         "pairs"
     )
     cutoff: float = column("wall-clock limit of the trial", unit="s")
+    fidelity: float = column(
+        "share of the scenario's training budget that the trial was given, in (0, 1]; 1 in records "
+        "before version 0.7",
+        default=1.0,
+    )
     status: str = column(
         "`SUCCESS`, `TIMEOUT` (over the limit of time or of memory, `misc.error` says which) or "
         "`CRASHED`"
@@ -124,15 +145,16 @@ class Record:
         if self.status != "SUCCESS" and self.cost != WORST_COST:
             raise ValueError(f"cost is {self.cost} with {self.status}, expected {WORST_COST}")
         _at_least(0, self, "seed")
+        check_fidelity(self.fidelity)
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{field.name} is {value}, expected a finite number")
 
     @property
-    def key(self) -> tuple[str, str, int]:
-        """What was evaluated: configuration, instance, seed."""
-        return self.config_id, self.instance, self.seed
+    def key(self) -> Key:
+        """What was evaluated: configuration, instance, seed, share of the training budget."""
+        return Key(self.config_id, self.instance, self.seed, self.fidelity)
 
     @property
     def over_budget(self) -> bool:
@@ -154,7 +176,13 @@ class Numbered(Record):
 
 
 def record(
-    config: Config, instance: str, seed: int, cutoff: float, result: Result, code: str | None
+    config: Config,
+    instance: str,
+    seed: int,
+    cutoff: float,
+    result: Result,
+    code: str | None,
+    fidelity: float = 1.0,
 ) -> Record:
     """The columns of one trial."""
     trained = result.trained
@@ -164,6 +192,7 @@ def record(
         instance=instance,
         seed=seed,
         cutoff=cutoff,
+        fidelity=fidelity,
         status=result.status,
         cost=result.cost,
         runtime=round(result.runtime, 4),
@@ -194,7 +223,11 @@ def numbered(trial: int, plain: Record) -> Numbered:
 class Incumbent:
     """One line of trajectory.jsonl."""
 
-    trial: int = column("trials consumed when it became the incumbent", unit="trials")
+    trial: int | float = column(
+        "trials consumed when it became the incumbent; one with a share of the training budget"
+        " counts as that share",
+        unit="trials",
+    )
     config_id: str = column("as above")
     config: Config = column(
         "as above; the first line is always the default configuration, the last one the result"
@@ -268,7 +301,16 @@ class RunInfo:
     )
     seed: int = column("of the configurator; agrees with the folder")
     trials: int = column("budget of the run", unit="trials")
-    trials_used: int = column("consumed in the end; 0 while the run is under way", unit="trials")
+    trials_used: int = column(
+        "evaluated in the end, whatever their fidelity; 0 while the run is under way",
+        unit="trials",
+    )
+    budget_used: int | float | None = column(
+        "consumed of `trials` in the end, each trial as its share of the training budget; `null`"
+        " while the run is under way and before version 0.7, where it is `trials_used`",
+        unit="trials",
+        default=None,
+    )
     workers: int = column("trials evaluated at once")
     state: str = column("`running` or `finished`")
     settings: dict[str, Any] = column(
@@ -302,10 +344,9 @@ class RunInfo:
         _at_least(1, self, "trials", "workers")
         if self.trials > MOST_TRIALS:
             raise ValueError(f"trials is {self.trials}, expected at most {MOST_TRIALS:,}")
-        if self.trials_used > self.trials:
-            raise ValueError(
-                f"trials_used is {self.trials_used}, expected at most the {self.trials} of trials"
-            )
+        name = "trials_used" if self.budget_used is None else "budget_used"
+        if (used := getattr(self, name)) > self.trials:
+            raise ValueError(f"{name} is {used}, expected at most the {self.trials} of trials")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -460,7 +501,8 @@ def _again(record: object, number: int, first_with: dict[object, int]) -> str | 
     for name, value in (("trial", record.trial), ("configuration, instance, seed", record.key)):
         first = first_with.setdefault(value, number)
         if first != number:
-            return f"the {name} of line {first} again ({value}), expected each once"
+            shown = tuple(value) if isinstance(value, Key) else value
+            return f"the {name} of line {first} again ({shown}), expected each once"
     return None
 
 

@@ -9,24 +9,32 @@ of a configurator: given its seed and the answers, it always asks the same trial
 """
 
 import itertools
+import math
+import random
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import replace
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sparse_training.errors import BadInput
+from target_algorithms.contract import Result, Trial
 from wrappers.evaluator import Evaluator
 from wrappers.origin import check_code
-from wrappers.pairs import Pair, training_pairs
+from wrappers.pairs import derived_seed, training_pairs
 from wrappers.records import (
     FILES,
     RUN,
     RUNHISTORY,
     TRAJECTORY,
     Incumbent,
+    Key,
     Numbered,
     Record,
     RunInfo,
@@ -40,18 +48,29 @@ from wrappers.records import (
 )
 from wrappers.scenario import Scenario
 from wrappers.space import Config, Space, config_id
-from wrappers.trials import Trials
+from wrappers.trials import Evaluates, Trials
 
 Progress = Callable[[int], None]
-"""Told the number of trials done so far."""
+"""Told the number of whole trials' worth done so far."""
 
 _ASKED_AGAIN = (
     50  # a configurator that asks this many times its budget for recorded trials is stuck
 )
+_ROUNDING = 1e-9  # of sums of shares
 
 
 class BudgetExhausted(Exception):
     """The run's budget of trials is used up; a configurator lets it through."""
+
+
+class Ask(NamedTuple):
+    """A trial that a configurator wants."""
+
+    config: Config
+    pair: int
+    """Where in `Run.pairs`."""
+    fidelity: float = 1.0
+    """The share of the training budget that it is given, and that it is charged."""
 
 
 class Run:
@@ -62,7 +81,7 @@ class Run:
         folder: Path,
         scenario: Scenario,
         info: RunInfo,
-        evaluator: Evaluator,
+        evaluator: Evaluates,
         progress: Progress,
         *,
         anyway: bool = False,
@@ -75,71 +94,148 @@ class Run:
         self.workers = info.workers
         """Trials that can be evaluated at once."""
         self.pairs = training_pairs(scenario, info.seed, self.budget)
+        self.random = random.Random(derived_seed("sample", info.configurator, info.seed))
+        """What a configurator draws from: of its own, so that no two draw the same ones."""
         self._info = info
         self._trials = Trials(scenario, evaluator)
         records = read_lines(folder / RUNHISTORY, Numbered, repair=True)
         check_code(folder, scenario.variant, records)
-        self._costs = {record.key: record.cost for record in records}
-        self._failed = {record.key: why for record in records if (why := _why(record))}
+        self._costs: dict[Key, Future[float]] = {}
+        """Of all trials that are recorded or under way."""
+        self._failed: dict[Key, str] = {}
+        self._waiting: dict[Key, int] = {}
+        """Numbers of trials that have been granted and not begun."""
+        self._took: dict[str, float] = {}
+        """Seconds that a whole trial of a configuration took, the last one."""
+        self._done = Fraction(0)
+        for record in records:
+            self._costs[record.key] = Future()
+            self._tell(record, self._costs[record.key])
         self._look_at_default = not anyway
         recorded = {record.trial for record in records}
         self._free = (n for n in itertools.count(1) if n not in recorded)
         self._trajectory = read_lines(folder / TRAJECTORY, Incumbent, repair=True)
-        self._asked: set[tuple[str, str, int]] = set()
+        self._asked: set[Key] = set()
+        self._charged, self._taken = Fraction(0), self._done
         self._asks = 0
         self._incumbents: list[str] = []
         self._progress = progress
+        self._recording = threading.Lock()
+        self._closed = False
 
     @property
-    def used(self) -> int:
-        """Different trials that the configurator has asked for so far."""
-        return len(self._asked)
+    def used(self) -> float:
+        """What the different trials that the configurator has asked for so far are charged: each
+        its share of the training budget, an integer where all are whole."""
+        return _plain(self._charged)
 
     @property
-    def remaining(self) -> int:
-        """Trials that are left of the budget."""
+    def remaining(self) -> float:
+        """What is left of the budget."""
         return self.budget - self.used
 
-    def evaluate(self, config: Config, pair: int) -> float:
-        """Cost of a configuration on `pairs[pair]`. Raises BudgetExhausted."""
-        return self.evaluate_many([(config, pair)])[0]
+    def sample(self) -> Config:
+        """A configuration drawn uniformly from the space, another one at every call."""
+        return self.space.sample(self.random)
 
-    def evaluate_many(self, asked: Sequence[tuple[Config, int]]) -> list[float]:
+    def evaluate(self, config: Config, pair: int, fidelity: float = 1.0) -> float:
+        """Cost of a configuration on `pairs[pair]`. Raises BudgetExhausted."""
+        return self.evaluate_many([Ask(config, pair, fidelity)])[0]
+
+    def evaluate_many(self, asked: Sequence[Ask]) -> list[float]:
         """Costs of several trials in the order asked, evaluated side by side on the workers.
 
-        A trial that the run has evaluated before is answered from the record and costs nothing.
         What is left of the budget is evaluated and recorded before BudgetExhausted is raised.
         """
-        self._asks += len(asked)
+        keys: list[Key] = []
+        try:
+            for ask in asked:
+                keys.append(self._granted(ask))
+        except BudgetExhausted:
+            self.costs(self._begun(asked, keys))
+            raise
+        return self.costs(self._begun(asked, keys))
+
+    def submit(self, ask: Ask) -> Future[float]:
+        """The cost of a trial, to be had as soon as it is evaluated and recorded.
+
+        A trial that the run has evaluated before is answered from the record and costs nothing.
+        A configurator must wait for costs in an order that does not hang on which comes first
+        (`costs` does, and `races.side_by_side`). Raises BudgetExhausted.
+        """
+        return self._begun([ask], [self._granted(ask)])[0]
+
+    def _granted(self, ask: Ask) -> Key:
+        """What a trial is called that the budget pays for. Raises BudgetExhausted."""
+        self._asks += 1
         if self._asks > _ASKED_AGAIN * self.budget:
             raise BudgetExhausted
-        triples = [(config, self.pairs[pair]) for config, pair in asked]
-        keys = [(config_id(config), *pair) for config, pair in triples]
-        missing: dict[tuple[str, str, int], tuple[Config, Pair]] = {}
-        exhausted = False
-        for key, triple in zip(keys, triples, strict=True):
-            new = key not in self._costs and key not in missing
-            full = len(self._costs) + len(missing) >= self.budget
-            if key not in self._asked and (self.remaining == 0 or (new and full)):
-                exhausted = True
-                break
+        key = Key(config_id(ask.config), *self.pairs[ask.pair], ask.fidelity)
+        if key not in self._asked:
+            room = self.budget + _ROUNDING - ask.fidelity
+            new = key not in self._costs
+            if self._charged > room or (new and self._taken > room):
+                raise BudgetExhausted
             self._asked.add(key)
+            self._charged += Fraction(ask.fidelity)
             if new:
-                missing[key] = triple
-        # The lowest free numbers, in the order asked: a resumed run fills the gaps of a killed one.
-        numbers = list(itertools.islice(self._free, len(missing)))
-        self._progress(len(self._costs))
-        for position, record in self._trials.evaluate(list(missing.values())):
-            append_line(self.folder / RUNHISTORY, numbered(numbers[position], record))
-            self._costs[record.key] = record.cost
-            if why := _why(record):
-                self._failed[record.key] = why
-            self._progress(len(self._costs))
-        self._progress(self.used)
-        self._check_default()
-        if exhausted:
-            raise BudgetExhausted
+                self._taken += Fraction(ask.fidelity)
+                self._costs[key] = Future()
+                # The lowest free number: a resumed run fills the gaps of a killed one.
+                self._waiting[key] = next(self._free)
+        return key
+
+    def _begun(self, asked: Sequence[Ask], keys: Sequence[Key]) -> list[Future[float]]:
+        """The costs of trials, of which those that are new begin.
+
+        Where several workers share them, the longest first, as far as their configurations are
+        known (Graham 1969): what waits for all of them waits least.
+        """
+        new = [(key, ask.config) for key, ask in zip(keys, asked, strict=False)]
+        if self.workers > 1:
+            new.sort(key=lambda one: self._took.get(one[0].config_id, math.inf), reverse=True)
+        for key, config in new:
+            number = self._waiting.pop(key, None)
+            if number is not None:
+                trial, result = self._trials.submit(config, (key.instance, key.seed), key.fidelity)
+                result.add_done_callback(partial(self._note, number, config, trial, key))
         return [self._costs[key] for key in keys]
+
+    def costs(self, under_way: Sequence[Future[float]]) -> list[float]:
+        """The costs of trials, when all are evaluated."""
+        costs = [future.result() for future in under_way]
+        self._progress(int(self.used))
+        self._check_default()
+        return costs
+
+    def _note(
+        self, number: int, config: Config, trial: Trial, key: Key, result: Future[Result]
+    ) -> None:
+        """Records a trial as soon as it is done, in the thread of its worker."""
+        cost = self._costs[key]
+        try:
+            with self._recording:
+                record = self._trials.record_of(config, trial, result.result())
+                if self._closed:
+                    raise CancelledError
+                append_line(self.folder / RUNHISTORY, numbered(number, record))
+                self._progress(math.floor(_plain(self._done + Fraction(trial.fidelity))))
+                self._tell(record, cost)
+        except BaseException as error:  # for who waits for the cost
+            cost.set_exception(error)
+
+    def _tell(self, record: Record, cost: Future[float]) -> None:
+        """Makes the cost known that is in the record."""
+        self._done += Fraction(record.fidelity)
+        self._took[record.config_id] = (record.runtime or 0.0) / record.fidelity
+        if why := _why(record):
+            self._failed[record.key] = why
+        cost.set_result(record.cost)
+
+    def close(self) -> None:
+        """Records nothing more: what is under way is given up."""
+        with self._recording:
+            self._closed = True
 
     def _check_default(self) -> None:
         """Raises BadInput where the default configuration fails on its first two pairs.
@@ -151,13 +247,14 @@ class Run:
             return
         default, identity = self.space.default, config_id(self.space.default)
         first, second = self.pairs[0], self.pairs[min(1, len(self.pairs) - 1)]
-        if (identity, *first) not in self._costs:
+        one, other = Key(identity, *first), Key(identity, *second)
+        if one not in self._costs or not self._costs[one].done():
             return
         self._look_at_default = False
-        if (identity, *first) not in self._failed:
+        if one not in self._failed:
             return
-        why = self._failed.get((identity, *second), "")
-        if (identity, *second) not in self._costs:
+        why = self._failed.get(other, "")
+        if other not in self._costs or not self._costs[other].done():
             _, record = next(self._trials.evaluate([(default, second)]))
             why = _why(record)
         if why:
@@ -208,16 +305,20 @@ class Run:
         """Gives what is left of the budget to all configurations, if the space has that few.
 
         Pair after pair; the best is the incumbent as soon as all have as many pairs as any had.
-        Raises BudgetExhausted.
         """
         every = self.space.configurations(self.budget)
-        if every is None or self.remaining == 0:
+        if every is None or self.remaining < 1:
             return
+        self._asks = 0
         self.settings({"configurations": len(every), "configurator_ended_after": self.used})
-        most = max(Counter(identity for identity, *_ in self._asked).values(), default=0)
+        whole = [key.config_id for key in self._asked if key.fidelity == 1]
+        most = max(Counter(whole).values(), default=0)
         totals = [0.0] * len(every)
         for pair in range(len(self.pairs)):
-            costs = self.evaluate_many([(config, pair) for config in every])
+            try:
+                costs = self.evaluate_many([Ask(config, pair) for config in every])
+            except BudgetExhausted:
+                return
             totals = [total + cost for total, cost in zip(totals, costs, strict=True)]
             if pair + 1 >= most:
                 best = totals.index(min(totals))
@@ -246,7 +347,15 @@ class Run:
                 f"{self.folder}: the replay did not ask for {strange} of the recorded trials; "
                 "begin anew in another --results folder"
             )
-        self._write(state="finished", finished=now(), trials_used=len(self._costs))
+        self.costs(list(self._costs.values()))
+        used = {"trials_used": len(self._costs), "budget_used": _plain(self._taken)}
+        self._write(state="finished", finished=now(), **used)
+
+
+def _plain(total: Fraction) -> float:
+    """A sum of shares, which are no exact thirds, as a number; an integer where it comes to one."""
+    number = round(float(total), 9)
+    return int(number) if number.is_integer() else number
 
 
 def run_folder(results: Path, scenario: Scenario, configurator: str, seed: int) -> Path:
@@ -293,7 +402,11 @@ def open_run(
         else:
             write_run(folder, info)
         with Evaluator(info.workers) as evaluator:
-            yield Run(folder, scenario, info, evaluator, progress, anyway=anyway)
+            run = Run(folder, scenario, info, evaluator, progress, anyway=anyway)
+            try:
+                yield run
+            finally:
+                run.close()
 
 
 def _ended(folder: Path) -> bool:

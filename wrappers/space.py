@@ -13,7 +13,7 @@ import math
 import numbers
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -355,13 +355,21 @@ class Space:
     def sample(self, rng: random.Random) -> Config:
         """A configuration drawn at random: parents before children, forbidden ones drawn anew."""
         for _ in range(10_000):
-            drawn: Config = {}
-            for name in self._parents_first:
-                if all(drawn.get(c.parent) in c.values for c in self.conditions_of(name)):
-                    drawn[name] = self.by_name[name].sample(rng)
-            if not self._broken(drawn):
-                return {name: drawn[name] for name in self.by_name if name in drawn}
+            config = self.drawn(lambda parameter: parameter.sample(rng))
+            if config is not None:
+                return config
         raise BadInput("10000 configurations drawn were all forbidden, expected a larger space")
+
+    def drawn(self, choose: Callable[[Parameter], Value]) -> Config | None:
+        """The configuration of values chosen one by one, parents before children, of what is
+        active; None if it is forbidden."""
+        drawn: Config = {}
+        for name in self._parents_first:
+            if all(drawn.get(c.parent) in c.values for c in self.conditions_of(name)):
+                drawn[name] = choose(self.by_name[name])
+        if self._broken(drawn):
+            return None
+        return {name: drawn[name] for name in self.by_name if name in drawn}
 
     def configurations(self, most: int) -> tuple[Config, ...] | None:
         """All configurations; None if they and the forbidden ones are more than `most`."""

@@ -21,6 +21,7 @@ from wrappers.records import (
     TRAJECTORY,
     VALIDATION,
     Incumbent,
+    Key,
     Record,
     append_line,
     locked,
@@ -108,7 +109,6 @@ def validated(runs: Iterable[Path]) -> list[Record]:
     return list(shared.values())
 
 
-Key = tuple[str, str, int]
 Plan = dict[Key, tuple[Config, Pair, list[Path]]]
 
 
@@ -134,7 +134,7 @@ def _plan(
         }
         for entry in read_lines(run / TRAJECTORY, Incumbent):
             for pair in validation_pairs(scenario, seeds):
-                key = (entry.config_id, *pair)
+                key = Key(entry.config_id, *pair)
                 if key in have:
                     continue
                 have.add(key)

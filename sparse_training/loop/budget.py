@@ -10,7 +10,7 @@ An update that uses the gradient of a step shares the step's pass.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparse_training.engines.interface import Extent, Needs
 from sparse_training.errors import BadInput, OverBudget
@@ -34,6 +34,15 @@ class Budget:
     def __post_init__(self) -> None:
         if (self.training_samples is None) == (self.training_flops is None):
             raise BadInput("a training budget is either in samples or in FLOPs: expected one")
+
+    def part(self, share: float) -> "Budget":
+        """The same with a share, in (0, 1], of the training budget."""
+        samples, flops = self.training_samples, self.training_flops
+        return replace(
+            self,
+            training_samples=None if samples is None else round(share * samples),
+            training_flops=None if flops is None else share * flops,
+        )
 
 
 # Prices ------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from wrappers.records import (
     TRAJECTORY,
     VALIDATION,
     Incumbent,
+    Key,
     Numbered,
     Record,
     read_lines,
@@ -86,7 +87,7 @@ def family(pid: int) -> list[int]:
     return []
 
 
-def stable(path: Path) -> dict[tuple[str, str, int], Record]:
+def stable(path: Path) -> dict[Key, Record]:
     """Trials by what was asked, without what the clock decides."""
     records = read_lines(path, Record)
     assert len({record.key for record in records}) == len(records), f"doubled in {path}"

@@ -53,7 +53,10 @@ def test_a_configurator_keeps_to_the_rules(
     trials = read_lines(first / RUNHISTORY, Numbered)
     trajectory = read_lines(first / TRAJECTORY, Incumbent)
 
-    assert 0 < len(trials) <= TRIALS
+    used = sum(trial.fidelity for trial in trials)
+    assert 0 < used < TRIALS + 1e-9
+    info = read_run(first)
+    assert info.trials_used == len(trials) and info.budget_used == pytest.approx(used)
     assert [trial.trial for trial in trials] == list(range(1, len(trials) + 1))
     assert trials[0].config == trajectory[0].config == space.default
     pairs = training_pairs(scenario, 3, TRIALS)
@@ -104,7 +107,9 @@ def test_in_a_space_of_few_configurations_the_whole_budget_goes_to_them(
     )
     records = read_lines(folder / RUNHISTORY, Numbered)
     whole = {record.trial: (record.key, record.cost) for record in records}
-    assert len(records) == trials and read_run(folder).state == "finished"
+    info = read_run(folder)
+    assert info.budget_used is not None and trials - 1 < info.budget_used <= trials
+    assert len(records) == info.trials_used and info.state == "finished"
     tried, there = {r.config_id for r in records}, {config_id(config) for config in every}
     assert tried <= there and (tried == there or configurations > 2)
     settings, trajectory = read_run(folder).settings, (folder / TRAJECTORY).read_text()

@@ -19,7 +19,7 @@ from wrappers.call import evaluate
 from wrappers.check import check
 from wrappers.foreign import Change, Left, make_run
 from wrappers.formats.configspace import to_configspace
-from wrappers.records import Incumbent, Numbered, Record, read_lines, read_run, write_run
+from wrappers.records import Incumbent, Key, Numbered, Record, read_lines, read_run, write_run
 from wrappers.scenario import Scenario, read
 from wrappers.space import Config, config_id
 from wrappers.validation import validate
@@ -94,7 +94,7 @@ def test_calls_are_recorded_with_all_that_is_known(
     evaluate(called(*asked[0]), lambda trial: failure("ABORT", "no data"))
     (file,) = (tmp_path / "calls").iterdir()
     kept = read_lines(file, Record)
-    assert {each.key for each in kept} == {(config_id(c), i, s) for c, i, s in asked}
+    assert {each.key for each in kept} == {Key(config_id(c), i, s) for c, i, s in asked}
     for each in kept:
         assert each.cost == cost_of(each.config, each.instance, each.seed)
         assert (each.active_weights, each.cpu_time, each.peak_memory) == (500, 0.4, 40.0)
@@ -323,7 +323,7 @@ def test_a_run_of_smac3_2_itself(tmp_path: Path) -> None:
     )
     best = Facade(described, target, logging_level=False).optimize()
     left = foreign.read("smac3-2", tmp_path / "output", SCENARIO)
-    assert [each.key for each in left.trials] == [(config_id(c), i, s) for c, i, s in asked]
+    assert [each.key for each in left.trials] == [Key(config_id(c), i, s) for c, i, s in asked]
     imported(left, tmp_path / "results", form="smac3-2")
     trials, incumbents = whole(tmp_path / "results")
     assert [each.cost for each in trials] == [cost_of(*each) for each in asked]

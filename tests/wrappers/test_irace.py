@@ -29,7 +29,7 @@ from wrappers.check import check
 from wrappers.configurators import _irace_box, irace
 from wrappers.formats import irace_3_5
 from wrappers.processes import environment
-from wrappers.run import BudgetExhausted, Run
+from wrappers.run import Ask, BudgetExhausted, Run
 from wrappers.scenario import Scenario, read, scenarios
 from wrappers.space import Config, Space, canonical, read_pcs
 
@@ -55,14 +55,14 @@ class FakeRun:
         self.incumbents: list[tuple[Config, float | None]] = []
         self.changed: dict[str, object] = {}
 
-    def evaluate_many(self, asked: Sequence[tuple[Config, int]]) -> list[float]:
-        for config, pair in asked:
+    def evaluate_many(self, asked: Sequence[Ask]) -> list[float]:
+        for config, pair, _ in asked:
             if (canonical(config), pair) not in self.evaluated:
                 if len(self.trials) == self.limit:
                     raise BudgetExhausted
                 self.trials.append((config, pair))
                 self.evaluated[canonical(config), pair] = self.cost(config, pair)
-        return [self.evaluated[canonical(config), pair] for config, pair in asked]
+        return [self.evaluated[canonical(config), pair] for config, pair, _ in asked]
 
     def cost(self, config: Config, pair: int) -> float:
         return min(1.0, abs(float(config.get("momentum", 1.0)) - 0.5) + 0.001 * (pair % 7))

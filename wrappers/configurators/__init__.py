@@ -146,7 +146,7 @@ def execute(
         if not run.finished:
             with contextlib.suppress(BudgetExhausted):
                 chosen.module.configure(scenario, run, seed=seed)
-                if chosen.configures:
-                    run.try_all()
+            if chosen.configures:
+                run.try_all()
             run.finish()
     return run.folder

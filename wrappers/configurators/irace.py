@@ -33,9 +33,9 @@ from wrappers.configurators._irace_box import box, rscript
 from wrappers.formats import irace_3_5 as tables
 from wrappers.origin import versions_of
 from wrappers.processes import ending_with_us
-from wrappers.run import Run
+from wrappers.run import Ask, Run
 from wrappers.scenario import Scenario
-from wrappers.space import Config, Space, canonical
+from wrappers.space import Space, canonical
 
 INSTALL = "run 'apt-get install --no-install-recommends r-base-core r-cran-irace'"
 
@@ -118,15 +118,15 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
         run.settings({**settings, "least_budget_unchanged": least_budget(most, most, _FIRST_TEST)})
     costs: dict[str, dict[int, float]] = {}
 
-    def evaluate(asked: list[tuple[Config, int]]) -> list[float]:
+    def evaluate(asked: list[Ask]) -> list[float]:
         answers = run.evaluate_many(asked)
-        for (config, pair), cost in zip(asked, answers, strict=True):
-            costs.setdefault(canonical(config), {})[pair] = cost
+        for ask, cost in zip(asked, answers, strict=True):
+            costs.setdefault(canonical(ask.config), {})[ask.pair] = cost
         return answers
 
     # irace's own first trial is this one; asked again, it is answered from the record.
     default = run.space.default
-    run.new_incumbent(default, evaluate([(default, 0)])[0])
+    run.new_incumbent(default, evaluate([Ask(default, 0)])[0])
     with run.scratch() as place, box(place) as (folder, settings_of_r):
         _write_files(folder, run.space)
         with _child(folder, settings_of_r) as (process, tell, messages):
@@ -142,7 +142,7 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
             for message in messages:
                 if "evaluate" in message:
                     asked = [
-                        (run.space.check(config), pair) for config, pair in message["evaluate"]
+                        Ask(run.space.check(config), pair) for config, pair in message["evaluate"]
                     ]
                     tell({"costs": evaluate(asked)})
                 elif "incumbent" in message:

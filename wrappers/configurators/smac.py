@@ -13,23 +13,28 @@ What is avoided here, seen in SMAC 2.4.1:
   folder that does not last, and resuming by replay instead;
 - its choices depend on the order of sets, which is salted by process: `sparse-aclib run` fixes
   Python's text hashes (PYTHONHASHSEED);
-- with several workers of its own it does not reproduce: trials are asked in batches as wide as
-  `run.workers` and told in the order of asking.
+- with several workers of its own it does not reproduce: here it is asked for the next trial while
+  others are under way, and told costs in the order of asking.
 """
 
 import importlib.util
 import logging
 import warnings
+from collections import deque
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from target_algorithms.contract import WORST_COST
 from wrappers.formats.configspace import from_configspace, to_configspace
 from wrappers.origin import versions_of
-from wrappers.run import Run
+from wrappers.run import Ask, BudgetExhausted, Run
 from wrappers.scenario import Scenario
 
 SLOW = True
+
+AHEAD = 2
+"""Trials under way for each worker: some wait, so that no worker does while SMAC thinks."""
 
 
 def available() -> str | None:
@@ -57,32 +62,38 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
         blocks: dict[int, int] = {}  # SMAC's seed -> our block of pairs
         places = {pair: index for index, pair in enumerate(run.pairs)}
         seeds = list(dict.fromkeys(seed for _, seed in run.pairs))
-        batch = 1  # the default comes first, alone
-        exhausted = False
-        while not exhausted:
-            asked: list[TrialInfo] = []
-            try:
-                while len(asked) < batch:
-                    asked.append(facade.ask())
-            except ConfigurationSpaceExhaustedException:
-                exhausted = True
-                run.settings({"configurator_ended_after": run.used})
-            for key in facade.intensifier.get_instance_seed_keys_of_interest():
-                blocks.setdefault(key.seed, len(blocks))
-            costs = run.evaluate_many(
-                [
-                    (from_configspace(info.config), places[info.instance, seeds[blocks[info.seed]]])
-                    for info in asked
-                ]
-            )
-            for info, cost in zip(asked, costs, strict=True):
-                facade.tell(info, TrialValue(cost=cost), save=False)
+        under_way: deque[tuple[TrialInfo, Future[float]]] = deque()
+        ahead = 1  # the default comes first, alone
+        ended, spent = False, False
+        while True:
+            while len(under_way) < ahead and not (ended or spent):
+                try:
+                    info = facade.ask()
+                except ConfigurationSpaceExhaustedException:
+                    ended = True
+                    run.settings({"configurator_ended_after": run.used})
+                    break
+                for key in facade.intensifier.get_instance_seed_keys_of_interest():
+                    blocks.setdefault(key.seed, len(blocks))
+                place = places[info.instance, seeds[blocks[info.seed]]]
+                try:
+                    cost = run.submit(Ask(from_configspace(info.config), place))
+                except BudgetExhausted:
+                    spent = True
+                    break
+                under_way.append((info, cost))
+            if not under_way:
+                break
+            info, cost = under_way.popleft()
+            facade.tell(info, TrialValue(cost=run.costs([cost])[0]), save=False)
             incumbent = facade.intensifier.get_incumbent()
             if incumbent is not None:
                 run.new_incumbent(
                     from_configspace(incumbent), facade.runhistory.average_cost(incumbent)
                 )
-            batch = min(run.workers, max(run.remaining, 1))
+            ahead = 1 if run.workers == 1 else AHEAD * run.workers
+        if spent:
+            raise BudgetExhausted
 
 
 def _facade(scenario: Scenario, run: Run, seed: int, folder: Path) -> Any:

@@ -38,6 +38,7 @@ from wrappers.records import (
     STATUSES,
     TRAJECTORY,
     Incumbent,
+    Key,
     Numbered,
     Record,
     RunInfo,
@@ -164,6 +165,7 @@ def trial(
         status = "CRASHED"
     if status == "SUCCESS" and not 0.0 <= cost <= WORST_COST:
         raise BadInput(f"{where}: cost {cost}, expected an error from 0 to {WORST_COST:g}")
+    unknown: dict[str, Any] = dict.fromkeys(_UNKNOWN)
     try:
         return Record(
             config_id=config_id(typed),
@@ -174,7 +176,7 @@ def trial(
             status=status,
             cost=cost if status == "SUCCESS" else WORST_COST,
             runtime=runtime,
-            **dict.fromkeys(_UNKNOWN),
+            **unknown,
             misc=Details(),
         )
     except ValueError as error:
@@ -210,7 +212,7 @@ def make_run(
             f"configurator {configurator!r}: expected a name of letters, digits and underscores"
         )
     folder = run_folder(results, scenario, configurator, seed)
-    ours: dict[tuple[str, str, int], Record] = {}
+    ours: dict[Key, Record] = {}
     for each in left.trials:
         if each.instance in scenario.training and _as_cut(each, scenario.cutoff):
             ours.setdefault(each.key, replace(each, cutoff=scenario.cutoff))

@@ -101,7 +101,7 @@ def files(
         "configs": configs,
         "config_origins": dict.fromkeys(configs),
     }
-    intensifier = {
+    intensifier: dict[str, object] = {
         "incumbent_ids": trajectory[-1]["config_ids"] if trajectory else [],
         "rejected_config_ids": [],
         "incumbents_changed": len(trajectory),

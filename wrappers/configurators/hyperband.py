@@ -1,0 +1,72 @@
+"""Asynchronous Hyperband: the template for a configurator that uses several fidelities.
+
+Source: successive halving without waiting (ASHA), Li et al., "A System for Massively Parallel
+Hyperparameter Tuning", MLSys 2020, algorithm 2; brackets: Li et al., "Hyperband: A Novel
+Bandit-Based Approach to Hyperparameter Optimization", JMLR 18 (2018).
+Differs: a rung is a share of the training budget and a number of pairs (`wrappers/rungs.py`), so
+that it races over instances as well; brackets take turns by what they were charged, where the
+papers give each of them as many rungs to fill; the incumbent is the best on whole training, and a
+challenger meets it on equal pairs.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from wrappers.races import Race, side_by_side
+from wrappers.run import Run
+from wrappers.rungs import ETA, Best, Rung, ladder
+from wrappers.scenario import Scenario
+from wrappers.space import Config, config_id
+
+BRACKETS = 3
+"""They begin on the three lowest rungs."""
+
+
+@dataclass
+class Bracket:
+    """Successive halving from one rung up."""
+
+    rungs: Sequence[Rung]
+    costs: list[dict[str, float]] = field(default_factory=list)
+    """On each rung, mean costs of configurations."""
+    promoted: list[set[str]] = field(default_factory=list)
+    configs: dict[str, Config] = field(default_factory=dict)
+    charged: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.costs = [{} for _ in self.rungs]
+        self.promoted = [set() for _ in self.rungs]
+
+    def promotion(self) -> tuple[Config, int] | None:
+        """A configuration to go on with, and its next rung: the best of the highest rung where one
+        is among the best 1/eta and has not gone on yet."""
+        for rung in reversed(range(len(self.rungs) - 1)):
+            costs = self.costs[rung]
+            best = sorted(costs, key=lambda name: costs[name])[: len(costs) // ETA]
+            for name in best:
+                if name not in self.promoted[rung]:
+                    self.promoted[rung].add(name)
+                    return self.configs[name], rung + 1
+        return None
+
+
+def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
+    """Promote what can be promoted, else sample, until the budget is used up."""
+    rungs = ladder(run)
+    brackets = [Bracket(rungs[first:]) for first in range(BRACKETS)]
+    best = Best(run)
+
+    def race() -> Race:
+        bracket = min(brackets, key=lambda each: each.charged)
+        config, place = bracket.promotion() or (run.sample(), 0)
+        name, rung = config_id(config), bracket.rungs[place]
+        bracket.configs[name] = config
+        bracket.charged += rung.price_after(bracket.rungs[place - 1] if place else None)
+        costs = yield rung.asks(config)
+        bracket.costs[place][name] = fmean(costs)
+        if rung.fidelity == 1:
+            yield from best.meet(config, costs)
+
+    side_by_side(run, (race() for _ in itertools.count()))
