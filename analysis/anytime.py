@@ -2,14 +2,15 @@
 
 **Source**: validation of trajectories as in AClib and SMAC: each incumbent is evaluated again, on
 the test instances with fresh seeds; the configurator's own estimate plays no part.
-**Differs**: time is counted in trials consumed, the budget that all configurators share.
+**Differs**: time is counted in trials consumed, the budget that all configurators share; a trial
+with a share of the training budget counts as that share.
 """
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.frames import CASE, RUN, by_run, by_text, by_texts, joined, run_keys
+from analysis.frames import CASE, RUN, by_run, by_text, by_texts, joined, plain, run_keys
 from analysis.records import Frames
 
 
@@ -37,7 +38,7 @@ def steps(frames: Frames) -> pd.DataFrame:
         errors = costs[list(dict.fromkeys(path["config_id"]))].dropna().mean()
         if errors.isna().any():
             continue
-        at = path["trial"].astype(int).to_list()
+        at = [plain(trial) for trial in path["trial"]]
         at[0] = 1
         points = [*zip(at, path["config_id"], strict=True)]
         if at[-1] < budgets[key]:

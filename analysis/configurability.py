@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.frames import CASE, RUN, RunKey, by_run, by_text, by_texts
+from analysis.frames import CASE, RUN, RunKey, by_run, by_text, by_texts, plain
 from analysis.records import Frames
 from target_algorithms import CHOSEN, Role
 from wrappers.records import STATUSES
@@ -74,7 +74,7 @@ def per_run(frames: Frames) -> pd.DataFrame:
     """
     rows = []
     costs = _validated(frames)
-    trials = dict(by_run(frames.trials))
+    trials = dict(by_run(frames.whole_trials))
     for key, path in by_run(frames.trajectories):
         default, final = path.iloc[0], path.iloc[-1]
         seen = trials.get(key, frames.trials.iloc[:0])
@@ -85,7 +85,7 @@ def per_run(frames: Frames) -> pd.DataFrame:
             | {
                 "config_id": final["config_id"],
                 "incumbents": len(path),
-                "found_at": int(final["trial"]),
+                "found_at": plain(final["trial"]),
                 "training_error": seen["cost"].mean(),
                 "training_trials": len(seen),
                 "pairs": len(both),
@@ -96,7 +96,7 @@ def per_run(frames: Frames) -> pd.DataFrame:
     columns = ["config_id", "incumbents", "found_at", "training_error", "training_trials"]
     columns += ["pairs", "default_error", "configured_error"]
     incumbents = pd.DataFrame(rows, columns=[*RUN, *columns])
-    runs = frames.runs[[*RUN, "state", "trials", "trials_used"]]
+    runs = frames.runs[[*RUN, "state", "trials", "budget_used"]]
     table = runs.merge(incumbents, on=RUN, how="left")
     unfinished = table["state"] != "finished"
     table.loc[unfinished, ["default_error", "configured_error"]] = np.nan

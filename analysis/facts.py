@@ -23,6 +23,7 @@ def notes(
         *(f"Left out: {fault}" for fault in frames.left_out),
         *_incomplete(frames, tables["runs"]),
         *_unused_budget(frames, tables["runs"]),
+        *_shares(frames),
         *_failed(frames),
         *_differences(frames),
     ]
@@ -104,14 +105,27 @@ def _incomplete(frames: Frames, per_run: pd.DataFrame) -> list[str]:
 def _unused_budget(frames: Frames, per_run: pd.DataFrame) -> list[str]:
     told = []
     short = frames.configured(per_run[per_run["state"] == "finished"])
-    short = short[short["trials_used"] < short["trials"]]
+    short = short[short["budget_used"] <= short["trials"] - 1]
     for name, own in sorted(by_text(short, "configurator")):
-        used = own["trials_used"].astype(int)
-        span = f"{used.min()} to {used.max()}" if used.nunique() > 1 else f"{used.min()}"
+        used = own["budget_used"].astype(float)
+        span = f"{used.min():g} to {used.max():g}" if used.nunique() > 1 else f"{used.min():g}"
         told.append(
             f"{name} left a part of its budget unused in {words.counted(len(own), 'run')}: it used"
             f" {span} of {own['trials'].max()} trials."
         )
+    return told
+
+
+def _shares(frames: Frames) -> list[str]:
+    """Of configurators that give trials a share of the training budget."""
+    told = []
+    for name, own in sorted(by_text(frames.trials, "configurator")):
+        if shortened := int((own["fidelity"] < 1).sum()):
+            told.append(
+                f"{name} gave {shortened} of its {len(own)} trials a share of the training budget,"
+                " and was charged that share. Importance and training errors are computed from"
+                " whole trials."
+            )
     return told
 
 

@@ -81,8 +81,8 @@ class Frames:
     folders: tuple[RunFolder, ...]
     """The runs as they were recorded, in the order of `runs`."""
     runs: pd.DataFrame
-    """One row a run, those under way too (`state` says so): the fields of run.json, with `role` and
-    `configures` filled in for old records, and the run's `folder`."""
+    """One row a run, those under way too (`state` says so): the fields of run.json, with `role`,
+    `configures` and `budget_used` filled in for old records, and the run's `folder`."""
     trials: pd.DataFrame
     """One row a trial of a run, in the order of the file: the fields of runhistory.jsonl."""
     trajectories: pd.DataFrame
@@ -91,6 +91,11 @@ class Frames:
     """One row a validated (configuration, instance, seed) of a run; of repeated ones the first."""
     left_out: tuple[str, ...] = field(default=(), kw_only=True)
     """Why runs, or ablations of runs, are not in here: a line for each fault of their records."""
+
+    @property
+    def whole_trials(self) -> pd.DataFrame:
+        """The trials with the whole training budget: what costs can be compared on."""
+        return self.trials[self.trials["fidelity"] == 1]
 
     def configured(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The rows of runs whose configurator tries more than the default."""
@@ -148,10 +153,15 @@ def _runs(folders: Sequence[RunFolder]) -> pd.DataFrame:
             folder.key._asdict()
             | _plain(folder.info, names)
             | {"role": str(folder.role), "configures": folder.configures}
+            | {"budget_used": _used(folder.info)}
             | {"folder": str(folder.path)}
             for folder in folders
         ),
     )
+
+
+def _used(info: RunInfo) -> float:
+    return info.trials_used if info.budget_used is None else info.budget_used
 
 
 Line = TypeVar("Line", bound=Incumbent | Record)
@@ -186,5 +196,5 @@ def _frame(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> pd.Data
     frame = pd.DataFrame.from_records([dict(row) for row in rows], columns=list(columns))
     # Without rows nothing says what a column holds, and frames must still merge.
     types = dict.fromkeys(CASE, "str") | {"run_seed": "int64", "cost": "float64"}
-    types |= {"configures": "bool", "role": "str"}
+    types |= {"configures": "bool", "role": "str", "fidelity": "float64"}
     return frame.astype({name: kind for name, kind in types.items() if name in frame.columns})

@@ -35,7 +35,7 @@ class Study(Frames):
     """The record and what was made of it; `conduct` makes one."""
 
     surrogates: Mapping[VariantKey, Surrogate | Refusal]
-    """Of every variant with trials of a configurator."""
+    """Of every variant with trials of a configurator, with the whole training budget."""
     importances: Mapping[VariantKey, pd.DataFrame | Refusal]
     """The same variants."""
     paths: Mapping[RunKey, AblationPath]
@@ -65,7 +65,7 @@ def conduct(frames: Frames) -> Study:
 def surrogate_table(study: Study) -> pd.DataFrame:
     """One row a variant: how well its surrogate predicts, or why nothing is concluded from it."""
     table = []
-    for (set_, variant), own in by_texts(study.configured(study.trials), ["set", "variant"]):
+    for (set_, variant), own in by_texts(study.configured(study.whole_trials), ["set", "variant"]):
         fitted, importance = study.surrogates[set_, variant], study.importances[set_, variant]
         table.append(
             {
@@ -103,7 +103,9 @@ def ablation_table(study: Study) -> pd.DataFrame:
 def _surrogates(frames: Frames) -> dict[VariantKey, Surrogate | Refusal]:
     fitted: dict[VariantKey, Surrogate | Refusal] = {}
     folder_of = {folder.key[:2]: folder for folder in frames.folders}
-    for (set_, variant), own in by_texts(frames.configured(frames.trials), ["set", "variant"]):
+    for (set_, variant), own in by_texts(
+        frames.configured(frames.whole_trials), ["set", "variant"]
+    ):
         try:
             space = folder_of[set_, variant].space
         except BadInput as error:
@@ -158,7 +160,7 @@ def _predicted_path(
     default, final = incumbents.iloc[0], incumbents.iloc[-1]
     if config_id(default) == config_id(final):
         return NoPath(run.set, f"{run.variant}: no path, the incumbent is the default.")
-    of_variant = dict(by_texts(frames.trials, ["set", "variant"]))[run.set, run.variant]
+    of_variant = dict(by_texts(frames.whole_trials, ["set", "variant"]))[run.set, run.variant]
     costs = surrogate.configuration_costs(of_variant)
     name = f"{run.variant}, {run.configurator}, seed {run.run_seed}"
     if refusal := surrogate.far_off(fitted, costs, default, final):

@@ -209,7 +209,7 @@ def curves(variant: str, summary: pd.DataFrame) -> str:
     """Where the anytime curves of a variant end."""
     end = summary["trial"].max()
     final = summary[summary["trial"] == end].sort_values("median", kind="stable")
-    return f"{variant}: after {end} trials the medians are {listed(_medians(final))}."
+    return f"{variant}: after {end:g} trials the medians are {listed(_medians(final))}."
 
 
 def _medians(final: pd.DataFrame) -> list[str]:

@@ -107,7 +107,9 @@ def test_nothing_to_check_is_bad_input_that_names_the_command(tmp_path: Path) ->
 
 def test_a_run_under_way_is_whole_as_far_as_it_is(results: Path) -> None:
     run = run_of(results)
-    write_run(run, replace(read_run(run), state="running", trials_used=0, finished=None))
+    write_run(
+        run, replace(read_run(run), state="running", trials_used=0, budget_used=None, finished=None)
+    )
     for file in (VALIDATION, ABLATION, ABLATION_TRIALS):
         (run / file).unlink()
     assert found_in(results) == []

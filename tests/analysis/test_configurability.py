@@ -34,12 +34,14 @@ def frames(runs: list[dict[str, Any]]) -> Frames:
         about.append(
             key
             | {"state": run.get("state", "finished"), "trials": 50}
-            | {"trials_used": run.get("used", 50), "configures": run.get("configures", True)}
+            | {"budget_used": run.get("used", 50), "configures": run.get("configures", True)}
             | {"role": str(ROLES.get(variant, Role.COMPETITOR))}
         )
         for config, costs in run.get("training", {}).items():
             trials += [
-                key | {"config_id": config, "instance": f"i{k}", "seed": 1, "cost": cost}
+                key
+                | {"config_id": config, "instance": f"i{k}", "seed": 1, "fidelity": 1.0}
+                | {"cost": cost}
                 for k, cost in enumerate(costs)
             ]
         paths += [
@@ -54,14 +56,14 @@ def frames(runs: list[dict[str, Any]]) -> Frames:
                 for k, cost in enumerate(costs)
                 if cost is not None
             ]
-    columns = [*RUN, "config_id", "instance", "seed", "cost"]
+    columns = [*RUN, "config_id", "instance", "seed", "fidelity", "cost"]
     weights = ["active_weights", "weights", "density", "training_flops"]
     return Frames(
         folders=(),
         runs=pd.DataFrame(about),
         trials=pd.DataFrame(trials, columns=columns),
         trajectories=pd.DataFrame(paths),
-        validations=pd.DataFrame(validated, columns=columns + weights),
+        validations=pd.DataFrame(validated, columns=columns + weights).assign(fidelity=1.0),
     )
 
 
@@ -99,7 +101,7 @@ def test_the_table_of_a_small_record_is_the_golden_one() -> None:
     assert (
         text
         == """\
-set,variant,configurator,run_seed,state,trials,trials_used,config_id,incumbents,found_at,training_error,training_trials,pairs,default_error,configured_error,improvement
+set,variant,configurator,run_seed,state,trials,budget_used,config_id,incumbents,found_at,training_error,training_trials,pairs,default_error,configured_error,improvement
 digits,beta,model,1,finished,50,50,b,3,30,0.22,2,2,0.32,0.23,0.09
 digits,beta,model,2,finished,50,50,c,2,20,0.28,3,2,0.32,0.27,0.05
 """
