@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparse_training.errors import BadInput
-from target_algorithms.contract import Result, Trial
+from target_algorithms.contract import Result, Trial, check_fidelity
 from wrappers.evaluator import Evaluator
 from wrappers.origin import check_code
 from wrappers.pairs import derived_seed, training_pairs
@@ -170,16 +170,17 @@ class Run:
         self._asks += 1
         if self._asks > _ASKED_AGAIN * self.budget:
             raise BudgetExhausted
-        key = Key(config_id(ask.config), *self.pairs[ask.pair], ask.fidelity)
+        share = check_fidelity(ask.fidelity)
+        key = Key(config_id(ask.config), *self.pairs[ask.pair], share)
         if key not in self._asked:
-            room = self.budget + _ROUNDING - ask.fidelity
+            room = self.budget + _ROUNDING - share
             new = key not in self._costs
             if self._charged > room or (new and self._taken > room):
                 raise BudgetExhausted
             self._asked.add(key)
-            self._charged += Fraction(ask.fidelity)
+            self._charged += Fraction(share)
             if new:
-                self._taken += Fraction(ask.fidelity)
+                self._taken += Fraction(share)
                 self._costs[key] = Future()
                 # The lowest free number: a resumed run fills the gaps of a killed one.
                 self._waiting[key] = next(self._free)

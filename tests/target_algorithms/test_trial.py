@@ -87,6 +87,25 @@ def test_the_balanced_error_weighs_classes_alike() -> None:
     assert balanced_error(truth, truth) == 0.0
 
 
+@pytest.mark.parametrize(
+    "budget", [{"training_samples": 1500}, {"training_flops": 6e6}, {"static_samples": 1500}]
+)
+@pytest.mark.parametrize("variant", [BY_GRADIENT, EARLY], ids=lambda variant: variant.name)
+def test_a_share_of_the_training_budget_is_the_run_of_that_budget(
+    variant: Variant, budget: dict[str, Any]
+) -> None:
+    """Its schedules too, for they go by the share of the budget that is spent."""
+    ((name, whole_one),) = budget.items()
+
+    def asked(value: float, fidelity: float) -> Trial:
+        options = Options(active_weights=300, hidden=(24, 16), **{name: int(value)})  # type: ignore[arg-type]
+        return replace(trial(variant, options), fidelity=fidelity)
+
+    part = run(asked(whole_one, 1 / 3))
+    assert part == run(asked(whole_one / 3, 1.0)) != run(asked(whole_one, 1.0))
+    assert part.training_flops < 0.4 * run(asked(whole_one, 1.0)).training_flops
+
+
 OPTIONS: dict[str, Any] = {"active_weights": 300, "training_samples": 1500, "hidden": (24, 16)}
 
 

@@ -53,6 +53,17 @@ def test_positional_dialect_is_read_as_every_known_client_writes_it(
     assert parse(["mine", *FIXED, *words]) == expected(named=False)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_share_of_the_training_budget_is_asked_for_beside_the_options(named: bool) -> None:
+    call = ["--instance", "i", "--seed", "1", "--config"] if named else ["i", "0", "9", "0", "1"]
+    assert parse(["mine", *FIXED, *call]).fidelity == 1.0
+    asked = parse(["mine", *FIXED[:2], "--fidelity", "0.25", *FIXED[2:], *call, "-lr", "1"])
+    assert asked.fidelity == 0.25 and asked.options == tuple(FIXED) and asked.config == {"lr": "1"}
+    for wrong in ("0", "-0.5", "1.01", "nan", "half", "inf", ""):
+        with pytest.raises(BadInput, match=f"the fidelity must be a number .* found '{wrong}'"):
+            parse(["mine", *FIXED, "--fidelity", wrong, *call])
+
+
 def test_a_missing_cutoff_is_no_limit_and_a_second_one_replaces_the_first() -> None:
     words = ["mine", "--instance", "i", "--seed", "-1"]
     assert parse([*words, "--config"]).cutoff == float("inf")
