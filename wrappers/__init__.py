@@ -10,6 +10,7 @@
     evaluator.py        many trials at once, on several workers
     trials.py, pairs.py trials of a scenario; the (instance, seed) pairs that all compare on
     run.py              a configurator's run: budget, resuming
+    races.py, rungs.py  what configurators share: races side by side; shares of training and pairs
     fitness.py          the trials by which an instance set is judged
     health.py           what became of trials, in one line
     validation.py, ablation.py      after a run: on test instances; between two configurations

@@ -14,7 +14,8 @@ may say more of itself:
     CONFIGURES = False              it evaluates the default configuration only
     SLOW = True                     it takes longer than its trials: benchmarks begin with it
 
-`random_search.py` is the template. One outside this checkout lies in `ROOT/wrappers/configurators/`
+`random_search.py` is the template, and `hyperband.py` where trials may have a share of the training
+budget. One outside this checkout lies in `ROOT/wrappers/configurators/`
 of a root in SPARSE_ACLIB_PATH (`target_algorithms`).
 """
 
