@@ -133,15 +133,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise _Interrupted(signal.Signals(number).name)
 
 
-def main(words: Sequence[str], run: Callable[[Trial], Result] = run_here) -> int:
-    """Answer the call that the words make; returns the exit status."""
+def main(words: Sequence[str], run: Callable[[Trial], Result] = run_here) -> tuple[int, str, str]:
+    """The answer to the call that the words make: exit status, standard output, a complaint."""
     if not words or {"-h", "--help"} & set(words[:2]):
         try:
-            sys.stdout.write(help_text(words))
-            print("Nicer to read: sparse-aclib eval (same words).")
+            return 0, f"{help_text(words)}Nicer to read: sparse-aclib eval (same words).\n", ""
         except BadInput as error:
-            sys.exit(f"target: {error}")
-        return 0
+            return 1, "", f"target: {error}"
     for number in _STOPPED_BY:
         signal.signal(number, _interrupt)
     # Without a call there is still an answer to give, in the dialect that was tried.
@@ -159,10 +157,6 @@ def main(words: Sequence[str], run: Callable[[Trial], Result] = run_here) -> int
         result = failure("CRASHED", f"{type(error).__name__}: {' '.join(str(error).split())}")
     for number in _STOPPED_BY:
         signal.signal(number, signal.SIG_IGN)
-    try:
-        print(aclib.answer(named, seed, result), flush=True)
-    except BrokenPipeError:  # the caller read the line it wanted and went
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if result.error:
-        print(f"target: {result.status}: {result.error}", file=sys.stderr)
-    return 0 if result.status in ("SUCCESS", "TIMEOUT") else 1
+    status = 0 if result.status in ("SUCCESS", "TIMEOUT") else 1
+    complaint = f"target: {result.status}: {result.error}" if result.error else ""
+    return status, f"{aclib.answer(named, seed, result)}\n", complaint

@@ -16,7 +16,6 @@ descriptor. The socket is private: in a folder with mode 0700, and of callers th
 
 import array
 import fcntl
-import io
 import os
 import resource
 import select
@@ -176,9 +175,10 @@ def _answer(
             os.dup2(errors, 2)
             connection.settimeout(None)
             _send(connection, str(os.getpid()))
-            sys.stdout = io.StringIO()
-            answered = call.main(request.words, lambda trial: _evaluated(trial, connection))
-            _send(connection, f"{answered}\0{sys.stdout.getvalue()}")
+            answered, output, complaint = call.main(
+                request.words, lambda trial: _evaluated(trial, connection)
+            )
+            _send(connection, f"{answered}\0{complaint}\0{output}")
         status = _LOADED_TORCH if "torch" in sys.modules and not had_torch else 0
     except (OSError, ValueError):
         pass
@@ -222,5 +222,5 @@ def _received(connection: socket.socket) -> tuple[Request, int]:
 
 
 def _send(connection: socket.socket, text: str) -> None:
-    content = text.encode()
+    content = text.encode("utf-8", "backslashreplace")
     connection.sendall(len(content).to_bytes(4, "big") + content)

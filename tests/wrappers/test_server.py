@@ -166,6 +166,51 @@ def test_a_served_call_takes_a_fraction_of_the_time_of_a_cold_one(runtime: Path)
     assert "import 'numpy'" not in shown.stderr and "sparse_training" not in shown.stderr
 
 
+def test_a_module_of_the_callers_is_not_imported_however_its_path_is_written(
+    runtime: Path, tmp_path: Path
+) -> None:
+    server_pid = started(runtime)
+    for module in ("resource", "socket", "wrappers"):
+        (tmp_path / f"{module}.py").write_text(f"raise SystemExit('{module} of the caller')\n")
+    for written in (str(tmp_path), f"{tmp_path}//", "", ":", ".", f"../{tmp_path.name}"):
+        done = target(runtime, positional(*CONFIG), tmp_path, PYTHONPATH=written)
+        assert "SUCCESS" in done.stdout and done.stderr == "", written
+    assert servers(runtime) == [server_pid]
+
+
+@pytest.mark.parametrize("name, value", [("INSPECT", "1"), ("IOENCODING", "utf-16")])
+def test_no_switch_of_the_callers_python_changes_an_answer(
+    name: str, value: str, runtime: Path
+) -> None:
+    started(runtime)
+    for words in (positional(*CONFIG), positional(*CONFIG, "-no_such", "1")):
+        plain = target(runtime, words)
+        switched = target(runtime, words, ROOT, **{f"PYTHON{name}": value})
+        assert cost_of(switched.stdout) == cost_of(plain.stdout)
+        assert (switched.stderr, switched.returncode) == (plain.stderr, plain.returncode)
+
+
+def test_an_answer_is_whole_where_its_pipe_is_full_or_its_words_are_no_text(runtime: Path) -> None:
+    started(runtime)
+    long = [*positional(*CONFIG), "-" + "x" * 100_000 + "\udcff", "1"]
+    for switch in ("on", "off"):
+        readable, writable = os.pipe2(os.O_NONBLOCK)
+        os.set_blocking(readable, True)
+        caller = subprocess.Popen(
+            command(long),
+            env=environment(runtime, SPARSE_ACLIB_SERVER=switch),
+            stdout=writable,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(writable)
+        time.sleep(1.0)  # it has written as much as the pipe holds
+        with os.fdopen(readable, "rb") as pipe:
+            answer = pipe.read()
+        assert caller.wait() == 1
+        assert answer.startswith(b"Result for ParamILS: ABORT, ") and answer.endswith(b"\n")
+        assert len(answer) > 100_000
+
+
 def test_as_many_trials_run_at_once_as_there_are_callers(runtime: Path) -> None:
     server_pid = started(runtime)
     with ThreadPoolExecutor(6) as threads:
