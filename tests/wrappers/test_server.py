@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from sparse_training.data.stored import data_directory
 from target_algorithms import ROOT
 from tests.examples import PLAIN, config_of
 from tests.wrappers.test_call import FIXED, INSTANCE, words_of
@@ -209,6 +210,65 @@ def test_an_answer_is_whole_where_its_pipe_is_full_or_its_words_are_no_text(runt
         assert caller.wait() == 1
         assert answer.startswith(b"Result for ParamILS: ABORT, ") and answer.endswith(b"\n")
         assert len(answer) > 100_000
+
+
+CRASHES = """\
+def compose(**parameters: object) -> object:
+    raise LookupError("a fault of its own")
+"""
+
+
+@pytest.mark.parametrize("errors", ["2>/dev/full", "2>&-", "2> >(exec 0<&-)"])
+@pytest.mark.parametrize("server", ["on", "off"])
+def test_a_standard_error_that_fails_costs_no_trial(
+    server: str, errors: str, runtime: Path, tmp_path: Path
+) -> None:
+    """Neither what the trial says, nor what there is to say of it."""
+    folder = tmp_path / "target_algorithms" / "own"
+    shutil.copytree(PLAIN.folder, folder)
+    (folder / "algorithm.py").write_text(CRASHES)
+    (tmp_path / "file").touch()
+    more = {"SPARSE_ACLIB_PATH": str(tmp_path), "SPARSE_ACLIB_RECORD": str(tmp_path / "calls")}
+    more["SPARSE_ACLIB_DATA"] = str(data_directory())
+    more["XDG_CACHE_HOME"] = str(tmp_path / "file")  # no kernels, which it says
+    if server == "on":
+        started(runtime, **more)
+        shutil.rmtree(tmp_path / "calls")
+    said = {}
+    for words in (positional(*CONFIG), ["own", *positional(*CONFIG)[1:]]):
+        done = subprocess.run(
+            ["bash", "-c", f'sleep 0.1; "$@" {errors}', "bash", *command(words)],
+            capture_output=True,
+            text=True,
+            env=environment(runtime, SPARSE_ACLIB_SERVER=server, **more),
+        )
+        said[words[0]] = done.stdout
+    assert "SUCCESS" in said[PLAIN.name] and "engine=masked" in said[PLAIN.name]
+    assert "CRASHED" in said["own"] and "LookupError: a fault of its own" in said["own"]
+    lines = [file.read_text().count("\n") for file in (tmp_path / "calls").iterdir()]
+    assert lines == [1, 1]
+
+
+@pytest.mark.parametrize("server", ["on", "off"])
+def test_an_answer_that_cannot_be_written_is_one_line_and_its_trial_is_made_once(
+    server: str, runtime: Path, tmp_path: Path
+) -> None:
+    more = {"SPARSE_ACLIB_SERVER": server, "SPARSE_ACLIB_RECORD": str(tmp_path / "calls")}
+    if server == "on":
+        started(runtime, **more)
+        shutil.rmtree(tmp_path / "calls")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command(positional(*CONFIG)),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(runtime, **more),
+        )
+    assert done.returncode == 1
+    assert done.stderr == "target: the answer cannot be written (No space left on device)\n"
+    (file,) = (tmp_path / "calls").iterdir()
+    assert file.read_text().count("\n") == 1
 
 
 def test_as_many_trials_run_at_once_as_there_are_callers(runtime: Path) -> None:
