@@ -130,6 +130,8 @@ class _Interrupted(BaseException):
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    for each in _STOPPED_BY:
+        signal.signal(each, signal.SIG_IGN)  # it is told
     raise _Interrupted(signal.Signals(number).name)
 
 
@@ -140,6 +142,7 @@ def main(words: Sequence[str], run: Callable[[Trial], Result] = run_here) -> tup
             return 0, f"{help_text(words)}Nicer to read: sparse-aclib eval (same words).\n", ""
         except BadInput as error:
             return 1, "", f"target: {error}"
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore what becomes of children
     for number in _STOPPED_BY:
         signal.signal(number, _interrupt)
     # Without a call there is still an answer to give, in the dialect that was tried.

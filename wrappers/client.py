@@ -12,47 +12,83 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
 
-# What of the environment a trial may depend on, beside SPARSE_ACLIB_*.
-_DEPENDS = (
-    *("CC", "CUDA_VISIBLE_DEVICES", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR"),
-    *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
+_NOT_COUNTED = (
+    *("_", "PWD", "OLDPWD", "SHLVL", "TERM", "COLORTERM", "COLUMNS", "LINES", "LS_COLORS"),
+    *("DISPLAY", "WINDOWID", "STY", "TMUX", "TMUX_PANE", "INVOCATION_ID", "JOURNAL_STREAM"),
+    *("XDG_SESSION_ID", "SPARSE_ACLIB_SERVER", "SPARSE_ACLIB_TARGET", "SPARSE_ACLIB_COMMAND"),
 )
-_NOT = ("SPARSE_ACLIB_TARGET", "SPARSE_ACLIB_SERVER")
+_NOT_COUNTED_BEGIN = ("SSH_", "TERM_", "VTE_", "SLURM_")
+_COUNTED = ("SLURM_JOB_ID",)
+_STATUS = ("Uid", "Gid", "Groups", "Cap", "NoNewPrivs", "Seccomp:", "Mems_allowed:")
+
 _CONNECTING, _STARTING = 10.0, 60.0
 """Seconds: to be served, and until a start counts as failed."""
+_NOTES, _MOST_NOTES = "missed", 64
 
 
-def answer(
-    root: str, python: str, start: Callable[[Sequence[str]], object]
-) -> tuple[int, str, str] | None:
+def identity(place: Sequence[str], environment: Mapping[str, str]) -> str:
+    """What a server must share with this call: what its processes have from it, not from a caller.
+
+    place: the checkout, and the interpreter with its libraries.
+    environment: of the call, once it is made. A trial may depend on any variable of it: on a
+    device, a locale, a folder, what the system's loader or a numerical library reads. What belongs
+    to a terminal or a shell alone is left out, and so is what a batch system says of a step of a
+    job, which no library of a trial reads; of which job does count, since a server ends with it.
+
+    Else it is what limits, or hides from, a process: its namespaces and control group (signals go
+    by process ids, memory by the group; a batch system has a group for a step), its priority, its
+    hard limits, its rights.
+    """
+    import resource
+
+    counted = sorted(
+        (os.fsencode(name), os.fsencode(value))
+        for name, value in environment.items()
+        if name in _COUNTED or not (name in _NOT_COUNTED or name.startswith(_NOT_COUNTED_BEGIN))
+    )
+    spaces = [os.readlink(f"/proc/self/ns/{name}") for name in sorted(os.listdir("/proc/self/ns"))]
+    rights = [line for line in _content("/proc/self/status") if line.startswith(_STATUS)]
+    machine = _content("/proc/sys/kernel/random/boot_id"), _content("/proc/self/cgroup")
+    priority = os.nice(0), os.sched_getscheduler(0)
+    hard = [(number, resource.getrlimit(number)[1]) for number in limits()]
+    return ascii((*place, counted, spaces, rights, machine, priority, hard))
+
+
+def _content(file: str) -> list[str]:
+    with open(file, encoding="ascii", errors="surrogateescape") as lines:
+        return list(lines)
+
+
+def limits() -> list[int]:
+    """The numbers of all resources that are limited."""
+    import resource
+
+    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    return sorted({getattr(resource, name) for name in names})
+
+
+def answer(same: str, start: Callable[[Sequence[str]], object]) -> tuple[int, str, str] | None:
     """Exit status, standard output and complaint of this call from a server, None if there is none.
 
-    root, python: the checkout, and the interpreter with its libraries.
-    start: replaces this process by that Python, on the words of a command line.
+    same: this call's identity. start: replaces this process by the project's Python, on the words
+    of a command line.
     """
-    same = identity(root, python)
     path = _socket_path(same)
     if path is None:
         return None
     try:
         return _asked(path, same)
-    except Exception:  # whatever is strange
-        _start_server(path, start)
+    except BlockingIOError:  # more wait for it than can
         return None
-
-
-def identity(root: str, python: str) -> str:
-    """What a server must share with this call."""
-    environment = sorted(
-        f"{name}={value}"
-        for name, value in os.environ.items()
-        if name in _DEPENDS or (name.startswith("SPARSE_ACLIB_") and name not in _NOT)
-    )
-    return "\n".join([root, python, *environment])
+    except Exception as error:  # whatever is strange
+        if _is_to_start(path, found=not isinstance(error, FileNotFoundError)):
+            _start_server(path, same, start)
+        return None
 
 
 def _socket_path(same: str) -> str | None:
@@ -81,73 +117,149 @@ def _asked(path: str, same: str) -> tuple[int, str, str]:
     import socket
     import struct
 
-    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
-    numbers = {getattr(resource, name) for name in names}
-    limits = [(number, *resource.getrlimit(number)) for number in numbers]
     mask = os.umask(0o077)
     os.umask(mask)
-    fields = [same, os.getcwd(), mask, os.nice(0)]
+    fields = [same, os.getcwd(), str(mask)]
     fields.append(" ".join(map(str, sorted(os.sched_getaffinity(0)))))
-    fields.append(" ".join(":".join(map(str, limit)) for limit in limits))
-    content = b"\0".join(os.fsencode(str(field)) for field in fields + sys.argv[1:])
+    fields.append(" ".join(f"{number}:{resource.getrlimit(number)[0]}" for number in limits()))
+    content = b"\0".join(map(os.fsencode, fields + sys.argv[1:]))
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(_CONNECTING)
     connection.connect(path)
+    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _check_is_running(struct.unpack("3i", peer)[0])
     errors = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", 2))]
     connection.sendmsg([struct.pack("!I", len(content))], errors)
     connection.sendall(content)
     process = int(_received(connection))
+    told_to_end = []
 
     def hand_on(number: int, frame: object) -> None:
+        told_to_end.append(number)
         try:
             os.kill(process, number)  # which answers for both
-        except ProcessLookupError:
+        except OSError:
             pass
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGXCPU):
-        signal.signal(number, hand_on)
+    _on_stop(hand_on)
     connection.settimeout(None)
-    status, complaint, output = _received(connection).split(b"\0", 2)
+    try:
+        status, complaint, output = _received(connection).split(b"\0", 2)
+    except (EOFError, OSError):
+        _on_stop(signal.SIG_DFL)
+        for number in told_to_end:  # before it could answer: the trial is not begun anew
+            os.kill(os.getpid(), number)
+        raise
+    _on_stop(signal.SIG_IGN)  # there is an answer
     return int(status), output.decode(), complaint.decode()
+
+
+def _on_stop(action: Callable[[int, object], None] | signal.Handlers) -> None:
+    """What is to happen where this process is told to end."""
+    import signal
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGXCPU):
+        signal.signal(number, action)
+
+
+def _check_is_running(process: int) -> None:
+    """Raises TimeoutError for a server that somebody has stopped: it would be waited for."""
+    words = "".join(_content(f"/proc/{process}/stat")).rpartition(")")[2].split()
+    if words[0] in ("T", "t"):
+        raise TimeoutError
 
 
 def _received(connection: socket.socket) -> bytes:
     """A message. Raises EOFError where the server has ended."""
-    head = connection.recv(4, 0x100)  # MSG_WAITALL
+    return _part(connection, int.from_bytes(_part(connection, 4), "big"))
+
+
+def _part(connection: socket.socket, length: int) -> bytes:
     content = b""
-    while len(head) < 4 or len(content) < int.from_bytes(head, "big"):
-        part = connection.recv(1 << 16)
+    while len(content) < length:
+        part = connection.recv(length - len(content))
         if not part:
             raise EOFError
         content += part
     return content
 
 
-def _start_server(path: str, start: Callable[[Sequence[str]], object]) -> None:
-    """Has a server started in the background, unless another call has just done that."""
+def _is_to_start(path: str, *, found: bool) -> bool:
+    """Whether this call is to start a server there. The second that misses one is: a server for the
+    first would be one for every call, where each has an environment of its own (a new folder for
+    what is temporary, a step of a batch job, a container).
+
+    found: there is one, or was, and this call has no answer from it: this is not the first, then.
+    """
     import time
 
-    marker = path + ".starting"
+    starts, now = False, time.monotonic()
+
+    def rule(noted: float | None) -> float:
+        nonlocal starts
+        starts = (found or noted is not None) and now >= (noted or 0.0)
+        return now + _STARTING if starts else noted or 0.0
+
+    note(path, rule)
+    return starts
+
+
+def note(path: str, rule: Callable[[float | None], float]) -> None:
+    """Changes what is noted of a server there: until when none is to be started, None if nothing.
+
+    The notes are on the last identities only, in one file.
+    """
+    folder, name = os.path.split(path)
+    lock = alone_in(folder)
     try:
-        if time.time() - os.stat(marker).st_mtime > _STARTING:
-            os.unlink(marker)
-    except OSError:
-        pass
-    try:
-        os.close(os.open(marker, os.O_CREAT | os.O_EXCL, 0o600))
-    except OSError:
-        return
+        file = os.path.join(folder, _NOTES)
+        try:
+            notes = {who: float(until) for who, until in map(str.split, _content(file))}
+        except (OSError, ValueError):
+            notes = {}
+        notes[name] = rule(notes.pop(name, None))
+        with open(file, "w", encoding="ascii") as lines:
+            lines.writelines(
+                f"{who} {until}\n" for who, until in list(notes.items())[-_MOST_NOTES:]
+            )
+    finally:
+        os.close(lock)
+
+
+def alone_in(folder: str) -> int:
+    """A descriptor: until it is closed, no other process is in the folder this way."""
+    import fcntl
+
+    lock = os.open(folder, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def _start_server(path: str, same: str, start: Callable[[Sequence[str]], object]) -> None:
+    """Has a server started in the background, which has its identity from its standard input."""
     child = os.fork()
     if child:
-        os.waitpid(child, 0)
+        try:
+            os.waitpid(child, 0)
+        except ChildProcessError:  # a caller that ignores what becomes of children
+            pass
         return
     try:
         os.setsid()
         if os.fork() == 0:
+            said = os.memfd_create("identity", 0)
+            os.write(said, same.encode("ascii"))
+            os.lseek(said, 0, os.SEEK_SET)
+            os.dup2(said, 0)
             null = os.open(os.devnull, os.O_RDWR)
-            for stream in (0, 1, 2):
-                os.dup2(null, stream)
-            os.closerange(3, 1024)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            for descriptor in map(int, os.listdir("/proc/self/fd")):
+                if descriptor > 2:
+                    try:
+                        os.close(descriptor)
+                    except OSError:  # that of the listing itself
+                        pass
             start(["--serve", path])
     finally:
         os._exit(0)

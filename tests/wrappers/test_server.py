@@ -1,7 +1,9 @@
 """The server behind `./wrappers/target`: answers of a cold call, and a cold call where it fails."""
 
 import contextlib
+import fcntl
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -83,20 +85,33 @@ def target(
 
 
 def started(runtime: Path, cwd: Path = ROOT, **more: str) -> int:
-    """A server that answers: its process."""
-    target(runtime, positional(*CONFIG), cwd, **more)
+    """A server that answers: its process. The second call that misses one starts it."""
+    before = servers(runtime)
+    for _ in range(2):
+        target(runtime, [PLAIN.name, "malformed"], cwd, **more)
+    return new_server(runtime, before)
+
+
+def new_server(runtime: Path, before: list[int]) -> int:
+    """A server that answers, beside those that did."""
     for _ in range(200):
-        if path(runtime) is not None:
-            break
+        now = servers(runtime)
+        new = [pid for pid in now if pid not in before]
+        if new and len(sockets(runtime)) == len(now):
+            return new[0]
         time.sleep(0.05)
-    (pid,) = servers(runtime)
-    return pid
+    raise AssertionError("no server has started")
 
 
-def path(runtime: Path) -> Path | None:
-    """The socket of the one server there, if it is ready."""
-    found = [file for file in runtime.glob("*/*") if file.is_socket() and not file.suffix]
-    return found[0] if found else None
+def sockets(runtime: Path) -> list[Path]:
+    """Those of servers that are ready."""
+    return [file for file in runtime.glob("*/*") if file.is_socket() and not file.suffix]
+
+
+def path(runtime: Path) -> Path:
+    """The socket of the one server there."""
+    (found,) = sockets(runtime)
+    return found
 
 
 def is_served(process: "subprocess.Popen[str]", runtime: Path) -> bool:
@@ -232,8 +247,7 @@ def test_a_standard_error_that_fails_costs_no_trial(
     more["SPARSE_ACLIB_DATA"] = str(data_directory())
     more["XDG_CACHE_HOME"] = str(tmp_path / "file")  # no kernels, which it says
     if server == "on":
-        started(runtime, **more)
-        shutil.rmtree(tmp_path / "calls")
+        started(runtime, ROOT, **more)
     said = {}
     for words in (positional(*CONFIG), ["own", *positional(*CONFIG)[1:]]):
         done = subprocess.run(
@@ -255,8 +269,7 @@ def test_an_answer_that_cannot_be_written_is_one_line_and_its_trial_is_made_once
 ) -> None:
     more = {"SPARSE_ACLIB_SERVER": server, "SPARSE_ACLIB_RECORD": str(tmp_path / "calls")}
     if server == "on":
-        started(runtime, **more)
-        shutil.rmtree(tmp_path / "calls")
+        started(runtime, ROOT, **more)
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             command(positional(*CONFIG)),
@@ -284,8 +297,23 @@ def test_many_first_calls_start_one_server(runtime: Path) -> None:
     with ThreadPoolExecutor(4) as threads:
         calls = [threads.submit(target, runtime, positional(*CONFIG)) for _ in range(4)]
         assert all("SUCCESS" in call.result().stdout for call in calls)
-    time.sleep(2.0)
+    new_server(runtime, [])
+    time.sleep(1.0)
     assert len(servers(runtime)) == 1
+
+
+def test_a_caller_that_ignores_what_becomes_of_children_is_answered(runtime: Path) -> None:
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    words = [sys.executable, "-c", f"{ignoring}; os.execv(sys.argv[1], sys.argv[1:])"]
+    for switch in ("off", "on", "on", "on"):
+        done = subprocess.run(
+            [*words, *command(positional(*CONFIG))],
+            env=environment(runtime, SPARSE_ACLIB_SERVER=switch),
+            capture_output=True,
+            text=True,
+        )
+        assert "SUCCESS" in done.stdout and done.stderr == "", switch
+    new_server(runtime, [])
 
 
 def test_it_can_be_switched_off(runtime: Path) -> None:
@@ -348,7 +376,6 @@ def listening(runtime: Path, answer: bytes) -> socket.socket:
     """Somebody at the place of a server, who says something else to the first caller."""
     pid = started(runtime)
     place = path(runtime)
-    assert place is not None
     os.kill(pid, signal.SIGKILL)
     place.unlink()
     impostor = socket.socket(socket.AF_UNIX)
@@ -379,7 +406,6 @@ def test_whatever_is_strange_ends_in_a_cold_call(answer: bytes, runtime: Path) -
 def test_strange_requests_get_no_answer_and_do_no_harm(request_: bytes, runtime: Path) -> None:
     server_pid = started(runtime)
     place = path(runtime)
-    assert place is not None
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.connect(str(place))
         stranger.sendall(request_)
@@ -398,14 +424,123 @@ def test_a_server_of_other_code_or_another_environment_is_not_asked(
     first = started(runtime, SPARSE_ACLIB_PATH=str(tmp_path))
     unknown = target(runtime, ["own", *positional(*CONFIG)[1:]])
     assert "unknown variant 'own'" in unknown.stderr
-    time.sleep(1.5)
-    assert len(servers(runtime)) == 2
+    second = started(runtime)
     with (folder / "algorithm.py").open("a") as file:
         file.write("\n# changed\n")
     words = ["own", *positional(*CONFIG)[1:]]
     assert "SUCCESS" in target(runtime, words, SPARSE_ACLIB_PATH=str(tmp_path)).stdout
-    time.sleep(0.5)
-    assert first not in servers(runtime)
+    third = new_server(runtime, [first, second])
+    assert set(servers(runtime)) == {second, third}
+
+
+def test_a_server_is_started_by_the_second_call_that_misses_it(runtime: Path) -> None:
+    """Where each has an environment of its own, none would be asked."""
+    for number in range(3):
+        target(runtime, positional(*CONFIG), ROOT, TMPDIR=f"/tmp/{number}")
+    time.sleep(1.0)
+    assert servers(runtime) == []
+    target(runtime, positional(*CONFIG), ROOT, TMPDIR="/tmp/1")
+    new_server(runtime, [])
+
+
+def identity_of(*before: str, **more: str) -> str:
+    """Of a process that has been started so."""
+    code = "import os; from wrappers import client; print(client.identity([], os.environ))"
+    words = [*before, sys.executable, "-c", code]
+    plain = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=plain | more)
+    return done.stdout
+
+
+def test_what_a_trial_may_depend_on_is_of_a_servers_identity() -> None:
+    same = identity_of()
+    for name in ("LC_CTYPE", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "TMPDIR", "SLURM_JOB_ID"):
+        assert identity_of(**{name: "0"}) != same, name
+    assert identity_of(A="1", B="2") != identity_of(A="1\nB=2")
+    for start in ("nice -n 1", "prlimit --nofile=1000", "prlimit --cpu=900", "chrt --batch 0"):
+        assert identity_of(*start.split()) != same, start
+    assert identity_of("bash", "-c", 'exec unshare -Ur "$@"', "-") != same
+
+
+def test_what_it_cannot_depend_on_is_not() -> None:
+    same = identity_of()
+    for name in ("SSH_CONNECTION", "TERM", "SHLVL", "OLDPWD", "SLURM_STEP_ID", "SLURM_TASK_PID"):
+        assert identity_of(**{name: "0"}) == same, name
+    for start in ("prlimit --nofile=1000:", "prlimit --cpu=900:", "taskset 1", "env -C /"):
+        assert identity_of(*start.split()) == same, start
+
+
+def test_a_caller_in_other_namespaces_is_told_to_end(runtime: Path) -> None:
+    """There a server's process has no number by which it could be told."""
+    started(runtime)
+    inside = ["unshare", "-Urpf", "--mount-proc", "timeout", "-s", "TERM", "3"]
+    if subprocess.run([*inside[:3], "true"], capture_output=True).returncode:
+        pytest.skip("no namespaces here")
+    done = subprocess.run(
+        [*inside, *command(positional(*CONFIG, options=LONG))],
+        env=environment(runtime),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout.startswith("Result for ParamILS: CRASHED, ")
+    assert done.stderr == "target: CRASHED: stopped by SIGTERM\n"
+
+
+def test_a_stopped_server_is_given_up_at_once_and_its_place_taken(runtime: Path) -> None:
+    stopped = started(runtime)
+    os.kill(stopped, signal.SIGSTOP)
+    start = time.monotonic()
+    assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
+    assert time.monotonic() - start < 8.0
+    for _ in range(100):
+        place, pids = path(runtime), servers(runtime)
+        if len(pids) == 2 and answers(place):
+            break
+        time.sleep(0.05)
+    (new,) = set(servers(runtime)) - {stopped}
+    assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
+    os.kill(stopped, signal.SIGCONT)
+    for _ in range(150):
+        if servers(runtime) == [new]:
+            break
+        time.sleep(0.1)
+    assert servers(runtime) == [new]
+    assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
+    assert servers(runtime) == [new]
+
+
+def answers(place: Path) -> bool:
+    """Whether a server there takes what is sent, and ends the connection."""
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.settimeout(0.2)
+        try:
+            stranger.connect(str(place))
+            stranger.shutdown(socket.SHUT_WR)
+            return stranger.recv(1) == b""
+        except OSError:
+            return False
+
+
+def test_a_server_holds_nothing_of_its_first_caller(runtime: Path, tmp_path: Path) -> None:
+    """Neither its folder nor what it has open; nor do its softer limits bind it."""
+    files = [os.open(ROOT, os.O_RDONLY) for _ in range(3)]
+    high = [fcntl.fcntl(file, fcntl.F_DUPFD, 1500) for file in files]
+    before = servers(runtime)
+    for _ in range(2):
+        subprocess.run(
+            ["prlimit", "--cpu=900:", *command([PLAIN.name, "malformed"])],
+            cwd=tmp_path,
+            env=environment(runtime),
+            pass_fds=[*files, *high],
+        )
+    pid = new_server(runtime, before)
+    held = [os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    assert str(ROOT) not in held and os.readlink(f"/proc/{pid}/cwd") == "/"
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_CPU)
+    assert soft == hard
+    for file in (*files, *high):
+        os.close(file)
 
 
 def test_the_callers_folder_and_limits_hold(runtime: Path, tmp_path: Path) -> None:
@@ -413,10 +548,11 @@ def test_the_callers_folder_and_limits_hold(runtime: Path, tmp_path: Path) -> No
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()
-    started(runtime, here, SPARSE_ACLIB_DATA="data")
-    assert "SUCCESS" in target(runtime, positional(*CONFIG), there, SPARSE_ACLIB_DATA="data").stdout
-    assert (here / "data").is_dir() and (there / "data").is_dir()
-    limited = f"ulimit -f 0; exec {shlex.join(command(positional(*CONFIG)))}"
+    pid = started(runtime, here, SPARSE_ACLIB_DATA="data")
+    for folder in (here, there):
+        done = target(runtime, positional(*CONFIG), folder, SPARSE_ACLIB_DATA="data")
+        assert "SUCCESS" in done.stdout and (folder / "data").is_dir()
+    limited = f"ulimit -S -f 0; exec {shlex.join(command(positional(*CONFIG)))}"
     shutil.rmtree(there / "data")
     answer = subprocess.run(
         ["bash", "-c", limited],
@@ -426,6 +562,7 @@ def test_the_callers_folder_and_limits_hold(runtime: Path, tmp_path: Path) -> No
         env=environment(runtime, SPARSE_ACLIB_DATA="data"),
     )
     assert "SUCCESS" not in answer.stdout
+    assert servers(runtime) == [pid]
 
 
 def test_a_folder_that_others_can_write_to_is_not_used(runtime: Path) -> None:
@@ -433,25 +570,53 @@ def test_a_folder_that_others_can_write_to_is_not_used(runtime: Path) -> None:
     folder.mkdir()
     folder.chmod(0o777)
     assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
+    assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
     assert servers(runtime) == [] and list(folder.iterdir()) == []
 
 
-def test_a_server_ends_when_nobody_calls(runtime: Path) -> None:
-    code = (
-        f"from wrappers import server; server.IDLE = 0.3; server.main({str(runtime / 's')!r}, '')"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code], check=True, timeout=30, cwd=ROOT, env=dict(os.environ)
-    )
-    assert not (runtime / "s").exists()
+def serving(place: Path, idle: float) -> "subprocess.Popen[bytes]":
+    code = f"from wrappers import server; server.IDLE = {idle}; server.main({str(place)!r}, '')"
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=dict(os.environ))
+
+
+def test_a_server_ends_when_nobody_calls_and_leaves_no_socket(runtime: Path) -> None:
+    assert serving(runtime / "s", 0.3).wait(timeout=30) == 0
+    assert [file.name for file in runtime.iterdir()] == ["missed"]
+
+
+def test_whom_it_refuses_does_not_keep_a_server(runtime: Path) -> None:
+    process = serving(runtime / "s", 1.0)
+    until = time.monotonic() + 30.0
+    while process.poll() is None and time.monotonic() < until:
+        answers(runtime / "s")
+        time.sleep(0.3)
+    assert process.poll() == 0
+
+
+def test_the_number_of_servers_is_bounded_and_the_one_not_used_for_longest_leaves(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_SERVERS", 2)
+    first, second = (server._Place(runtime / name) for name in ("first", "second"))
+    for place, age in ((first, 20), (second, 10)):
+        os.utime(place.path, (time.time() - age,) * 2)
+    first.used()
+    third = server._Place(runtime / "third")
+    assert [place.is_ours for place in (first, second, third)] == [True, False, True]
+    again = server._Place(runtime / "third")
+    assert [place.is_ours for place in (first, third, again)] == [True, False, True]
+    third.leave()
+    assert again.is_ours
+    for place in (first, second, third, again):
+        place.listener.close()
 
 
 def test_requests_are_parsed_to_the_letter() -> None:
-    content = b"same\0/folder\x0018\x000\x000 1\x007:1024:4096\0own\0-a\0b c"
+    content = b"same\0/folder\x0018\x000 1\x007:1024\0own\0-a\0b c"
     request = server.parse(content)
     assert request == server.Request(
-        "same", "/folder", 18, 0, (0, 1), ((7, 1024, 4096),), ("own", "-a", "b c")
+        "same", "/folder", 18, (0, 1), ((7, 1024),), ("own", "-a", "b c")
     )
-    for damaged in (b"", b"a\0b\0c\0d\0e\0f", content.replace(b"7:1024", b"7")):
+    for damaged in (b"", b"a\0b\0c\0d\0e", content.replace(b"7:1024", b"7")):
         with pytest.raises(ValueError):
             server.parse(damaged)
