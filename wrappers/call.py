@@ -130,9 +130,13 @@ class _Interrupted(BaseException):
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    for each in _STOPPED_BY:
-        signal.signal(each, signal.SIG_IGN)  # it is told
+    _on_stop(signal.SIG_IGN)  # it is told
     raise _Interrupted(signal.Signals(number).name)
+
+
+def _on_stop(action: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in _STOPPED_BY:
+        signal.signal(number, action)
 
 
 def main(words: Sequence[str], run: Callable[[Trial], Result] = run_here) -> tuple[int, str, str]:
@@ -143,23 +147,27 @@ def main(words: Sequence[str], run: Callable[[Trial], Result] = run_here) -> tup
         except BadInput as error:
             return 1, "", f"target: {error}"
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore what becomes of children
-    for number in _STOPPED_BY:
-        signal.signal(number, _interrupt)
+    _on_stop(_interrupt)
+
+    def run_once(trial: Trial) -> Result:
+        result = run(trial)
+        _on_stop(signal.SIG_IGN)  # what there is now is recorded and told
+        return result
+
     # Without a call there is still an answer to give, in the dialect that was tried.
     named, seed = "--config" in words, 0
     result: Result
     try:
         call = aclib.parse(words)
         named, seed = call.named, call.seed
-        result = evaluate(call, run)
+        result = evaluate(call, run_once)
     except BadInput as error:
         result = failure("ABORT", str(error))
     except _Interrupted as error:
         result = failure("CRASHED", f"stopped by {error}")
     except Exception as error:  # whatever it is, a configurator must get its answer
         result = failure("CRASHED", f"{type(error).__name__}: {' '.join(str(error).split())}")
-    for number in _STOPPED_BY:
-        signal.signal(number, signal.SIG_IGN)
+    _on_stop(signal.SIG_IGN)
     status = 0 if result.status in ("SUCCESS", "TIMEOUT") else 1
     complaint = f"target: {result.status}: {result.error}" if result.error else ""
     return status, f"{aclib.answer(named, seed, result)}\n", complaint
