@@ -332,8 +332,11 @@ def run_here(trial: Trial) -> Result:
 
     What it needs is imported first, so that it is not on its time; nothing is worth more for one.
     """
+    gc.disable()  # in libraries that are being loaded there is nothing to collect
     import target_algorithms.trial  # noqa: F401
 
+    gc.freeze()  # and the trial need not look through them
+    gc.enable()
     _check_threads()
     reason = no_sparse_engine()
     if reason and could_be_sparse(trial.options):
