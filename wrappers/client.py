@@ -81,9 +81,10 @@ def answer(same: str, start: Callable[[Sequence[str]], object]) -> tuple[int, st
     path = _socket_path(same)
     if path is None:
         return None
+    request = _request(same)
     try:
-        return _asked(path, same)
-    except BlockingIOError:  # more wait for it than can
+        return _asked(path, request)
+    except (BlockingIOError, _Refused):  # more wait for it than can; or nothing is wrong with it
         return None
     except Exception as error:  # whatever is strange
         if _is_to_start(path, found=not isinstance(error, FileNotFoundError)):
@@ -110,28 +111,40 @@ def _socket_path(same: str) -> str | None:
     return path if ours and len(path) < 90 else None
 
 
-def _asked(path: str, same: str) -> tuple[int, str, str]:
-    """What a server answers. Raises anything where none does."""
+class _Refused(Exception):
+    """A server that is well does not answer this call."""
+
+
+def _request(same: str) -> bytes:
+    """What a server is told: the identity, what it takes over from its caller, the words."""
     import resource
-    import signal
-    import socket
-    import struct
 
     mask = os.umask(0o077)
     os.umask(mask)
     fields = [same, os.getcwd(), str(mask)]
     fields.append(" ".join(map(str, sorted(os.sched_getaffinity(0)))))
     fields.append(" ".join(f"{number}:{resource.getrlimit(number)[0]}" for number in limits()))
-    content = b"\0".join(map(os.fsencode, fields + sys.argv[1:]))
+    return b"\0".join(map(os.fsencode, fields + sys.argv[1:]))
+
+
+def _asked(path: str, request: bytes) -> tuple[int, str, str]:
+    """What a server answers. Raises anything where none does."""
+    import signal
+    import socket
+    import struct
+
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(_CONNECTING)
     connection.connect(path)
     peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _check_is_running(struct.unpack("3i", peer)[0])
     errors = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", 2))]
-    connection.sendmsg([struct.pack("!I", len(content))], errors)
-    connection.sendall(content)
-    process = int(_received(connection))
+    connection.sendmsg([struct.pack("!I", len(request))], errors)
+    connection.sendall(request)
+    accepted = _received(connection)
+    if not accepted:
+        raise _Refused
+    process = int(accepted)
     told_to_end = []
 
     def hand_on(number: int, frame: object) -> None:
@@ -237,6 +250,8 @@ def alone_in(folder: str) -> int:
 
 def _start_server(path: str, same: str, start: Callable[[Sequence[str]], object]) -> None:
     """Has a server started in the background, which has its identity from its standard input."""
+    import tempfile
+
     child = os.fork()
     if child:
         try:
@@ -247,10 +262,10 @@ def _start_server(path: str, same: str, start: Callable[[Sequence[str]], object]
     try:
         os.setsid()
         if os.fork() == 0:
-            said = os.memfd_create("identity", 0)
-            os.write(said, same.encode("ascii"))
-            os.lseek(said, 0, os.SEEK_SET)
-            os.dup2(said, 0)
+            said = tempfile.TemporaryFile("w+", encoding="ascii")
+            said.write(same)
+            said.seek(0)
+            os.dup2(said.fileno(), 0)
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 1)
             os.dup2(null, 2)

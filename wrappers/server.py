@@ -41,7 +41,7 @@ LOOK = 5.0
 """Seconds between two looks at whether another server has taken the place of this one."""
 PATIENCE = 10.0
 """Seconds that a caller may take to say what it wants."""
-MOST = 1 << 22
+MOST = 1 << 24
 """Bytes of a request."""
 MOST_SERVERS = 8
 """Of a user: a further one takes the place of that which has answered nobody for the longest."""
@@ -204,7 +204,8 @@ def _is_ours(connection: socket.socket) -> bool:
 def _answer(
     connection: socket.socket, listener: socket.socket, identity: str, server: int
 ) -> NoReturn:
-    """Does what one call asks, in a process of its own; nothing, where anything is strange."""
+    """Does what one call asks, in a process of its own; where anything is strange, it says nothing
+    in so many words: a caller that hears less takes the server for one that has ended."""
     status, had_torch = _REFUSED, "torch" in sys.modules
     try:
         die_with(server)
@@ -225,7 +226,8 @@ def _answer(
         _send(connection, f"{answered}\0{complaint}\0{output}")
         status = _LOADED_TORCH if "torch" in sys.modules and not had_torch else 0
     except (OSError, ValueError):
-        pass
+        with suppress(OSError):
+            _send(connection, "")
     finally:
         os._exit(status)
 

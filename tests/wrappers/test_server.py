@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="servers are for
 CONFIG = words_of(config_of(PLAIN))
 LONG = [*FIXED[:2], "--training-samples", "20000000", *FIXED[4:]]
 """Options of a trial that takes a minute."""
+REFUSED = bytes(4)
+"""A message of no bytes."""
 PYTHON = Path(sys.executable).resolve()
 
 
@@ -372,6 +375,26 @@ def test_a_killed_server_loses_no_trial(runtime: Path) -> None:
     assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
 
 
+def test_a_call_that_is_told_to_end_is_not_begun_anew(runtime: Path) -> None:
+    """Where its process in the server has no time to answer."""
+    server_pid = started(runtime)
+    caller = subprocess.Popen(
+        command(positional(*CONFIG, options=LONG)),
+        env=environment(runtime),
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    assert is_served(caller, runtime)
+    time.sleep(0.5)
+    (answering,) = children_of(server_pid)
+    os.kill(answering, signal.SIGSTOP)
+    caller.terminate()
+    time.sleep(0.2)
+    os.kill(server_pid, signal.SIGKILL)
+    assert caller.communicate(timeout=20)[0] == ""
+    assert caller.returncode == -signal.SIGTERM
+
+
 def listening(runtime: Path, answer: bytes) -> socket.socket:
     """Somebody at the place of a server, who says something else to the first caller."""
     pid = started(runtime)
@@ -411,7 +434,7 @@ def test_strange_requests_get_no_answer_and_do_no_harm(request_: bytes, runtime:
         stranger.sendall(request_)
         stranger.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionResetError):
-            assert stranger.recv(100) == b""
+            assert stranger.recv(100) in (b"", REFUSED)
     assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
     assert servers(runtime) == [server_pid]
 
@@ -517,9 +540,36 @@ def answers(place: Path) -> bool:
         try:
             stranger.connect(str(place))
             stranger.shutdown(socket.SHUT_WR)
-            return stranger.recv(1) == b""
+            return stranger.recv(100) == REFUSED
         except OSError:
             return False
+
+
+def test_a_caller_that_cannot_be_served_leaves_the_server_to_others(
+    runtime: Path, tmp_path: Path
+) -> None:
+    pid = started(runtime)
+    gone = [
+        "bash",
+        "-c",
+        'mkdir "$0" && cd "$0" && rmdir "$0" && exec "$@"',
+        str(tmp_path / "gone"),
+    ]
+    for _ in range(3):
+        done = subprocess.run(
+            [*gone, *command(positional(*CONFIG))],
+            env=environment(runtime),
+            capture_output=True,
+            text=True,
+        )
+        assert "SUCCESS" in done.stdout, done.stderr
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(str(path(runtime)))
+        content = b"another\0/\x0018\x000\0\0own"
+        socket.send_fds(stranger, [struct.pack("!I", len(content)) + content], [2])
+        assert stranger.recv(100) == REFUSED
+    time.sleep(1.5)
+    assert servers(runtime) == [pid]
 
 
 def test_a_server_holds_nothing_of_its_first_caller(runtime: Path, tmp_path: Path) -> None:
