@@ -3,7 +3,8 @@
     space.py            parameter spaces: reading old PCS, checking and drawing configurations
     scenario.py         scenarios and instance sets: reading and checking them
     aclib.py, call.py   one call of AClib: its words and its answer; what `./wrappers/target` does
-    server.py           the libraries loaded once for all such calls of a user
+    client.py           the same call answered by the user's server, in the caller's Python
+    server.py           that server: the libraries loaded once for all calls of a user
     record.py           the record of such calls, where one is wanted
     worker.py           trials one after the other in processes of their own, within their limits
     processes.py        how processes start and end: environment, death with the parent

@@ -130,39 +130,44 @@ class _Interrupted(BaseException):
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    _on_stop(signal.SIG_IGN)  # it is told
     raise _Interrupted(signal.Signals(number).name)
 
 
-def main(words: Sequence[str], run: Callable[[Trial], Result] = run_here) -> int:
-    """Answer the call that the words make; returns the exit status."""
+def _on_stop(action: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in _STOPPED_BY:
+        signal.signal(number, action)
+
+
+def main(words: Sequence[str], run: Callable[[Trial], Result] = run_here) -> tuple[int, str, str]:
+    """The answer to the call that the words make: exit status, standard output, a complaint."""
     if not words or {"-h", "--help"} & set(words[:2]):
         try:
-            sys.stdout.write(help_text(words))
-            print("Nicer to read: sparse-aclib eval (same words).")
+            return 0, f"{help_text(words)}Nicer to read: sparse-aclib eval (same words).\n", ""
         except BadInput as error:
-            sys.exit(f"target: {error}")
-        return 0
-    for number in _STOPPED_BY:
-        signal.signal(number, _interrupt)
+            return 1, "", f"target: {error}"
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller may ignore what becomes of children
+    _on_stop(_interrupt)
+
+    def run_once(trial: Trial) -> Result:
+        result = run(trial)
+        _on_stop(signal.SIG_IGN)  # what there is now is recorded and told
+        return result
+
     # Without a call there is still an answer to give, in the dialect that was tried.
     named, seed = "--config" in words, 0
     result: Result
     try:
         call = aclib.parse(words)
         named, seed = call.named, call.seed
-        result = evaluate(call, run)
+        result = evaluate(call, run_once)
     except BadInput as error:
         result = failure("ABORT", str(error))
     except _Interrupted as error:
         result = failure("CRASHED", f"stopped by {error}")
     except Exception as error:  # whatever it is, a configurator must get its answer
         result = failure("CRASHED", f"{type(error).__name__}: {' '.join(str(error).split())}")
-    for number in _STOPPED_BY:
-        signal.signal(number, signal.SIG_IGN)
-    try:
-        print(aclib.answer(named, seed, result), flush=True)
-    except BrokenPipeError:  # the caller read the line it wanted and went
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if result.error:
-        print(f"target: {result.status}: {result.error}", file=sys.stderr)
-    return 0 if result.status in ("SUCCESS", "TIMEOUT") else 1
+    _on_stop(signal.SIG_IGN)
+    status = 0 if result.status in ("SUCCESS", "TIMEOUT") else 1
+    complaint = f"target: {result.status}: {result.error}" if result.error else ""
+    return status, f"{aclib.answer(named, seed, result)}\n", complaint

@@ -63,7 +63,7 @@ def isolate(words: Sequence[str]) -> None:
 def code() -> dict[str, tuple[int, int]]:
     """Time and size of every file that a trial may run or read, here and in private roots."""
     private = os.environ.get("SPARSE_ACLIB_PATH", "").split(os.pathsep)
-    roots = [ROOT, *(Path(root) for root in private if root)]
+    roots = [ROOT, *(Path(root).absolute() for root in private if root)]
     files = {
         str(file)
         for root in roots

@@ -15,7 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -397,6 +397,8 @@ class Lines(Generic[T]):
     """By the number of the line."""
     faults: tuple[str, ...] = ()
     """What is wrong with each of the other lines, and where."""
+    cut: tuple[str, ...] = ()
+    """Those of the faults that are the beginning of a line, behind which another writer went on."""
     torn: str | None = None
     """The place of a last line that was being written when its writer was killed."""
     unsealed: tuple[int, ...] = ()
@@ -441,8 +443,14 @@ def _decoded(content: str | bytes, kind: type[T], where: str) -> tuple[T, bool]:
             raise ValueError(f"edited: its checksum is {plain[CHECKSUM]!r}, by its values {actual}")
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         problem = " ".join(str(error).split()).removesuffix(" - at `$`")
-        raise BadInput(f"{where}: {problem}; expected a record as results/README.md says") from None
+        kind_of_fault = _Cut if problem == "Input data was truncated" else BadInput
+        said = f"{where}: {problem}; expected a record as results/README.md says"
+        raise kind_of_fault(said) from None
     return record, sealed
+
+
+class _Cut(BadInput):
+    """What is there is the beginning of something."""
 
 
 def is_sealed(path: Path) -> bool:
@@ -471,6 +479,7 @@ def scan_lines(path: Path, kind: type[T]) -> Lines[T]:
         return Lines({}, (f"{path}: cannot be read ({error.strerror})",))
     records: dict[int, T] = {}
     faults: list[str] = []
+    cut: list[str] = []
     unsealed: list[int] = []
     torn: str | None = None
     first_with: dict[object, int] = {}
@@ -484,6 +493,7 @@ def scan_lines(path: Path, kind: type[T]) -> Lines[T]:
                 torn = where
             else:
                 faults.append(str(fault))
+                cut += [str(fault)] * isinstance(fault, _Cut)
             continue
         if again := _again(record, number, first_with):
             faults.append(f"{where}: {again}")
@@ -491,7 +501,7 @@ def scan_lines(path: Path, kind: type[T]) -> Lines[T]:
         records[number] = record
         if not sealed:
             unsealed.append(number)
-    return Lines(records, tuple(faults), torn, tuple(unsealed))
+    return Lines(records, tuple(faults), tuple(cut), torn, tuple(unsealed))
 
 
 def _again(record: object, number: int, first_with: dict[object, int]) -> str | None:
@@ -534,19 +544,36 @@ def _end_with_a_record(path: Path, *, torn: bool) -> None:
 
 
 def append_line(path: Path, value: object) -> None:
-    """Adds one record, on the disk when this returns, or nothing if there is no room for it."""
+    """Adds one record, on the disk when this returns, or nothing if there is no room for it.
+
+    Several processes may do it at once. What another one left that was killed is a line of its own.
+    """
     line = (to_json(value) + "\n").encode()
     with naming(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            before = os.fstat(descriptor).st_size
-            written = os.write(descriptor, line)
-            if written < len(line):
-                os.ftruncate(descriptor, before)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            with _alone_in(descriptor):
+                before = os.fstat(descriptor).st_size
+                if before and os.pread(descriptor, 1, before - 1) != b"\n":
+                    line = b"\n" + line
+                if os.write(descriptor, line) < len(line):
+                    os.ftruncate(descriptor, before)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def _alone_in(descriptor: int) -> Iterator[None]:
+    """Keeps others who append out of a file; on a file system without locks a line is one write."""
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def write_run(folder: Path, info: RunInfo) -> None:

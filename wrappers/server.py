@@ -1,13 +1,15 @@
 """A server of the user's own for calls of `./wrappers/target`: libraries loaded once, not by each.
 
-Started by the first call, in the background; later calls find it by its socket. It forks a process
-for every call, which does what a cold call does after loading its libraries (`call.main`), under
-the caller's limits, folder and standard error, and which ends with its caller. So as many trials
-run at once as there are callers, and nothing is carried over between them.
+Started by a call, in the background; later calls find it by its socket. It forks a process for
+every call, which does what a cold call does after loading its libraries (`call.main`), under the
+caller's limits, folder and standard error, and which ends with its caller. So as many trials run at
+once as there are callers, and nothing is carried over between them.
 
 Whatever is strange ends in a cold call: the caller gets no answer, and makes the trial itself. That
-is a request of another checkout, environment or user, code that has changed since the server began,
-a server that is killed. The server ends when its code has changed, and after ten idle minutes.
+is a request of another identity (`client.identity`) or user, code that has changed since the server
+began, a server that is killed or stopped. Who begins later has the place: a server that finds
+another's socket where its own was, or none, ends when what is under way has ended, as it does when
+its code has changed, and after ten idle minutes.
 
 A message is its length in four bytes and so many bytes, fields with a zero byte between them, which
 is what a launcher writes without importing anything; standard error comes with the request as a
@@ -15,8 +17,6 @@ descriptor. The socket is private: in a folder with mode 0700, and of callers th
 """
 
 import array
-import fcntl
-import io
 import os
 import resource
 import select
@@ -24,23 +24,31 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from target_algorithms.contract import Result, Trial
-from wrappers import call, worker
+from wrappers import call, client, worker
 from wrappers.processes import code, die_with, stamp
 
 IDLE = 600.0
 """Seconds without a call after which the server ends."""
+LOOK = 5.0
+"""Seconds between two looks at whether another server has taken the place of this one."""
 PATIENCE = 10.0
 """Seconds that a caller may take to say what it wants."""
-MOST = 1 << 22
+MOST = 1 << 24
 """Bytes of a request."""
+MOST_SERVERS = 8
+"""Of a user: a further one takes the place of that which has answered nobody for the longest."""
 _LOADED_TORCH = 3
 """Exit status of a process whose trial needed torch: the server loads it for those to come."""
+_REFUSED = 1
+"""Exit status of a process that has answered nobody."""
 
 
 @dataclass(frozen=True)
@@ -48,96 +56,130 @@ class Request:
     """What a caller sends."""
 
     identity: str
-    """Checkout, interpreter and environment, as text."""
+    """What it shares with a server that may answer (`client.identity`)."""
     folder: str
     """Its working directory."""
     mask: int
     """Its umask."""
-    niceness: int
     processors: tuple[int, ...]
     """On which it may run."""
-    limits: tuple[tuple[int, ...], ...]
-    """Of its resources: which, soft, hard."""
+    limits: tuple[tuple[int, int], ...]
+    """Of its resources: which, and how much of it, softly."""
     words: tuple[str, ...]
     """Of its command line."""
 
 
 def parse(content: bytes) -> Request:
     """A request from its bytes. Raises ValueError for anything else."""
-    identity, folder, mask, niceness, processors, limits, *words = map(
-        os.fsdecode, content.split(b"\0")
-    )
-    parsed = tuple(tuple(map(int, limit.split(":"))) for limit in limits.split())
-    if any(len(limit) != 3 for limit in parsed):
-        raise ValueError(f"limits {limits!r}: expected numbers in threes")
+    identity, folder, mask, processors, limits, *words = map(os.fsdecode, content.split(b"\0"))
+    pairs = [limit.split(":") for limit in limits.split()]
+    parsed = tuple((int(number), int(soft)) for number, soft in pairs)
     places = tuple(map(int, processors.split()))
-    return Request(identity, folder, int(mask), int(niceness), places, parsed, tuple(words))
+    return Request(identity, folder, int(mask), places, parsed, tuple(words))
 
 
 def main(path: str, identity: str) -> int:
-    """Serves until there is nothing to do; returns at once where another server has the socket."""
-    with open(f"{path}.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            begun = code()
-            worker.load()
-            listener = _listener(path)
-        except OSError:
-            return 0
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(f"{path}.starting")
-        with listener:
-            busy = _serve(listener, identity, begun)
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-        # Another may begin. What is under way began with the old code, and ends with it.
-        fcntl.flock(lock, fcntl.LOCK_UN)
-        for _ in range(busy):
-            os.wait()
+    """Serves until there is nothing to do, or another server has its place."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in client.limits():  # the caller's softer ones are for its trial
+        hard = resource.getrlimit(number)[1]
+        with suppress(OSError, ValueError):
+            resource.setrlimit(number, (hard, hard))
+    begun = code()
+    worker.load()
+    os.chdir("/")  # it must not hold the folder of its first caller
+    place = _Place(Path(path))
+    with place.listener:
+        busy = _serve(place, identity, begun)
+        place.leave()
+    # What is under way began with the old code, and ends with it.
+    for _ in range(busy):
+        os.wait()
     return 0
 
 
-def _listener(path: str) -> socket.socket:
-    """A socket that callers find there, in the place of one that a killed server left."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with suppress(FileNotFoundError):
-        os.unlink(f"{path}.new")
-    listener.bind(f"{path}.new")
-    os.chmod(f"{path}.new", 0o600)
-    listener.listen(128)
-    os.replace(f"{path}.new", path)
-    return listener
+class _Place:
+    """A socket where callers find it, until another server, later than this, takes the place."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, new = path, path.with_suffix(".new")
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with _alone_in(path.parent):
+            for left in path.parent.glob("*.new"):
+                left.unlink()
+            self.listener.bind(str(new))
+            new.chmod(0o600)
+            self.listener.listen(128)
+            self._file = new.stat().st_ino
+            new.replace(path)
+            others = [file for file in path.parent.iterdir() if file.is_socket() and file != path]
+            others.sort(key=lambda file: file.stat().st_mtime)
+            for oldest in others[: max(0, len(others) + 1 - MOST_SERVERS)]:
+                oldest.unlink()
+        client.note(str(path), lambda noted: 0.0)  # whoever misses it may start another
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether callers find this server."""
+        try:
+            return self.path.stat().st_ino == self._file
+        except OSError:
+            return False
+
+    def used(self) -> None:
+        """Keeps the time, by which servers are compared."""
+        with suppress(OSError):
+            os.utime(self.path)
+
+    def leave(self) -> None:
+        with _alone_in(self.path.parent):
+            if self.is_ours:
+                self.path.unlink()
 
 
-def _serve(listener: socket.socket, identity: str, begun: dict[str, tuple[int, int]]) -> int:
-    """Answers calls until the code has changed or none comes; how many are then under way."""
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    lock = client.alone_in(str(folder))
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _serve(place: _Place, identity: str, begun: dict[str, tuple[int, int]]) -> int:
+    """Answers calls until the code has changed, none comes or none finds this server; how many are
+    then under way."""
     ended, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakes)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     poller = select.poll()
-    poller.register(listener, select.POLLIN)
+    poller.register(place.listener, select.POLLIN)
     poller.register(ended, select.POLLIN)
-    busy = 0
+    busy, last = 0, time.monotonic()
     while True:
-        ready = {number for number, _ in poller.poll(IDLE * 1000)}
+        ready = {number for number, _ in poller.poll(min(LOOK, IDLE) * 1000)}
         if ended in ready:
             with suppress(BlockingIOError):
                 os.read(ended, 1 << 12)
-            for status in _reaped():
+            for status in map(os.waitstatus_to_exitcode, _reaped()):
                 busy -= 1
-                if os.waitstatus_to_exitcode(status) == _LOADED_TORCH:
+                if status != _REFUSED:
+                    last = time.monotonic()
+                    place.used()
+                if status == _LOADED_TORCH:
                     worker.load_torch()
-        if listener.fileno() in ready:
-            connection, _ = listener.accept()
+        if not place.is_ours:
+            return busy
+        if place.listener.fileno() in ready:
+            connection, _ = place.listener.accept()
             with connection:
                 if any(stamp(file) != before for file, before in begun.items()):
                     return busy
                 server = os.getpid()
                 if os.fork() == 0:
-                    _answer(connection, listener, identity, server)
+                    _answer(connection, place.listener, identity, server)
                 busy += 1
-        elif not ready and not busy:
+        elif not busy and time.monotonic() - last >= IDLE:
             return busy
 
 
@@ -162,8 +204,9 @@ def _is_ours(connection: socket.socket) -> bool:
 def _answer(
     connection: socket.socket, listener: socket.socket, identity: str, server: int
 ) -> NoReturn:
-    """Does what one call asks, in a process of its own; nothing, where anything is strange."""
-    status, had_torch = 1, "torch" in sys.modules
+    """Does what one call asks, in a process of its own; where anything is strange, it says nothing
+    in so many words: a caller that hears less takes the server for one that has ended."""
+    status, had_torch = _REFUSED, "torch" in sys.modules
     try:
         die_with(server)
         listener.close()
@@ -171,17 +214,20 @@ def _answer(
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         connection.settimeout(PATIENCE)
         request, errors = _received(connection)
-        if _is_ours(connection) and request.identity == identity:
-            _become(request)
-            os.dup2(errors, 2)
-            connection.settimeout(None)
-            _send(connection, str(os.getpid()))
-            sys.stdout = io.StringIO()
-            answered = call.main(request.words, lambda trial: _evaluated(trial, connection))
-            _send(connection, f"{answered}\0{sys.stdout.getvalue()}")
+        if not _is_ours(connection) or request.identity != identity:
+            raise ValueError("the call of another user, or of another identity")
+        _become(request)
+        os.dup2(errors, 2)
+        connection.settimeout(None)
+        _send(connection, str(os.getpid()))
+        answered, output, complaint = call.main(
+            request.words, lambda trial: _evaluated(trial, connection)
+        )
+        _send(connection, f"{answered}\0{complaint}\0{output}")
         status = _LOADED_TORCH if "torch" in sys.modules and not had_torch else 0
     except (OSError, ValueError):
-        pass
+        with suppress(OSError):
+            _send(connection, "")
     finally:
         os._exit(status)
 
@@ -196,11 +242,10 @@ def _evaluated(trial: Trial, connection: socket.socket) -> Result:
 
 
 def _become(request: Request) -> None:
-    """Takes over what a process inherits from its parent. A limit that cannot be had ends it."""
-    for number, soft, hard in request.limits:
-        resource.setrlimit(number, (soft, hard))
+    """Takes over what a process inherits from its parent. What cannot be had ends it."""
+    for number, soft in request.limits:
+        resource.setrlimit(number, (soft, resource.getrlimit(number)[1]))
     os.sched_setaffinity(0, request.processors)
-    os.nice(request.niceness - os.nice(0))
     os.umask(request.mask)
     os.chdir(request.folder)
 
@@ -222,5 +267,5 @@ def _received(connection: socket.socket) -> tuple[Request, int]:
 
 
 def _send(connection: socket.socket, text: str) -> None:
-    content = text.encode()
+    content = text.encode("utf-8", "backslashreplace")
     connection.sendall(len(content).to_bytes(4, "big") + content)

@@ -70,11 +70,16 @@ class _Outcome:
 @functools.cache
 def warn_of_slow_trials(reason: str) -> None:
     """Says once what trials lose."""
-    print(
+    _tell(
         "sparse-aclib: trials use the masked engine, many times as slow as the truly sparse one: "
-        f"{reason}",
-        file=sys.stderr,
+        f"{reason}"
     )
+
+
+def _tell(message: str) -> None:
+    """Says something on standard error; no trial is lost where that cannot be written to."""
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr)
 
 
 def could_be_sparse(options: Options) -> bool:
@@ -119,7 +124,7 @@ def _child(trial: Trial, answer: int) -> NoReturn:
         elif "can't allocate memory" in str(error):
             outcome = _Outcome(memory=True)
         else:
-            traceback.print_exc()
+            _tell(traceback.format_exc().rstrip())
             last = " ".join(str(error).split())
             outcome = _Outcome(crash=f"{type(error).__name__}: {last}")
     with os.fdopen(answer, "wb") as pipe:
@@ -327,8 +332,11 @@ def run_here(trial: Trial) -> Result:
 
     What it needs is imported first, so that it is not on its time; nothing is worth more for one.
     """
+    gc.disable()  # in libraries that are being loaded there is nothing to collect
     import target_algorithms.trial  # noqa: F401
 
+    gc.freeze()  # and the trial need not look through them
+    gc.enable()
     _check_threads()
     reason = no_sparse_engine()
     if reason and could_be_sparse(trial.options):

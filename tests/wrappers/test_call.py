@@ -208,6 +208,21 @@ def test_a_call_and_a_worker_have_the_same_environment(
     assert given == expected
 
 
+def test_a_cold_call_leaves_its_libraries_to_no_collection_and_collects_in_its_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial that did not collect would need more memory than one of a warm worker."""
+    folder = tmp_path / "target_algorithms" / "own"
+    shutil.copytree(PLAIN.folder, folder)
+    (folder / "algorithm.py").write_text(
+        "import gc\n\n\ndef compose(**parameters: object) -> object:\n"
+        "    raise LookupError(f'{gc.isenabled()}, {gc.get_freeze_count() > 10_000}')\n"
+    )
+    monkeypatch.setenv("SPARSE_ACLIB_PATH", str(tmp_path))
+    done = target("own", *config_call(*pairs()))
+    assert "LookupError: True, True" in done.stdout
+
+
 def test_the_script_runs_by_its_shebang_as_well() -> None:
     done = subprocess.run(
         ["./wrappers/target", "--help"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -45,6 +45,7 @@ from wrappers.records import (
     read_run,
     read_whole,
     record,
+    scan_lines,
     to_json,
     write_run,
 )
@@ -324,6 +325,38 @@ def test_readers_never_change_a_file_that_another_writes(tmp_path: Path) -> None
     writer.join()
     assert file.read_bytes() == content and read_lines(file, Numbered) == expected
     assert len(seen) > 3
+
+
+def test_a_line_is_added_behind_a_torn_one_not_to_it(tmp_path: Path) -> None:
+    file = tmp_path / VALIDATION
+    for kept in (1, 40, len(TAIL) - 2, len(TAIL) - 1):
+        file.write_bytes(WHOLE + TAIL[:kept])
+        append_line(file, LAST)
+        assert file.read_bytes() == WHOLE + TAIL[:kept] + b"\n" + TAIL
+        found = scan_lines(file, Record)
+        assert len(found.records) == (3 if kept < len(TAIL) - 1 else 4) and found.torn is None
+        assert found.faults == found.cut and len(found.cut) == (kept < len(TAIL) - 1)
+    file.write_bytes(WHOLE + TAIL[:40] + b"}\n")
+    found = scan_lines(file, Record)
+    assert len(found.faults) == 1 and found.cut == ()
+
+
+def test_many_who_add_lines_behind_a_torn_one_leave_each_of_theirs_whole(tmp_path: Path) -> None:
+    file = tmp_path / VALIDATION
+    file.write_bytes(WHOLE + TAIL[:40])
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom wrappers.records import append_line\n"
+        "for number in range(20):\n"
+        "    append_line(Path(sys.argv[1]), {'by': sys.argv[2], 'x': 'x' * 10_000})\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(file), str(number)], cwd=ROOT)
+        for number in range(4)
+    ]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    first, second, torn, *lines = file.read_bytes().splitlines()
+    assert torn == TAIL[:40] and len(lines) == 80
+    assert sorted(json.loads(line)["by"] for line in lines) == sorted("0123" * 20)
 
 
 def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """The server behind `./wrappers/target`: answers of a cold call, and a cold call where it fails."""
 
 import contextlib
+import fcntl
 import os
+import resource
 import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -16,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from sparse_training.data.stored import data_directory
 from target_algorithms import ROOT
 from tests.examples import PLAIN, config_of
 from tests.wrappers.test_call import FIXED, INSTANCE, words_of
@@ -26,6 +30,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="servers are for
 CONFIG = words_of(config_of(PLAIN))
 LONG = [*FIXED[:2], "--training-samples", "20000000", *FIXED[4:]]
 """Options of a trial that takes a minute."""
+REFUSED = bytes(4)
+"""A message of no bytes."""
 PYTHON = Path(sys.executable).resolve()
 
 
@@ -82,20 +88,33 @@ def target(
 
 
 def started(runtime: Path, cwd: Path = ROOT, **more: str) -> int:
-    """A server that answers: its process."""
-    target(runtime, positional(*CONFIG), cwd, **more)
+    """A server that answers: its process. The second call that misses one starts it."""
+    before = servers(runtime)
+    for _ in range(2):
+        target(runtime, [PLAIN.name, "malformed"], cwd, **more)
+    return new_server(runtime, before)
+
+
+def new_server(runtime: Path, before: list[int]) -> int:
+    """A server that answers, beside those that did."""
     for _ in range(200):
-        if path(runtime) is not None:
-            break
+        now = servers(runtime)
+        new = [pid for pid in now if pid not in before]
+        if new and len(sockets(runtime)) == len(now):
+            return new[0]
         time.sleep(0.05)
-    (pid,) = servers(runtime)
-    return pid
+    raise AssertionError("no server has started")
 
 
-def path(runtime: Path) -> Path | None:
-    """The socket of the one server there, if it is ready."""
-    found = [file for file in runtime.glob("*/*") if file.is_socket() and not file.suffix]
-    return found[0] if found else None
+def sockets(runtime: Path) -> list[Path]:
+    """Those of servers that are ready."""
+    return [file for file in runtime.glob("*/*") if file.is_socket() and not file.suffix]
+
+
+def path(runtime: Path) -> Path:
+    """The socket of the one server there."""
+    (found,) = sockets(runtime)
+    return found
 
 
 def is_served(process: "subprocess.Popen[str]", runtime: Path) -> bool:
@@ -166,6 +185,108 @@ def test_a_served_call_takes_a_fraction_of_the_time_of_a_cold_one(runtime: Path)
     assert "import 'numpy'" not in shown.stderr and "sparse_training" not in shown.stderr
 
 
+def test_a_module_of_the_callers_is_not_imported_however_its_path_is_written(
+    runtime: Path, tmp_path: Path
+) -> None:
+    server_pid = started(runtime)
+    for module in ("resource", "socket", "wrappers"):
+        (tmp_path / f"{module}.py").write_text(f"raise SystemExit('{module} of the caller')\n")
+    for written in (str(tmp_path), f"{tmp_path}//", "", ":", ".", f"../{tmp_path.name}"):
+        done = target(runtime, positional(*CONFIG), tmp_path, PYTHONPATH=written)
+        assert "SUCCESS" in done.stdout and done.stderr == "", written
+    assert servers(runtime) == [server_pid]
+
+
+@pytest.mark.parametrize("name, value", [("INSPECT", "1"), ("IOENCODING", "utf-16")])
+def test_no_switch_of_the_callers_python_changes_an_answer(
+    name: str, value: str, runtime: Path
+) -> None:
+    started(runtime)
+    for words in (positional(*CONFIG), positional(*CONFIG, "-no_such", "1")):
+        plain = target(runtime, words)
+        switched = target(runtime, words, ROOT, **{f"PYTHON{name}": value})
+        assert cost_of(switched.stdout) == cost_of(plain.stdout)
+        assert (switched.stderr, switched.returncode) == (plain.stderr, plain.returncode)
+
+
+def test_an_answer_is_whole_where_its_pipe_is_full_or_its_words_are_no_text(runtime: Path) -> None:
+    started(runtime)
+    long = [*positional(*CONFIG), "-" + "x" * 100_000 + "\udcff", "1"]
+    for switch in ("on", "off"):
+        readable, writable = os.pipe2(os.O_NONBLOCK)
+        os.set_blocking(readable, True)
+        caller = subprocess.Popen(
+            command(long),
+            env=environment(runtime, SPARSE_ACLIB_SERVER=switch),
+            stdout=writable,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(writable)
+        time.sleep(1.0)  # it has written as much as the pipe holds
+        with os.fdopen(readable, "rb") as pipe:
+            answer = pipe.read()
+        assert caller.wait() == 1
+        assert answer.startswith(b"Result for ParamILS: ABORT, ") and answer.endswith(b"\n")
+        assert len(answer) > 100_000
+
+
+CRASHES = """\
+def compose(**parameters: object) -> object:
+    raise LookupError("a fault of its own")
+"""
+
+
+@pytest.mark.parametrize("errors", ["2>/dev/full", "2>&-", "2> >(exec 0<&-)"])
+@pytest.mark.parametrize("server", ["on", "off"])
+def test_a_standard_error_that_fails_costs_no_trial(
+    server: str, errors: str, runtime: Path, tmp_path: Path
+) -> None:
+    """Neither what the trial says, nor what there is to say of it."""
+    folder = tmp_path / "target_algorithms" / "own"
+    shutil.copytree(PLAIN.folder, folder)
+    (folder / "algorithm.py").write_text(CRASHES)
+    (tmp_path / "file").touch()
+    more = {"SPARSE_ACLIB_PATH": str(tmp_path), "SPARSE_ACLIB_RECORD": str(tmp_path / "calls")}
+    more["SPARSE_ACLIB_DATA"] = str(data_directory())
+    more["XDG_CACHE_HOME"] = str(tmp_path / "file")  # no kernels, which it says
+    if server == "on":
+        started(runtime, ROOT, **more)
+    said = {}
+    for words in (positional(*CONFIG), ["own", *positional(*CONFIG)[1:]]):
+        done = subprocess.run(
+            ["bash", "-c", f'sleep 0.1; "$@" {errors}', "bash", *command(words)],
+            capture_output=True,
+            text=True,
+            env=environment(runtime, SPARSE_ACLIB_SERVER=server, **more),
+        )
+        said[words[0]] = done.stdout
+    assert "SUCCESS" in said[PLAIN.name] and "engine=masked" in said[PLAIN.name]
+    assert "CRASHED" in said["own"] and "LookupError: a fault of its own" in said["own"]
+    lines = [file.read_text().count("\n") for file in (tmp_path / "calls").iterdir()]
+    assert lines == [1, 1]
+
+
+@pytest.mark.parametrize("server", ["on", "off"])
+def test_an_answer_that_cannot_be_written_is_one_line_and_its_trial_is_made_once(
+    server: str, runtime: Path, tmp_path: Path
+) -> None:
+    more = {"SPARSE_ACLIB_SERVER": server, "SPARSE_ACLIB_RECORD": str(tmp_path / "calls")}
+    if server == "on":
+        started(runtime, ROOT, **more)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command(positional(*CONFIG)),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(runtime, **more),
+        )
+    assert done.returncode == 1
+    assert done.stderr == "target: the answer cannot be written (No space left on device)\n"
+    (file,) = (tmp_path / "calls").iterdir()
+    assert file.read_text().count("\n") == 1
+
+
 def test_as_many_trials_run_at_once_as_there_are_callers(runtime: Path) -> None:
     server_pid = started(runtime)
     with ThreadPoolExecutor(6) as threads:
@@ -179,8 +300,23 @@ def test_many_first_calls_start_one_server(runtime: Path) -> None:
     with ThreadPoolExecutor(4) as threads:
         calls = [threads.submit(target, runtime, positional(*CONFIG)) for _ in range(4)]
         assert all("SUCCESS" in call.result().stdout for call in calls)
-    time.sleep(2.0)
+    new_server(runtime, [])
+    time.sleep(1.0)
     assert len(servers(runtime)) == 1
+
+
+def test_a_caller_that_ignores_what_becomes_of_children_is_answered(runtime: Path) -> None:
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    words = [sys.executable, "-c", f"{ignoring}; os.execv(sys.argv[1], sys.argv[1:])"]
+    for switch in ("off", "on", "on", "on"):
+        done = subprocess.run(
+            [*words, *command(positional(*CONFIG))],
+            env=environment(runtime, SPARSE_ACLIB_SERVER=switch),
+            capture_output=True,
+            text=True,
+        )
+        assert "SUCCESS" in done.stdout and done.stderr == "", switch
+    new_server(runtime, [])
 
 
 def test_it_can_be_switched_off(runtime: Path) -> None:
@@ -239,11 +375,30 @@ def test_a_killed_server_loses_no_trial(runtime: Path) -> None:
     assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
 
 
+def test_a_call_that_is_told_to_end_is_not_begun_anew(runtime: Path) -> None:
+    """Where its process in the server has no time to answer."""
+    server_pid = started(runtime)
+    caller = subprocess.Popen(
+        command(positional(*CONFIG, options=LONG)),
+        env=environment(runtime),
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    assert is_served(caller, runtime)
+    time.sleep(0.5)
+    (answering,) = children_of(server_pid)
+    os.kill(answering, signal.SIGSTOP)
+    caller.terminate()
+    time.sleep(0.2)
+    os.kill(server_pid, signal.SIGKILL)
+    assert caller.communicate(timeout=20)[0] == ""
+    assert caller.returncode == -signal.SIGTERM
+
+
 def listening(runtime: Path, answer: bytes) -> socket.socket:
     """Somebody at the place of a server, who says something else to the first caller."""
     pid = started(runtime)
     place = path(runtime)
-    assert place is not None
     os.kill(pid, signal.SIGKILL)
     place.unlink()
     impostor = socket.socket(socket.AF_UNIX)
@@ -274,13 +429,12 @@ def test_whatever_is_strange_ends_in_a_cold_call(answer: bytes, runtime: Path) -
 def test_strange_requests_get_no_answer_and_do_no_harm(request_: bytes, runtime: Path) -> None:
     server_pid = started(runtime)
     place = path(runtime)
-    assert place is not None
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.connect(str(place))
         stranger.sendall(request_)
         stranger.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionResetError):
-            assert stranger.recv(100) == b""
+            assert stranger.recv(100) in (b"", REFUSED)
     assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
     assert servers(runtime) == [server_pid]
 
@@ -293,14 +447,152 @@ def test_a_server_of_other_code_or_another_environment_is_not_asked(
     first = started(runtime, SPARSE_ACLIB_PATH=str(tmp_path))
     unknown = target(runtime, ["own", *positional(*CONFIG)[1:]])
     assert "unknown variant 'own'" in unknown.stderr
-    time.sleep(1.5)
-    assert len(servers(runtime)) == 2
+    second = started(runtime)
     with (folder / "algorithm.py").open("a") as file:
         file.write("\n# changed\n")
     words = ["own", *positional(*CONFIG)[1:]]
     assert "SUCCESS" in target(runtime, words, SPARSE_ACLIB_PATH=str(tmp_path)).stdout
-    time.sleep(0.5)
-    assert first not in servers(runtime)
+    third = new_server(runtime, [first, second])
+    assert set(servers(runtime)) == {second, third}
+
+
+def test_a_server_is_started_by_the_second_call_that_misses_it(runtime: Path) -> None:
+    """Where each has an environment of its own, none would be asked."""
+    for number in range(3):
+        target(runtime, positional(*CONFIG), ROOT, TMPDIR=f"/tmp/{number}")
+    time.sleep(1.0)
+    assert servers(runtime) == []
+    target(runtime, positional(*CONFIG), ROOT, TMPDIR="/tmp/1")
+    new_server(runtime, [])
+
+
+def identity_of(*before: str, **more: str) -> str:
+    """Of a process that has been started so."""
+    code = "import os; from wrappers import client; print(client.identity([], os.environ))"
+    words = [*before, sys.executable, "-c", code]
+    plain = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=plain | more)
+    return done.stdout
+
+
+def test_what_a_trial_may_depend_on_is_of_a_servers_identity() -> None:
+    same = identity_of()
+    for name in ("LC_CTYPE", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "TMPDIR", "SLURM_JOB_ID"):
+        assert identity_of(**{name: "0"}) != same, name
+    assert identity_of(A="1", B="2") != identity_of(A="1\nB=2")
+    for start in ("nice -n 1", "prlimit --nofile=1000", "prlimit --cpu=900", "chrt --batch 0"):
+        assert identity_of(*start.split()) != same, start
+    spaces = [os.readlink(f"/proc/self/ns/{name}") for name in ("cgroup", "mnt", "pid", "user")]
+    groups = Path("/proc/self/cgroup").read_text().splitlines()
+    assert all(each in same for each in (*spaces, *groups))
+
+
+def test_what_it_cannot_depend_on_is_not() -> None:
+    same = identity_of()
+    for name in ("SSH_CONNECTION", "TERM", "SHLVL", "OLDPWD", "SLURM_STEP_ID", "SLURM_TASK_PID"):
+        assert identity_of(**{name: "0"}) == same, name
+    for start in ("prlimit --nofile=1000:", "prlimit --cpu=900:", "taskset 1", "env -C /"):
+        assert identity_of(*start.split()) == same, start
+
+
+def test_a_caller_in_other_namespaces_is_told_to_end(runtime: Path) -> None:
+    """There a server's process has no number by which it could be told."""
+    started(runtime)
+    inside = ["unshare", "-Urpf", "--mount-proc", "timeout", "-s", "TERM", "3"]
+    if subprocess.run([*inside[:3], "true"], capture_output=True).returncode:
+        pytest.skip("no namespaces here")
+    done = subprocess.run(
+        [*inside, *command(positional(*CONFIG, options=LONG))],
+        env=environment(runtime),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout.startswith("Result for ParamILS: CRASHED, ")
+    assert done.stderr == "target: CRASHED: stopped by SIGTERM\n"
+
+
+def test_a_stopped_server_is_given_up_at_once_and_its_place_taken(runtime: Path) -> None:
+    stopped = started(runtime)
+    os.kill(stopped, signal.SIGSTOP)
+    start = time.monotonic()
+    assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
+    assert time.monotonic() - start < 8.0
+    for _ in range(100):
+        place, pids = path(runtime), servers(runtime)
+        if len(pids) == 2 and answers(place):
+            break
+        time.sleep(0.05)
+    (new,) = set(servers(runtime)) - {stopped}
+    assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
+    os.kill(stopped, signal.SIGCONT)
+    for _ in range(150):
+        if servers(runtime) == [new]:
+            break
+        time.sleep(0.1)
+    assert servers(runtime) == [new]
+    assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
+    assert servers(runtime) == [new]
+
+
+def answers(place: Path) -> bool:
+    """Whether a server there takes what is sent, and ends the connection."""
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.settimeout(0.2)
+        try:
+            stranger.connect(str(place))
+            stranger.shutdown(socket.SHUT_WR)
+            return stranger.recv(100) == REFUSED
+        except OSError:
+            return False
+
+
+def test_a_caller_that_cannot_be_served_leaves_the_server_to_others(
+    runtime: Path, tmp_path: Path
+) -> None:
+    pid = started(runtime)
+    gone = [
+        "bash",
+        "-c",
+        'mkdir "$0" && cd "$0" && rmdir "$0" && exec "$@"',
+        str(tmp_path / "gone"),
+    ]
+    for _ in range(3):
+        done = subprocess.run(
+            [*gone, *command(positional(*CONFIG))],
+            env=environment(runtime),
+            capture_output=True,
+            text=True,
+        )
+        assert "SUCCESS" in done.stdout, done.stderr
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(str(path(runtime)))
+        content = b"another\0/\x0018\x000\0\0own"
+        socket.send_fds(stranger, [struct.pack("!I", len(content)) + content], [2])
+        assert stranger.recv(100) == REFUSED
+    time.sleep(1.5)
+    assert servers(runtime) == [pid]
+
+
+def test_a_server_holds_nothing_of_its_first_caller(runtime: Path, tmp_path: Path) -> None:
+    """Neither its folder nor what it has open; nor do its softer limits bind it."""
+    files = [os.open(ROOT, os.O_RDONLY) for _ in range(3)]
+    high = [fcntl.fcntl(file, fcntl.F_DUPFD, 1500) for file in files]
+    before = servers(runtime)
+    for _ in range(2):
+        subprocess.run(
+            ["prlimit", "--cpu=900:", *command([PLAIN.name, "malformed"])],
+            cwd=tmp_path,
+            env=environment(runtime),
+            pass_fds=[*files, *high],
+        )
+    pid = new_server(runtime, before)
+    held = [os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    assert str(ROOT) not in held and os.readlink(f"/proc/{pid}/cwd") == "/"
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_CPU)
+    assert soft == hard
+    for file in (*files, *high):
+        os.close(file)
 
 
 def test_the_callers_folder_and_limits_hold(runtime: Path, tmp_path: Path) -> None:
@@ -308,10 +600,11 @@ def test_the_callers_folder_and_limits_hold(runtime: Path, tmp_path: Path) -> No
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()
-    started(runtime, here, SPARSE_ACLIB_DATA="data")
-    assert "SUCCESS" in target(runtime, positional(*CONFIG), there, SPARSE_ACLIB_DATA="data").stdout
-    assert (here / "data").is_dir() and (there / "data").is_dir()
-    limited = f"ulimit -f 0; exec {shlex.join(command(positional(*CONFIG)))}"
+    pid = started(runtime, here, SPARSE_ACLIB_DATA="data")
+    for folder in (here, there):
+        done = target(runtime, positional(*CONFIG), folder, SPARSE_ACLIB_DATA="data")
+        assert "SUCCESS" in done.stdout and (folder / "data").is_dir()
+    limited = f"ulimit -S -f 0; exec {shlex.join(command(positional(*CONFIG)))}"
     shutil.rmtree(there / "data")
     answer = subprocess.run(
         ["bash", "-c", limited],
@@ -321,6 +614,7 @@ def test_the_callers_folder_and_limits_hold(runtime: Path, tmp_path: Path) -> No
         env=environment(runtime, SPARSE_ACLIB_DATA="data"),
     )
     assert "SUCCESS" not in answer.stdout
+    assert servers(runtime) == [pid]
 
 
 def test_a_folder_that_others_can_write_to_is_not_used(runtime: Path) -> None:
@@ -328,25 +622,53 @@ def test_a_folder_that_others_can_write_to_is_not_used(runtime: Path) -> None:
     folder.mkdir()
     folder.chmod(0o777)
     assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
+    assert "SUCCESS" in target(runtime, positional(*CONFIG)).stdout
     assert servers(runtime) == [] and list(folder.iterdir()) == []
 
 
-def test_a_server_ends_when_nobody_calls(runtime: Path) -> None:
-    code = (
-        f"from wrappers import server; server.IDLE = 0.3; server.main({str(runtime / 's')!r}, '')"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code], check=True, timeout=30, cwd=ROOT, env=dict(os.environ)
-    )
-    assert not (runtime / "s").exists()
+def serving(place: Path, idle: float) -> "subprocess.Popen[bytes]":
+    code = f"from wrappers import server; server.IDLE = {idle}; server.main({str(place)!r}, '')"
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=dict(os.environ))
+
+
+def test_a_server_ends_when_nobody_calls_and_leaves_no_socket(runtime: Path) -> None:
+    assert serving(runtime / "s", 0.3).wait(timeout=30) == 0
+    assert [file.name for file in runtime.iterdir()] == ["missed"]
+
+
+def test_whom_it_refuses_does_not_keep_a_server(runtime: Path) -> None:
+    process = serving(runtime / "s", 1.0)
+    until = time.monotonic() + 30.0
+    while process.poll() is None and time.monotonic() < until:
+        answers(runtime / "s")
+        time.sleep(0.3)
+    assert process.poll() == 0
+
+
+def test_the_number_of_servers_is_bounded_and_the_one_not_used_for_longest_leaves(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_SERVERS", 2)
+    first, second = (server._Place(runtime / name) for name in ("first", "second"))
+    for place, age in ((first, 20), (second, 10)):
+        os.utime(place.path, (time.time() - age,) * 2)
+    first.used()
+    third = server._Place(runtime / "third")
+    assert [place.is_ours for place in (first, second, third)] == [True, False, True]
+    again = server._Place(runtime / "third")
+    assert [place.is_ours for place in (first, third, again)] == [True, False, True]
+    third.leave()
+    assert again.is_ours
+    for place in (first, second, third, again):
+        place.listener.close()
 
 
 def test_requests_are_parsed_to_the_letter() -> None:
-    content = b"same\0/folder\x0018\x000\x000 1\x007:1024:4096\0own\0-a\0b c"
+    content = b"same\0/folder\x0018\x000 1\x007:1024\0own\0-a\0b c"
     request = server.parse(content)
     assert request == server.Request(
-        "same", "/folder", 18, 0, (0, 1), ((7, 1024, 4096),), ("own", "-a", "b c")
+        "same", "/folder", 18, (0, 1), ((7, 1024),), ("own", "-a", "b c")
     )
-    for damaged in (b"", b"a\0b\0c\0d\0e\0f", content.replace(b"7:1024", b"7")):
+    for damaged in (b"", b"a\0b\0c\0d\0e", content.replace(b"7:1024", b"7")):
         with pytest.raises(ValueError):
             server.parse(damaged)

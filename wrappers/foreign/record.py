@@ -1,16 +1,21 @@
 """What `./wrappers/target` has recorded of its calls: everything, whoever the client was."""
 
+import sys
 from pathlib import Path
 
 from sparse_training.errors import BadInput
 from wrappers.foreign import Left
 from wrappers.record import calls_of
-from wrappers.records import Record, read_lines
+from wrappers.records import Record, scan_lines
 from wrappers.scenario import Scenario
 
 
 def read(place: Path, scenario: Scenario) -> Left:
-    """place: the folder that SPARSE_ACLIB_RECORD named."""
+    """place: the folder that SPARSE_ACLIB_RECORD named.
+
+    A line that was cut off when its call was killed is no trial of the client's: it had no answer.
+    Raises BadInput for no such record, and for any other line that is none.
+    """
     file = place if place.is_file() else calls_of(place, scenario.variant, scenario.options)
     if not file.exists():
         there = ", ".join(sorted(each.name for each in place.glob("*.jsonl"))) or "none"
@@ -18,4 +23,9 @@ def read(place: Path, scenario: Scenario) -> Left:
             f"{file}: no such record, expected one of calls of {scenario.name} (there: {there}); "
             "calls with other options are in another"
         )
-    return Left(read_lines(file, Record))
+    found = scan_lines(file, Record)
+    if wrong := [fault for fault in found.faults if fault not in found.cut]:
+        raise BadInput(wrong[0])
+    if lost := len(found.cut) + (found.torn is not None):
+        print(f"{file}: left out {lost} torn lines, of calls that were killed", file=sys.stderr)
+    return Left(list(found.records.values()))
