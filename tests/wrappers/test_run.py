@@ -430,5 +430,5 @@ def test_a_run_explains_itself(scenario: Scenario, tmp_path: Path) -> None:
 
 
 def test_the_template_is_short() -> None:
-    assert len(TEMPLATE.read_text().splitlines()) <= 55
+    assert len(TEMPLATE.read_text().splitlines()) <= 50
     assert FIRST.configures and FIRST.missing is None and FIRST.file.is_relative_to(ROOT)

@@ -11,7 +11,6 @@ challenger meets it on equal pairs.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from statistics import fmean
 
 from wrappers.races import Race, side_by_side
@@ -24,20 +23,16 @@ BRACKETS = 3
 """They begin on the three lowest rungs."""
 
 
-@dataclass
 class Bracket:
     """Successive halving from one rung up."""
 
-    rungs: Sequence[Rung]
-    costs: list[dict[str, float]] = field(default_factory=list)
-    """On each rung, mean costs of configurations."""
-    promoted: list[set[str]] = field(default_factory=list)
-    configs: dict[str, Config] = field(default_factory=dict)
-    charged: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.costs = [{} for _ in self.rungs]
-        self.promoted = [set() for _ in self.rungs]
+    def __init__(self, rungs: Sequence[Rung]) -> None:
+        self.rungs = rungs
+        self.costs: list[dict[str, float]] = [{} for _ in rungs]
+        """On each rung, mean costs of configurations."""
+        self.configs: dict[str, Config] = {}
+        self.charged = 0.0
+        self._promoted: list[set[str]] = [set() for _ in rungs]
 
     def promotion(self) -> tuple[Config, int] | None:
         """A configuration to go on with, and its next rung: the best of the highest rung where one
@@ -46,8 +41,8 @@ class Bracket:
             costs = self.costs[rung]
             best = sorted(costs, key=lambda name: costs[name])[: len(costs) // ETA]
             for name in best:
-                if name not in self.promoted[rung]:
-                    self.promoted[rung].add(name)
+                if name not in self._promoted[rung]:
+                    self._promoted[rung].add(name)
                     return self.configs[name], rung + 1
         return None
 

@@ -8,22 +8,12 @@ Differs: as many challengers as workers race side by side.
 """
 
 import itertools
-from dataclasses import dataclass
 from statistics import fmean
 
 from wrappers.races import Race, side_by_side
 from wrappers.run import Ask, Run
 from wrappers.scenario import Scenario
 from wrappers.space import Config
-
-
-@dataclass
-class Incumbent:
-    """A configuration, its costs on the first pairs, and how many pairs it has been given."""
-
-    config: Config
-    costs: list[float]
-    given: int
 
 
 def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
@@ -33,22 +23,23 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
     the same pairs, and takes over when it holds on all of them. The incumbent moves on by one pair
     a challenger, so that luck on a few pairs can't keep it.
     """
-    best = Incumbent(run.space.default, [run.evaluate(run.space.default, 0)], 1)
-    run.new_incumbent(best.config, best.costs[0])
+    best, given = run.space.default, 1
+    costs = [run.evaluate(best, 0)]
+    run.new_incumbent(best, costs[0])
 
     def race(challenger: Config) -> Race:
-        nonlocal best
-        rival = best
-        more = [Ask(rival.config, rival.given)] if rival.given < len(run.pairs) else []
-        rival.given += len(more)
+        nonlocal best, given, costs
+        of_best = costs  # another one may be the best when they come
+        more = [Ask(best, given)] if given < len(run.pairs) else []
+        given += len(more)
         *further, first = yield [*more, Ask(challenger, 0)]
-        rival.costs += further
-        costs = [first]
-        while fmean(costs) <= fmean(best.costs[: len(costs)]):
-            if len(costs) >= len(best.costs):
-                best = Incumbent(challenger, costs, len(costs))
-                return run.new_incumbent(challenger, fmean(costs))
-            until = min(2 * len(costs), len(best.costs))
-            costs += yield [Ask(challenger, pair) for pair in range(len(costs), until)]
+        of_best += further
+        own = [first]
+        while fmean(own) <= fmean(costs[: len(own)]):
+            if len(own) >= len(costs):
+                best, given, costs = challenger, len(own), own
+                return run.new_incumbent(challenger, fmean(own))
+            until = min(2 * len(own), len(costs))
+            own += yield [Ask(challenger, pair) for pair in range(len(own), until)]
 
     side_by_side(run, (race(run.sample()) for _ in itertools.count()))
