@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import resource
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -242,6 +243,35 @@ def test_a_run_that_is_there_is_not_written_over(tmp_path: Path) -> None:
         imported(Left(trials_of(3)), tmp_path)
     with pytest.raises(BadInput, match="no trial on a training instance"):
         imported(Left(), tmp_path, seed=9)
+
+
+@pytest.mark.parametrize("file", ["runhistory.jsonl", "run.json"])
+def test_an_import_that_finds_no_room_leaves_nothing_and_can_be_repeated(
+    file: str, tmp_path: Path
+) -> None:
+    left = Left(trials_of(1))
+    like = imported(left, tmp_path / "like")
+    sizes = {each.name: each.stat().st_size for each in like.iterdir()}
+    assert sizes["run.json"] == max(sizes.values())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[file] - 1, limits[1]))
+    try:
+        with pytest.raises(OSError, match=f"File too large: .*seed-3/{file}"):
+            imported(left, tmp_path / "results")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [each.name for each in (tmp_path / "results").rglob("seed-3/*")] == [".lock"]
+    imported(left, tmp_path / "results")
+    assert len(whole(tmp_path / "results")[0]) == 2
+
+
+def test_an_import_that_was_killed_while_it_gave_names_can_be_repeated(tmp_path: Path) -> None:
+    folder = imported(Left(trials_of(2)), tmp_path)
+    (folder / "run.json").unlink()
+    with pytest.raises(BadInput, match="there is a run already"):
+        imported(Left(trials_of(3)), tmp_path)
+    imported(Left(trials_of(2)), tmp_path)
+    assert len(whole(tmp_path)[0]) == 4
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,12 @@ from pathlib import Path
 from typing import Any
 
 from sparse_training.errors import BadInput
-from sparse_training.files import write_whole
+from sparse_training.files import content, write_together
 from target_algorithms.contract import WORST_COST, Details
 from wrappers.origin import describe
 from wrappers.records import (
     FILES,
+    RUN,
     RUNHISTORY,
     STATUSES,
     TRAJECTORY,
@@ -48,7 +49,6 @@ from wrappers.records import (
     read_lines,
     read_run,
     to_json,
-    write_run,
 )
 from wrappers.run import run_folder
 from wrappers.scenario import Scenario
@@ -229,13 +229,22 @@ def make_run(
         command=f"sparse-aclib import --from {form} --scenario {scenario.shown} --seed {seed}",
     )
     incumbents = _incumbents(left.incumbents, numbers, scenario.space, info)
+    texts = {
+        RUNHISTORY: "".join(to_json(each) + "\n" for each in numbers),
+        TRAJECTORY: "".join(to_json(each) + "\n" for each in incumbents),
+        RUN: to_json(info, indent=1) + "\n",  # last: without it there is no run
+    }
     with locked(folder):
-        if any((folder / name).exists() for name in FILES):
+        if any(not _as_said(folder / name, texts) for name in FILES if (folder / name).exists()):
             raise BadInput(f"{folder}: there is a run already; give another --seed or --results")
-        write_whole(folder / RUNHISTORY, "".join(to_json(each) + "\n" for each in numbers))
-        write_whole(folder / TRAJECTORY, "".join(to_json(each) + "\n" for each in incumbents))
-        write_run(folder, info)
+        write_together({folder / name: text for name, text in texts.items()})
     return folder, len({each.key for each in left.trials}) - len(ours)
+
+
+def _as_said(file: Path, texts: Mapping[str, str]) -> bool:
+    """Whether a file is what an import of the same, killed before it had a run.json, has left."""
+    of_one = file.name in (RUNHISTORY, TRAJECTORY) and file.is_file()
+    return of_one and content(file) == texts[file.name].encode()
 
 
 def _as_cut(trial: Record, cutoff: float) -> bool:
