@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import resource
 from collections.abc import Sequence
@@ -318,6 +319,51 @@ def test_unknown_forms_and_missing_files_are_named(tmp_path: Path) -> None:
             foreign.read(form, tmp_path, SCENARIO)
 
 
+NAMES = {
+    "csv": "trials.csv",
+    "irace": "irace.Rdata",
+    "paramils": "focused-runs20-traj_1.csv",
+    "record": record.calls_of(Path(), SCENARIO.variant, SCENARIO.options).name,
+    "smac2": "traj-run-1.txt",
+    "smac3-1": "runhistory.json",
+    "smac3-2": "runhistory.json",
+}
+"""A form's file, as its client calls it."""
+
+
+@pytest.mark.parametrize("form", foreign.names())
+@pytest.mark.parametrize("folder", [True, False])
+def test_what_is_no_file_is_not_waited_for(form: str, folder: bool, tmp_path: Path) -> None:
+    file = tmp_path / NAMES[form]
+    place = tmp_path if folder else file
+    os.mkfifo(file)
+    with pytest.raises(BadInput, match=f"{file.name}: no regular file, expected a file that"):
+        foreign.read(form, place, SCENARIO)
+    file.unlink()
+    file.symlink_to("/dev/zero")
+    with pytest.raises(BadInput, match=f"{file.name}: no regular file, expected a file that"):
+        foreign.read(form, place, SCENARIO)
+    file.unlink()
+    with open(file, "wb") as opened:
+        opened.truncate(1 << 40)
+    with pytest.raises(BadInput, match=f"{file.name}: 1,099,511,627,776 bytes, expected at most"):
+        foreign.read(form, place, SCENARIO)
+
+
+@pytest.mark.parametrize("beside", ["intensifier.json", "traj.json"])
+def test_what_is_no_file_beside_one_is_not_waited_for(beside: str, tmp_path: Path) -> None:
+    smac3_1(tmp_path, SCENARIO)
+    form = "smac3-1" if beside == "traj.json" else "smac3-2"
+    if form == "smac3-2":
+        (tmp_path / "runhistory.json").write_text(
+            foreign.written(form, a_run(tmp_path))["runhistory.json"]
+        )
+    (tmp_path / beside).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / beside)
+    with pytest.raises(BadInput, match=f"{beside}: no regular file"):
+        foreign.read(form, tmp_path, SCENARIO)
+
+
 def table(rows: Sequence[dict[str, object]], file: Path) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     with file.open("w", newline="") as opened:
@@ -427,7 +473,7 @@ def test_files_that_smac_did_not_write_are_named(form: str, content: str, tmp_pa
     ("form", "name", "head"),
     [
         ("smac2", "traj-run-1.txt", '"CPU Time Used","Estimated Training Performance",...\n'),
-        ("paramils", "focused-runs20-traj_1.txt", ""),
+        ("paramils", NAMES["paramils"], '"Total Time","Mean Performance",...\n'),
     ],
 )
 def test_trajectories_beside_a_record(form: str, name: str, head: str, tmp_path: Path) -> None:
@@ -451,6 +497,21 @@ def test_trajectories_beside_a_record(form: str, name: str, head: str, tmp_path:
     (tmp_path / name).write_text("1.0, x, 3\n")
     with pytest.raises(BadInput, match=f"{name}:1: .*expected times and an estimate"):
         foreign.read(form, tmp_path, SCENARIO)
+
+
+def test_the_trajectory_of_paramils_that_has_no_times_is_not_taken(tmp_path: Path) -> None:
+    """2.3.7 writes the number of runs where the other one has the wall-clock time."""
+    config = ", ".join(f"{k}='{v}'" for k, v in texts(SCENARIO.space.default).items())
+    (tmp_path / "a-traj_1.txt").write_text(f"Run 2\n0.1, 0.4, 7, 1, 60.0, {config}\n")
+    with pytest.raises(BadInput, match=r"no file named \*traj\*.csv"):
+        foreign.read("paramils", tmp_path, SCENARIO)
+    with pytest.raises(BadInput, match="a-traj_1.txt: has no times, expected the .csv"):
+        foreign.read("paramils", tmp_path / "a-traj_1.txt", SCENARIO)
+    (tmp_path / "a-traj_1.csv").write_text(
+        f'"Total Time",...\n0.17, 0.4, 1.61, 0, 0.07, {config}\n'
+    )
+    (change,) = foreign.read("paramils", tmp_path, SCENARIO).incumbents
+    assert (change.seconds, change.estimate) == (1.61, 0.4)
 
 
 # The way out -------------------------------------------------------------------------------------
