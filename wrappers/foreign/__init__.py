@@ -19,6 +19,7 @@ other; it cannot be resumed, since its configurator is not here.
 """
 
 import math
+import os
 import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -29,11 +30,12 @@ from pathlib import Path
 from typing import Any
 
 from sparse_training.errors import BadInput
-from sparse_training.files import content, write_together
+from sparse_training.files import content, regular, write_together
 from target_algorithms.contract import WORST_COST, Details
 from wrappers.origin import describe
 from wrappers.records import (
     FILES,
+    MOST_TRIALS,
     RUN,
     RUNHISTORY,
     STATUSES,
@@ -53,6 +55,10 @@ from wrappers.records import (
 from wrappers.run import run_folder
 from wrappers.scenario import Scenario
 from wrappers.space import Config, Space, config_id, read_pcs
+
+
+LARGEST = 1 << 30
+"""Bytes of a client's file, which is read whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,20 +311,39 @@ def _best(trials: Sequence[Numbered]) -> list[Change]:
 
 
 def text_of(file: Path) -> str:
-    """A client's file. Raises BadInput where there is none."""
+    """A client's file. Raises BadInput where there is none that can be read, a named pipe too."""
+    sized(file)
     try:
-        return file.read_text(encoding="utf-8")
+        return content(file).decode("utf-8-sig")  # spreadsheets write a mark before the first line
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "no text"
         raise BadInput(f"{file}: {why}, expected a file that the client has written") from error
 
 
+def sized(file: Path) -> None:
+    """Raises BadInput for what is no file, or one that no client can have written of a run."""
+    try:
+        with open(file, "rb", opener=regular) as opened:
+            size = os.fstat(opened.fileno()).st_size
+    except OSError as error:
+        raise BadInput(
+            f"{file}: {error.strerror}, expected a file that the client has written"
+        ) from error
+    if size > LARGEST:
+        raise BadInput(
+            f"{file}: {size:,} bytes, expected at most {LARGEST:,} (a run has at most "
+            f"{MOST_TRIALS:,} trials)"
+        )
+
+
 def the_one(place: Path, *patterns: str) -> Path:
     """The file itself, or the only one in a folder that has such a name. Raises BadInput."""
-    if place.is_file():
+    if not place.is_dir():
+        sized(place)
         return place
     found = sorted({file for pattern in patterns for file in place.rglob(pattern)})
     if len(found) != 1:
         several = f"{len(found)} files" if found else "no file"
         raise BadInput(f"{place}: {several} named {' or '.join(patterns)}, expected one")
+    sized(found[0])
     return found[0]

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from sparse_training.errors import BadInput
-from wrappers.foreign import Left
+from wrappers.foreign import Left, sized
 from wrappers.record import calls_of
 from wrappers.records import Record, scan_lines
 from wrappers.scenario import Scenario
@@ -16,13 +16,14 @@ def read(place: Path, scenario: Scenario) -> Left:
     A line that was cut off when its call was killed is no trial of the client's: it had no answer.
     Raises BadInput for no such record, and for any other line that is none.
     """
-    file = place if place.is_file() else calls_of(place, scenario.variant, scenario.options)
-    if not file.exists():
+    file = calls_of(place, scenario.variant, scenario.options) if place.is_dir() else place
+    if place.is_dir() and not file.exists():
         there = ", ".join(sorted(each.name for each in place.glob("*.jsonl"))) or "none"
         raise BadInput(
             f"{file}: no such record, expected one of calls of {scenario.name} (there: {there}); "
             "calls with other options are in another"
         )
+    sized(file)
     found = scan_lines(file, Record)
     if wrong := [fault for fault in found.faults if fault not in found.cut]:
         raise BadInput(wrong[0])
