@@ -4,11 +4,14 @@ import csv
 import json
 import os
 import random
+import re
 import resource
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +23,18 @@ from wrappers import aclib, foreign, record
 from wrappers.call import evaluate
 from wrappers.check import check
 from wrappers.foreign import Change, Left, make_run
+from wrappers.foreign import irace as irace_log
 from wrappers.formats.configspace import to_configspace
-from wrappers.records import Incumbent, Key, Numbered, Record, read_lines, read_run, write_run
+from wrappers.records import (
+    Incumbent,
+    Key,
+    Numbered,
+    Record,
+    read_lines,
+    read_run,
+    to_json,
+    write_run,
+)
 from wrappers.scenario import Scenario, read
 from wrappers.space import Config, config_id
 from wrappers.validation import validate
@@ -282,16 +295,22 @@ def test_an_import_that_was_killed_while_it_gave_names_can_be_repeated(tmp_path:
         ({"config": {"no_such": "1"}}, "unknown parameter 'no_such'"),
         ({"config": {}}, "parameter .* is missing"),
         ({"cost": float("nan")}, "cost nan, expected an error"),
-        ({"seed": -1}, "seed is -1, expected at least 0"),
+        ({"seed": -1}, "seed is -1, expected a whole number from 0 to 4294967295"),
+        ({"seed": 2**32}, "seed is 4294967296, expected a whole number from 0 to 4294967295"),
+        ({"seed": 1.5}, "seed is 1.5, expected a whole number"),
+        ({"seed": True}, "seed is True, expected a whole number"),
+        ({"runtime": -2.0}, "runtime is -2.0, expected at least 0"),
+        ({"status": "SUCESS"}, "status is 'SUCESS', expected one of SUCCESS, TIMEOUT, CRASHED"),
+        ({"instance": ["i"]}, r"instance is \['i'\], expected the name of one"),
         ({"runtime": float("inf")}, "runtime is inf, expected a finite number"),
     ],
 )
 def test_what_cannot_be_a_trial_is_named(changes: dict[str, Any], message: str) -> None:
     given = {"config": texts(SCENARIO.space.default), "cost": 0.5, "seed": 1, **changes}
-    config, seed, cost = given["config"], given["seed"], given["cost"]
-    runtime = given.get("runtime")
+    words = [given.get("instance", "i"), given["seed"], given["cost"]]
+    more = {name: given[name] for name in ("runtime", "status") if name in given}
     with pytest.raises(BadInput, match=f"line 7: .*{message}"):
-        foreign.trial(SCENARIO, config, "i", seed, cost, runtime=runtime, where="line 7")
+        foreign.trial(SCENARIO, given["config"], *words, **more, where="line 7")
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "a/b", "", "1st", "a b"])
@@ -321,7 +340,6 @@ def test_unknown_forms_and_missing_files_are_named(tmp_path: Path) -> None:
 
 NAMES = {
     "csv": "trials.csv",
-    "irace": "irace.Rdata",
     "paramils": "focused-runs20-traj_1.csv",
     "record": record.calls_of(Path(), SCENARIO.variant, SCENARIO.options).name,
     "smac2": "traj-run-1.txt",
@@ -329,6 +347,8 @@ NAMES = {
     "smac3-2": "runhistory.json",
 }
 """A form's file, as its client calls it."""
+(OF_R,) = set(foreign.names()) - NAMES.keys()
+NAMES[OF_R] = "log.Rdata"
 
 
 @pytest.mark.parametrize("form", foreign.names())
@@ -387,7 +407,7 @@ def test_a_table_is_read_line_by_line(tmp_path: Path) -> None:
         (1.0, "TIMEOUT"),
     ]
     table([{**rows[0], "seed": "x"}], tmp_path / "t.csv")
-    with pytest.raises(BadInput, match="t.csv:2: .*expected a number"):
+    with pytest.raises(BadInput, match="t.csv:2: seed is 'x', expected a whole number"):
         foreign.read("csv", tmp_path, SCENARIO)
     (tmp_path / "t.csv").write_text("instance,seed,cost\nx,1," + "9" * 200_000)
     with pytest.raises(BadInput, match="t.csv: field larger .*, expected comma-separated values"):
@@ -495,7 +515,7 @@ def test_trajectories_beside_a_record(form: str, name: str, head: str, tmp_path:
     found = whole(tmp_path / "results")[1]
     assert [(each.trial, each.config) for each in found] == [(0, first), (2, second)]
     (tmp_path / name).write_text("1.0, x, 3\n")
-    with pytest.raises(BadInput, match=f"{name}:1: .*expected times and an estimate"):
+    with pytest.raises(BadInput, match=f"{name}:1: the estimate is 'x', expected a number"):
         foreign.read(form, tmp_path, SCENARIO)
 
 
@@ -512,6 +532,133 @@ def test_the_trajectory_of_paramils_that_has_no_times_is_not_taken(tmp_path: Pat
     )
     (change,) = foreign.read("paramils", tmp_path, SCENARIO).incumbents
     assert (change.seconds, change.estimate) == (1.61, 0.4)
+
+
+# Whatever is in a file ----------------------------------------------------------------------------
+
+CASES = int(os.environ.get("SPARSE_ACLIB_TEST_CASES", "60"))
+"""Malformed files of every form."""
+
+_TOKEN = re.compile(r"""-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|"[^"\n]*"|'[^'\n]*'|null|true|false""")
+_ODD = [
+    *("NaN", "Infinity", "-Infinity", "nan", "inf", "-1", "0", "1.5", "1e999", "-1e-9", "1_0"),
+    *("4294967296", "9" * 19, "9" * 400, "9" * 5000, "null", "true", "[]", "{}", "''", '""', "٣"),
+    *(
+        '"\\ud800"',
+        '"\\u0000"',
+        "\0",
+        "\x1b[31m",
+        "\u2028",
+        "\r",
+        "\t",
+        ",",
+        "\n",
+        "'",
+        '"',
+        "{",
+        "]",
+    ),
+    *("[" * 100_000, "[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900, "x" * 10_000),
+    *('"2026-01-01"', '"2026-01-01T00:00:00"', '"0001-01-01T00:00:00+14:00"', '"StatusType.X"'),
+]
+
+
+def mutated(text: str, rng: random.Random) -> str:
+    """A text with one to three faults: parts deleted, doubled, or other values in their place."""
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        lines, tokens = text.split("\n"), list(_TOKEN.finditer(text))
+        kind = rng.randrange(6)
+        if kind == 0:
+            at = rng.randrange(len(lines))
+            lines[at : at + 1] = rng.choice(([], [lines[at]] * 2, [""], [lines[0]]))
+            text = "\n".join(lines)
+        elif kind == 1:
+            begin = rng.randrange(len(text) + 1)
+            end = min(begin + rng.choice((1, 5, 100)), len(text))
+            text = text[:begin] + text[begin:end] * rng.choice((0, 0, 2)) + text[end:]
+        elif kind == 2:
+            at = rng.randrange(len(text) + 1)
+            text = text[:at] + rng.choice(_ODD) + text[at:]
+        elif tokens:
+            token, other = rng.choice(tokens), rng.choice(tokens)
+            value = rng.choice([*_ODD, other[0], f'"{token[0]}"'])
+            text = text[: token.start()] + value + text[token.end() :]
+    return text
+
+
+def written_by(form: str, folder: Path) -> dict[str, str]:
+    """What a client leaves, by the names of its files; what R makes of irace's for that one."""
+    first, second = (texts(config) for config in configs(2))
+    if form in ("csv", "smac3-2"):
+        files = foreign.written(form, a_run(folder))
+        return {k: v for k, v in files.items() if k in ("trials.csv", *JSONS)}
+    if form == "smac3-1":
+        smac3_1(folder, SCENARIO)
+        return {name: (folder / name).read_text() for name in ("runhistory.json", "traj.json")}
+    if form in ("smac2", "paramils"):
+        lines = [
+            ", ".join([*times, *(f"{k}='{v}'" for k, v in config.items())])
+            for times, config in ((("0", "1e9", "0.1"), first), (("3.0", "0.25", "1.5"), second))
+        ]
+        return {NAMES[form]: "\n".join(['"CPU Time Used",...', *lines, ""])}
+    if form == "record":
+        lines = [
+            re.sub(', "checksum": "[^"]*"', "", to_json(replace(each, started=STARTED)))
+            for each in trials_of(2)
+        ]
+        return {NAMES[form]: "\n".join([*lines, ""])}
+    told = [
+        *(
+            ("C", str(k), *(w for pair in c.items() for w in pair))
+            for k, c in ((1, first), (2, second))
+        ),
+        *(
+            ("T", k, SCENARIO.training[0], "7", cost, "NA", k)
+            for k, cost in (("1", ".5"), ("2", "0"))
+        ),
+        *(("E", "1", "1", "1"), ("E", "2", "2", "2")),
+    ]
+    return {NAMES[form]: "\n".join(["\t".join(line) for line in told] + [""])}
+
+
+JSONS = ("runhistory.json", "intensifier.json")
+STARTED = "2026-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("form", foreign.names())
+def test_no_file_ends_an_import_in_anything_but_a_line_or_a_whole_run(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(form)
+    sound = written_by(form, tmp_path / "made" if form in ("csv", "smac3-2") else tmp_path)
+    place, results = tmp_path / "left", tmp_path / "results"
+    place.mkdir()
+    refused = 0
+
+    def r(code: str) -> Any:
+        said = (place / NAMES[OF_R]).read_text(errors="surrogatepass")
+        return SimpleNamespace(stdout=said, stderr="", returncode=0)
+
+    monkeypatch.setattr(irace_log, "rscript", r)
+    for _ in range(CASES):
+        files = dict(sound)
+        faulty = rng.choice(sorted(files))
+        files[faulty] = mutated(files[faulty], rng)
+        for name, text in files.items():
+            (place / name).write_text(text, newline="")
+        try:
+            left = foreign.read(form, place, SCENARIO)
+            trials = left.trials or [replace(each, started=STARTED) for each in trials_of(2)]
+            imported(replace(left, trials=trials), results, form=form)
+        except BadInput as fault:
+            assert str(fault).isprintable() and len(str(fault)) < 3_000
+            assert str(fault).startswith((str(place), "no trial on a training instance"))
+            assert not results.exists()
+            refused += 1
+        else:
+            whole(results)
+            shutil.rmtree(results)
+    assert CASES / 4 < refused < CASES
 
 
 # The way out -------------------------------------------------------------------------------------
