@@ -331,7 +331,7 @@ def test_inactive_parameters_that_a_client_names_are_left_out() -> None:
 
 
 def test_unknown_forms_and_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="unknown form 'gga': expected one of csv, irace, paramils"):
+    with pytest.raises(BadInput, match="unknown form 'gga': expected one of csv, gps, irace"):
         foreign.read("gga", tmp_path, SCENARIO)
     for form in foreign.names():
         with pytest.raises(BadInput, match="no file|no such record"):
@@ -340,6 +340,7 @@ def test_unknown_forms_and_missing_files_are_named(tmp_path: Path) -> None:
 
 NAMES = {
     "csv": "trials.csv",
+    "gps": "traj.csv",
     "paramils": "focused-runs20-traj_1.csv",
     "record": record.calls_of(Path(), SCENARIO.variant, SCENARIO.options).name,
     "smac2": "traj-run-1.txt",
@@ -493,6 +494,7 @@ def test_files_that_smac_did_not_write_are_named(form: str, content: str, tmp_pa
     ("form", "name", "head"),
     [
         ("smac2", "traj-run-1.txt", '"CPU Time Used","Estimated Training Performance",...\n'),
+        ("gps", NAMES["gps"], "CPU Time Used,Estimated Training Performance,Wallclock Time,...\n"),
         ("paramils", NAMES["paramils"], '"Total Time","Mean Performance",...\n'),
     ],
 )
@@ -532,6 +534,21 @@ def test_the_trajectory_of_paramils_that_has_no_times_is_not_taken(tmp_path: Pat
     )
     (change,) = foreign.read("paramils", tmp_path, SCENARIO).incumbents
     assert (change.seconds, change.estimate) == (1.61, 0.4)
+
+
+def test_copies_of_a_parameter_are_that_parameter(tmp_path: Path) -> None:
+    file = tmp_path / NAMES["gps"]
+    name, *others = SCENARIO.space.default
+    config = {f"{name}__2": SCENARIO.space.default[name]} | {
+        other: SCENARIO.space.default[other] for other in others
+    }
+    line = ",".join(["0", "inf", "0.01", "-1", "-1", *(f"{k}='{v}'" for k, v in config.items())])
+    file.write_text(f"CPU Time Used,...\n{line}\n")
+    (change,) = foreign.read("gps", tmp_path, SCENARIO).incumbents
+    assert change.config == texts(SCENARIO.space.default) and change.estimate is None
+    file.write_text(f"CPU Time Used,...\n{line},{name}__1='1'\n")
+    with pytest.raises(BadInput, match="traj.csv:2: two copies of a parameter, expected one"):
+        foreign.read("gps", tmp_path, SCENARIO)
 
 
 # Whatever is in a file ----------------------------------------------------------------------------
@@ -595,7 +612,7 @@ def written_by(form: str, folder: Path) -> dict[str, str]:
     if form == "smac3-1":
         smac3_1(folder, SCENARIO)
         return {name: (folder / name).read_text() for name in ("runhistory.json", "traj.json")}
-    if form in ("smac2", "paramils"):
+    if form in ("gps", "smac2", "paramils"):
         lines = [
             ", ".join([*times, *(f"{k}='{v}'" for k, v in config.items())])
             for times, config in ((("0", "1e9", "0.1"), first), (("3.0", "0.25", "1.5"), second))

@@ -12,7 +12,8 @@ too: the way out, of any finished run.
     irace.py        irace's log (.Rdata), which R reads
     smac2.py        SMAC 2.x: its trajectory, beside a record
     paramils.py     ParamILS: its trajectory, beside a record
-    _trajectory.py  what the trajectories of the two have in common
+    gps.py          GPS: its trajectory, beside a record
+    _trajectory.py  what the trajectories of the three have in common
 
 What is not known of a trial stays empty. Validation, report and ablation take such a run like any
 other; it cannot be resumed, since its configurator is not here.

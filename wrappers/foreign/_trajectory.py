@@ -1,8 +1,8 @@
-"""The trajectories of SMAC 2 and ParamILS: comma-separated, a line an incumbent.
+"""The trajectories of SMAC 2, ParamILS and GPS: comma-separated, a line an incumbent.
 
     CPU time, estimate, wall-clock time, incumbent, configurator's time, name='value', ...
 
-**Source**: SMAC 2.10's manual (traj-run-N.txt), AClib 2's reader of both. Both have a head.
+**Source**: SMAC 2.10's manual (traj-run-N.txt), AClib 2's reader, what GPS writes. All have a head.
 """
 
 import re
@@ -21,7 +21,7 @@ def changes(file: Path) -> list[Change]:
     for number, line in enumerate(text_of(file).split("\n"), 1):
         where = f"{file}:{number}"
         cells = [cell.strip() for cell in line.split(",")]
-        if not line.strip() or (number == 1 and cells[0].startswith('"')):
+        if not line.strip() or (number == 1 and "Time" in cells[0]):
             continue  # empty, or the head
         if len(cells) < 3:
             raise BadInput(f"{where}: {len(cells)} cells, expected times and an estimate")
