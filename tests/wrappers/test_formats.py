@@ -190,6 +190,29 @@ def test_paramils_reads_the_keys_of_its_release(tmp_path: Path) -> None:
     assert (scenario.root / said["paramfile"]).resolve() == (tmp_path / "params.pcs").resolve()
 
 
+def test_ramparils_gets_its_line_and_every_default(suite: Path, tmp_path: Path) -> None:
+    scenario = with_a_recorder(suite, tmp_path / "log")
+    texts = formats.files("paramils", scenario, tmp_path / "out")
+    formats.write(texts)
+    said = json.loads(texts[tmp_path / "out" / "ramparils.json"])
+    read_back = read_pcs(texts[tmp_path / "out" / "params.pcs"], "")
+    assert said["strategy"] == {p.name: p.default for p in read_back.parameters}
+    ours = said["scenario"]
+    assert (scenario.root / ours["paramfile"]).resolve() == tmp_path / "out" / "params.pcs"
+    words = [word for n, v in read_back.default.items() for word in (f"-{n}", str(v))]
+    done = subprocess.run(
+        [ours["algo"], ours["instances"][0], str(ours["cutoff_time"]), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=scenario.root,
+    )
+    assert done.stdout == "#%# RamParIls #%# SUCCESS, 1.5, 0.25\n" and done.stderr == ""
+    told = (tmp_path / "log").read_text().split()
+    begin = told.index(scenario.training[0])
+    assert told[begin:] == [scenario.training[0], "0", "60", "0", "1", *words]
+
+
 @every_space
 def test_what_crace_sets_is_legal_here(space: Space) -> None:
     """To its four digits."""

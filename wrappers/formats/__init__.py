@@ -11,7 +11,7 @@ be written into the folder.
     smac_script.py      SMAC 2.x, where it calls a program: a script and the space
     crace.py            crace
     carps.py            CARP-S: a task, and its objective function
-    paramils.py         ParamILS: the space in choices only
+    paramils.py         ParamILS, RamParILS: the space in choices only
     gps.py              GPS: the space with a copy of a parameter for each condition, and a script
 
 Each distinct space is committed once, as the `paramfile` that its scenarios name; `sparse-aclib
