@@ -6,6 +6,7 @@ import os
 import random
 import re
 import resource
+import shlex
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from commands.__main__ import build
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Details, Result, Trained, Trial, failure
 from tests.examples import scenario_name
@@ -549,6 +552,31 @@ def test_copies_of_a_parameter_are_that_parameter(tmp_path: Path) -> None:
     file.write_text(f"CPU Time Used,...\n{line},{name}__1='1'\n")
     with pytest.raises(BadInput, match="traj.csv:2: two copies of a parameter, expected one"):
         foreign.read("gps", tmp_path, SCENARIO)
+
+
+def test_an_old_r_is_refused_with_the_command_that_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = SimpleNamespace(stdout="OLD 4.2.2", stderr="", returncode=0)
+    monkeypatch.setattr(irace_log, "rscript", lambda code: said)
+    (tmp_path / NAMES[OF_R]).touch()
+    with pytest.raises(BadInput, match="R 4.2.2 may run code .*, expected R 4.4 or newer") as fault:
+        foreign.read(OF_R, tmp_path, SCENARIO)
+    words = shlex.split(re.findall("'(sparse-aclib .*)'", str(fault.value))[0])
+    asked = CliRunner().invoke(build(), [*words[1:-1], "7"])
+    assert "FOLDER: No such file or directory" in str(asked.exception)
+    keep_a_trial(tmp_path / "calls", monkeypatch)
+    words[words.index("FOLDER")] = str(tmp_path / "calls")
+    results = ["--results", str(tmp_path / "results")]
+    asked = CliRunner().invoke(build(), [*words[1:-1], "7", *results])
+    assert asked.exit_code == 0, asked.output
+    assert len(whole(tmp_path / "results")[0]) == 1
+
+
+def keep_a_trial(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record of one call."""
+    monkeypatch.setenv(record.FOLDER, str(folder))
+    evaluate(called(SCENARIO.space.default, SCENARIO.training[0], 1), answered)
 
 
 # Whatever is in a file ----------------------------------------------------------------------------

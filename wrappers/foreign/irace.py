@@ -66,8 +66,10 @@ def read(place: Path, scenario: Scenario) -> Left:
         raise BadInput(f"{file}: R is not installed, which reads it") from error
     if done.stdout.startswith("OLD "):  # CVE-2024-27322: promises in a file are evaluated
         raise BadInput(
-            f"{file}: R {done.stdout[4:].strip()} may run code that a log holds, expected R 4.4 or "
-            "newer; run irace with SPARSE_ACLIB_RECORD=FOLDER and import that with --from record"
+            f"{file}: R {done.stdout[4:].strip()} may run code that a log holds (CVE-2024-27322), "
+            "expected R 4.4 or newer; or run irace with SPARSE_ACLIB_RECORD=FOLDER, then "
+            "'sparse-aclib import FOLDER --from record --configurator irace --scenario "
+            f"{scenario.name} --seed N'"
         )
     if done.returncode:
         why = " ".join(done.stderr.split())[-200:]
