@@ -8,18 +8,22 @@ import re
 import resource
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from typer.testing import CliRunner
 
 from commands.__main__ import build
 from sparse_training.errors import BadInput
+from target_algorithms import ROOT
 from target_algorithms.contract import Details, Result, Trained, Trial, failure
 from tests.examples import scenario_name
 from wrappers import aclib, foreign, record
@@ -38,7 +42,7 @@ from wrappers.records import (
     to_json,
     write_run,
 )
-from wrappers.scenario import Scenario, read
+from wrappers.scenario import Scenario, read, scenarios
 from wrappers.space import Config, config_id
 from wrappers.validation import validate
 
@@ -577,6 +581,47 @@ def keep_a_trial(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record of one call."""
     monkeypatch.setenv(record.FOLDER, str(folder))
     evaluate(called(SCENARIO.space.default, SCENARIO.training[0], 1), answered)
+
+
+def test_the_script_of_the_page_asks_for_configurations_of_the_space(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = (ROOT / "wrappers" / "foreign" / "README.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    rng, calls, means = random.Random(1), list[list[str]](), list[float]()
+
+    def number(name: str, low: float, high: float, log: bool) -> float:
+        return type(low)(rng.choice((low, high)))
+
+    chosen = SimpleNamespace(
+        suggest_categorical=lambda name, choices: rng.choice(choices),
+        suggest_int=number,
+        suggest_float=number,
+    )
+
+    def optimize(cost: Any, n_trials: int) -> None:
+        means.extend(cost(chosen) for _ in range(n_trials))
+
+    def run(words: list[str], **more: Any) -> Any:
+        calls.append(words)
+        said = 'Result of this algorithm run: {"status": "SUCCESS", "cost": 0.25}\n'
+        return SimpleNamespace(stdout=said)
+
+    monkeypatch.setitem(sys.modules, "optuna", MagicMock())
+    sys.modules["optuna"].create_study.return_value.optimize = optimize
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.chdir(ROOT)
+    exec(compile(script, "wrappers/foreign/README.md", "exec"), {})
+    assert means == [0.25] * 4 and len(calls) == 4 * len(SCENARIO.training)
+    for words in calls:
+        call = aclib.parse(words[2:])
+        assert call.named and call.instance in SCENARIO.training
+        (scenario,) = (
+            each
+            for each in map(read, scenarios())
+            if each.set == SCENARIO.set and each.variant.name == call.variant
+        )
+        scenario.space.check(call.config)
 
 
 # Whatever is in a file ----------------------------------------------------------------------------
