@@ -588,6 +588,7 @@ def test_the_script_of_the_page_asks_for_configurations_of_the_space(
 ) -> None:
     page = (ROOT / "wrappers" / "foreign" / "README.md").read_text()
     (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (library,) = re.findall(r"\nimport (\w+)\n\nfrom wrappers", script)
     rng, calls, means = random.Random(1), list[list[str]](), list[float]()
 
     def number(name: str, low: float, high: float, log: bool) -> float:
@@ -607,8 +608,8 @@ def test_the_script_of_the_page_asks_for_configurations_of_the_space(
         said = 'Result of this algorithm run: {"status": "SUCCESS", "cost": 0.25}\n'
         return SimpleNamespace(stdout=said)
 
-    monkeypatch.setitem(sys.modules, "optuna", MagicMock())
-    sys.modules["optuna"].create_study.return_value.optimize = optimize
+    monkeypatch.setitem(sys.modules, library, MagicMock())
+    sys.modules[library].create_study.return_value.optimize = optimize
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.chdir(ROOT)
     exec(compile(script, "wrappers/foreign/README.md", "exec"), {})
