@@ -17,8 +17,8 @@ def command(
     to: Annotated[
         str | None,
         typer.Option(
-            help="Format to write: carps, configspace, crace, irace-3.5, irace-4, paramils, pcs,"
-            " pcs-new, smac-script."
+            help="Format to write: carps, configspace, crace, gps, irace-3.5, irace-4, paramils,"
+            " pcs, pcs-new, smac-script."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for --to; one scenario only.")] = None,

@@ -15,7 +15,7 @@ def command(
         str,
         typer.Option(
             "--from",
-            help="Whose it is: record, csv, smac3-2, smac3-1, irace, smac2 or paramils.",
+            help="Whose it is: record, csv, smac3-2, smac3-1, irace, smac2, paramils or gps.",
         ),
     ],
     scenario: Annotated[str, typer.Option(help="The scenario that it ran, such as digits/rigl.")],
@@ -36,7 +36,7 @@ def command(
 
     Trials and incumbents come from the client's own files. With SPARSE_ACLIB_RECORD=FOLDER set
     while it runs, ./wrappers/target records every call there with all that is known of it; --record
-    then takes the trials from there, which SMAC 2 and ParamILS need. --from record takes all of it.
+    then takes the trials from there, as SMAC 2, ParamILS and GPS need. --from record takes all.
     """
     from dataclasses import replace
 

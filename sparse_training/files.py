@@ -4,8 +4,8 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -34,18 +34,50 @@ def write_whole(path: Path, content: str | bytes) -> None:
     An OSError names the file.
     """
     with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+        temporary = _beside(path, content)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
             raise
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Writes new files in this order, all of them or none; for who alone writes there.
+
+    Each is whole on the disk before the first one has its name, so a full disk leaves nothing, and
+    a process that is killed the first few at most. An OSError names the file.
+    """
+    made: list[Path] = []
+    try:
+        for path, content in texts.items():
+            with naming(path):
+                made.append(_beside(path, content))
+        for temporary, path in zip(tuple(made), texts, strict=True):
+            with naming(path):
+                os.replace(temporary, path)
+            made.append(path)
+    except BaseException:
+        for left in made:
+            with suppress(OSError):
+                left.unlink()
+        raise
+
+
+def _beside(path: Path, content: str | bytes) -> Path:
+    """A file with this content, through the disk, under a name of its own in the same folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+    except BaseException:
+        os.unlink(name)
+        raise
+    return Path(name)
 
 
 LEFT_OVER = f".?*-{'[a-z0-9_]' * 8}"

@@ -56,6 +56,9 @@ CHECKSUM = "checksum"
 MOST_TRIALS = 1_000_000
 """Of a run: its pairs are all made in advance."""
 
+MOST_SEED = 2**32 - 1
+"""Of a trial, as its call takes it."""
+
 STATUSES = ("SUCCESS", "TIMEOUT", "CRASHED")
 STATES = ("running", "finished")
 
@@ -144,12 +147,17 @@ class Record:
             raise ValueError(f"status is {self.status!r}, expected {' or '.join(STATUSES)}")
         if self.status != "SUCCESS" and self.cost != WORST_COST:
             raise ValueError(f"cost is {self.cost} with {self.status}, expected {WORST_COST}")
-        _at_least(0, self, "seed")
+        if self.seed > MOST_SEED:
+            raise ValueError(f"seed is {_short(self.seed)}, expected at most {MOST_SEED}")
         check_fidelity(self.fidelity)
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{field.name} is {value}, expected a finite number")
+            if isinstance(value, (int, float)) and value < 0:
+                raise ValueError(f"{field.name} is {_short(value)}, expected at least 0")
+        if self.started is not None and not _is_time(self.started):
+            raise ValueError(f"started is {self.started[:40]!r}, expected a time such as {now()}")
 
     @property
     def key(self) -> Key:
@@ -205,7 +213,7 @@ def record(
         peak_memory=round(result.peak_memory, 1),
         engine=trained.engine if trained else None,
         code=code,
-        started=result.started,
+        started=result.started or None,
         worker=result.worker,
         misc=trained.misc if trained else Details(error=result.error),
     )
@@ -376,6 +384,19 @@ class AblationPath:
     source_cost: float = column("mean error of `source`", unit="error")
     target_cost: float = column("mean error of `target`", unit="error")
     steps: tuple[AblationStep, ...] = column("in order")
+
+
+def _is_time(text: str) -> bool:
+    """Whether it is a time, ISO 8601 with its zone, which can be compared with others."""
+    try:
+        return datetime.fromisoformat(text).utcoffset() is not None
+    except ValueError:
+        return False
+
+
+def _short(value: float) -> str:
+    """A number in the few digits that a message has room for."""
+    return str(value) if abs(value) < 1 << 64 else "a number of more than 64 bits"
 
 
 def _at_least(least: int, record: object, *names: str) -> None:

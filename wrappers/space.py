@@ -239,7 +239,7 @@ class Space:
         now = {**self.by_name, **changed}
         fixed = {name: parameter.default for name, parameter in changed.items() if parameter.single}
         kept: dict[str, tuple[Condition, ...]] = {}
-        for name in self._parents_first:
+        for name in self.parents_first:
             left = _left(name, self.conditions_of(name), kept, now, fixed)
             if left is not None:
                 kept[name] = left
@@ -307,7 +307,7 @@ class Space:
         Only the values of parents are looked at; a parent that is absent counts as inactive.
         """
         active: set[str] = set()
-        for name in self._parents_first:
+        for name in self.parents_first:
             if all(
                 condition.parent in active and str(config.get(condition.parent)) in condition.values
                 for condition in self.conditions_of(name)
@@ -330,7 +330,7 @@ class Space:
                     f"unknown parameter {name!r}, expected one of {', '.join(self.by_name)}"
                 )
         typed: Config = {}
-        for name in self._parents_first:
+        for name in self.parents_first:
             unmet = [
                 condition
                 for condition in self.conditions_of(name)
@@ -364,7 +364,7 @@ class Space:
         """The configuration of values chosen one by one, parents before children, of what is
         active; None if it is forbidden."""
         drawn: Config = {}
-        for name in self._parents_first:
+        for name in self.parents_first:
             if all(drawn.get(c.parent) in c.values for c in self.conditions_of(name)):
                 drawn[name] = choose(self.by_name[name])
         if self._broken(drawn):
@@ -374,7 +374,7 @@ class Space:
     def configurations(self, most: int) -> tuple[Config, ...] | None:
         """All configurations; None if they and the forbidden ones are more than `most`."""
         every: list[Config] = [{}]
-        for name in self._parents_first:
+        for name in self.parents_first:
             values = self.by_name[name].values(most)
             if values is None:
                 return None
@@ -400,7 +400,7 @@ class Space:
         return ()
 
     @cached_property
-    def _parents_first(self) -> tuple[str, ...]:
+    def parents_first(self) -> tuple[str, ...]:
         """All names, each after its parents. Raises BadInput where conditions form a cycle."""
         waiting = list(self.by_name)
         ordered: list[str] = []
@@ -814,7 +814,7 @@ def _space(lines: list[_Line]) -> Space:
                 raise line.wrong("this condition is given twice")
             conditions.append(condition)
             try:
-                Space(tuple(parameters.values()), tuple(conditions))._parents_first  # noqa: B018
+                Space(tuple(parameters.values()), tuple(conditions)).parents_first  # noqa: B018
             except BadInput as error:
                 raise line.wrong(str(error)) from None
         elif line.text.startswith("{"):

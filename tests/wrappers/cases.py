@@ -152,4 +152,4 @@ R = TypeVar("R", bound=Record)
 
 def timeless(record: R) -> R:
     """A record without what the clock and the machine decide."""
-    return replace(record, runtime=0.0, cpu_time=0.0, peak_memory=0.0, started="", worker="")
+    return replace(record, runtime=0.0, cpu_time=0.0, peak_memory=0.0, started=None, worker="")

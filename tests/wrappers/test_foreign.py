@@ -2,25 +2,47 @@
 
 import csv
 import json
+import os
 import random
+import re
+import resource
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
+from typer.testing import CliRunner
 
+from commands.__main__ import build
 from sparse_training.errors import BadInput
+from target_algorithms import ROOT
 from target_algorithms.contract import Details, Result, Trained, Trial, failure
 from tests.examples import scenario_name
 from wrappers import aclib, foreign, record
 from wrappers.call import evaluate
 from wrappers.check import check
 from wrappers.foreign import Change, Left, make_run
+from wrappers.foreign import irace as irace_log
 from wrappers.formats.configspace import to_configspace
-from wrappers.records import Incumbent, Key, Numbered, Record, read_lines, read_run, write_run
-from wrappers.scenario import Scenario, read
+from wrappers.records import (
+    Incumbent,
+    Key,
+    Numbered,
+    Record,
+    read_lines,
+    read_run,
+    to_json,
+    write_run,
+)
+from wrappers.scenario import Scenario, read, scenarios
 from wrappers.space import Config, config_id
 from wrappers.validation import validate
 
@@ -244,6 +266,35 @@ def test_a_run_that_is_there_is_not_written_over(tmp_path: Path) -> None:
         imported(Left(), tmp_path, seed=9)
 
 
+@pytest.mark.parametrize("file", ["runhistory.jsonl", "run.json"])
+def test_an_import_that_finds_no_room_leaves_nothing_and_can_be_repeated(
+    file: str, tmp_path: Path
+) -> None:
+    left = Left(trials_of(1))
+    like = imported(left, tmp_path / "like")
+    sizes = {each.name: each.stat().st_size for each in like.iterdir()}
+    assert sizes["run.json"] == max(sizes.values())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[file] - 1, limits[1]))
+    try:
+        with pytest.raises(OSError, match=f"File too large: .*seed-3/{file}"):
+            imported(left, tmp_path / "results")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [each.name for each in (tmp_path / "results").rglob("seed-3/*")] == [".lock"]
+    imported(left, tmp_path / "results")
+    assert len(whole(tmp_path / "results")[0]) == 2
+
+
+def test_an_import_that_was_killed_while_it_gave_names_can_be_repeated(tmp_path: Path) -> None:
+    folder = imported(Left(trials_of(2)), tmp_path)
+    (folder / "run.json").unlink()
+    with pytest.raises(BadInput, match="there is a run already"):
+        imported(Left(trials_of(3)), tmp_path)
+    imported(Left(trials_of(2)), tmp_path)
+    assert len(whole(tmp_path)[0]) == 4
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -251,16 +302,22 @@ def test_a_run_that_is_there_is_not_written_over(tmp_path: Path) -> None:
         ({"config": {"no_such": "1"}}, "unknown parameter 'no_such'"),
         ({"config": {}}, "parameter .* is missing"),
         ({"cost": float("nan")}, "cost nan, expected an error"),
-        ({"seed": -1}, "seed is -1, expected at least 0"),
+        ({"seed": -1}, "seed is -1, expected a whole number from 0 to 4294967295"),
+        ({"seed": 2**32}, "seed is 4294967296, expected a whole number from 0 to 4294967295"),
+        ({"seed": 1.5}, "seed is 1.5, expected a whole number"),
+        ({"seed": True}, "seed is True, expected a whole number"),
+        ({"runtime": -2.0}, "runtime is -2.0, expected at least 0"),
+        ({"status": "SUCESS"}, "status is 'SUCESS', expected one of SUCCESS, TIMEOUT, CRASHED"),
+        ({"instance": ["i"]}, r"instance is \['i'\], expected the name of one"),
         ({"runtime": float("inf")}, "runtime is inf, expected a finite number"),
     ],
 )
 def test_what_cannot_be_a_trial_is_named(changes: dict[str, Any], message: str) -> None:
     given = {"config": texts(SCENARIO.space.default), "cost": 0.5, "seed": 1, **changes}
-    config, seed, cost = given["config"], given["seed"], given["cost"]
-    runtime = given.get("runtime")
+    words = [given.get("instance", "i"), given["seed"], given["cost"]]
+    more = {name: given[name] for name in ("runtime", "status") if name in given}
     with pytest.raises(BadInput, match=f"line 7: .*{message}"):
-        foreign.trial(SCENARIO, config, "i", seed, cost, runtime=runtime, where="line 7")
+        foreign.trial(SCENARIO, given["config"], *words, **more, where="line 7")
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "a/b", "", "1st", "a b"])
@@ -281,11 +338,58 @@ def test_inactive_parameters_that_a_client_names_are_left_out() -> None:
 
 
 def test_unknown_forms_and_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="unknown form 'gga': expected one of csv, irace, paramils"):
+    with pytest.raises(BadInput, match="unknown form 'gga': expected one of csv, gps, irace"):
         foreign.read("gga", tmp_path, SCENARIO)
     for form in foreign.names():
         with pytest.raises(BadInput, match="no file|no such record"):
             foreign.read(form, tmp_path, SCENARIO)
+
+
+NAMES = {
+    "csv": "trials.csv",
+    "gps": "traj.csv",
+    "paramils": "focused-runs20-traj_1.csv",
+    "record": record.calls_of(Path(), SCENARIO.variant, SCENARIO.options).name,
+    "smac2": "traj-run-1.txt",
+    "smac3-1": "runhistory.json",
+    "smac3-2": "runhistory.json",
+}
+"""A form's file, as its client calls it."""
+(OF_R,) = set(foreign.names()) - NAMES.keys()
+NAMES[OF_R] = "log.Rdata"
+
+
+@pytest.mark.parametrize("form", foreign.names())
+@pytest.mark.parametrize("folder", [True, False])
+def test_what_is_no_file_is_not_waited_for(form: str, folder: bool, tmp_path: Path) -> None:
+    file = tmp_path / NAMES[form]
+    place = tmp_path if folder else file
+    os.mkfifo(file)
+    with pytest.raises(BadInput, match=f"{file.name}: no regular file, expected a file that"):
+        foreign.read(form, place, SCENARIO)
+    file.unlink()
+    file.symlink_to("/dev/zero")
+    with pytest.raises(BadInput, match=f"{file.name}: no regular file, expected a file that"):
+        foreign.read(form, place, SCENARIO)
+    file.unlink()
+    with open(file, "wb") as opened:
+        opened.truncate(1 << 40)
+    with pytest.raises(BadInput, match=f"{file.name}: 1,099,511,627,776 bytes, expected at most"):
+        foreign.read(form, place, SCENARIO)
+
+
+@pytest.mark.parametrize("beside", ["intensifier.json", "traj.json"])
+def test_what_is_no_file_beside_one_is_not_waited_for(beside: str, tmp_path: Path) -> None:
+    smac3_1(tmp_path, SCENARIO)
+    form = "smac3-1" if beside == "traj.json" else "smac3-2"
+    if form == "smac3-2":
+        (tmp_path / "runhistory.json").write_text(
+            foreign.written(form, a_run(tmp_path))["runhistory.json"]
+        )
+    (tmp_path / beside).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / beside)
+    with pytest.raises(BadInput, match=f"{beside}: no regular file"):
+        foreign.read(form, tmp_path, SCENARIO)
 
 
 def table(rows: Sequence[dict[str, object]], file: Path) -> None:
@@ -311,7 +415,7 @@ def test_a_table_is_read_line_by_line(tmp_path: Path) -> None:
         (1.0, "TIMEOUT"),
     ]
     table([{**rows[0], "seed": "x"}], tmp_path / "t.csv")
-    with pytest.raises(BadInput, match="t.csv:2: .*expected a number"):
+    with pytest.raises(BadInput, match="t.csv:2: seed is 'x', expected a whole number"):
         foreign.read("csv", tmp_path, SCENARIO)
     (tmp_path / "t.csv").write_text("instance,seed,cost\nx,1," + "9" * 200_000)
     with pytest.raises(BadInput, match="t.csv: field larger .*, expected comma-separated values"):
@@ -397,7 +501,8 @@ def test_files_that_smac_did_not_write_are_named(form: str, content: str, tmp_pa
     ("form", "name", "head"),
     [
         ("smac2", "traj-run-1.txt", '"CPU Time Used","Estimated Training Performance",...\n'),
-        ("paramils", "focused-runs20-traj_1.txt", ""),
+        ("gps", NAMES["gps"], "CPU Time Used,Estimated Training Performance,Wallclock Time,...\n"),
+        ("paramils", NAMES["paramils"], '"Total Time","Mean Performance",...\n'),
     ],
 )
 def test_trajectories_beside_a_record(form: str, name: str, head: str, tmp_path: Path) -> None:
@@ -419,8 +524,232 @@ def test_trajectories_beside_a_record(form: str, name: str, head: str, tmp_path:
     found = whole(tmp_path / "results")[1]
     assert [(each.trial, each.config) for each in found] == [(0, first), (2, second)]
     (tmp_path / name).write_text("1.0, x, 3\n")
-    with pytest.raises(BadInput, match=f"{name}:1: .*expected times and an estimate"):
+    with pytest.raises(BadInput, match=f"{name}:1: the estimate is 'x', expected a number"):
         foreign.read(form, tmp_path, SCENARIO)
+
+
+def test_the_trajectory_of_paramils_that_has_no_times_is_not_taken(tmp_path: Path) -> None:
+    """2.3.7 writes the number of runs where the other one has the wall-clock time."""
+    config = ", ".join(f"{k}='{v}'" for k, v in texts(SCENARIO.space.default).items())
+    (tmp_path / "a-traj_1.txt").write_text(f"Run 2\n0.1, 0.4, 7, 1, 60.0, {config}\n")
+    with pytest.raises(BadInput, match=r"no file named \*traj\*.csv"):
+        foreign.read("paramils", tmp_path, SCENARIO)
+    with pytest.raises(BadInput, match="a-traj_1.txt: has no times, expected the .csv"):
+        foreign.read("paramils", tmp_path / "a-traj_1.txt", SCENARIO)
+    (tmp_path / "a-traj_1.csv").write_text(
+        f'"Total Time",...\n0.17, 0.4, 1.61, 0, 0.07, {config}\n'
+    )
+    (change,) = foreign.read("paramils", tmp_path, SCENARIO).incumbents
+    assert (change.seconds, change.estimate) == (1.61, 0.4)
+
+
+def test_copies_of_a_parameter_are_that_parameter(tmp_path: Path) -> None:
+    file = tmp_path / NAMES["gps"]
+    name, *others = SCENARIO.space.default
+    config = {f"{name}__2": SCENARIO.space.default[name]} | {
+        other: SCENARIO.space.default[other] for other in others
+    }
+    line = ",".join(["0", "inf", "0.01", "-1", "-1", *(f"{k}='{v}'" for k, v in config.items())])
+    file.write_text(f"CPU Time Used,...\n{line}\n")
+    (change,) = foreign.read("gps", tmp_path, SCENARIO).incumbents
+    assert change.config == texts(SCENARIO.space.default) and change.estimate is None
+    file.write_text(f"CPU Time Used,...\n{line},{name}__1='1'\n")
+    with pytest.raises(BadInput, match="traj.csv:2: two copies of a parameter, expected one"):
+        foreign.read("gps", tmp_path, SCENARIO)
+
+
+def test_an_old_r_is_refused_with_the_command_that_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = SimpleNamespace(stdout="OLD 4.2.2", stderr="", returncode=0)
+    monkeypatch.setattr(irace_log, "rscript", lambda code: said)
+    (tmp_path / NAMES[OF_R]).touch()
+    with pytest.raises(BadInput, match="R 4.2.2 may run code .*, expected R 4.4 or newer") as fault:
+        foreign.read(OF_R, tmp_path, SCENARIO)
+    words = shlex.split(re.findall("'(sparse-aclib .*)'", str(fault.value))[0])
+    asked = CliRunner().invoke(build(), [*words[1:-1], "7"])
+    assert "FOLDER: No such file or directory" in str(asked.exception)
+    keep_a_trial(tmp_path / "calls", monkeypatch)
+    words[words.index("FOLDER")] = str(tmp_path / "calls")
+    results = ["--results", str(tmp_path / "results")]
+    asked = CliRunner().invoke(build(), [*words[1:-1], "7", *results])
+    assert asked.exit_code == 0, asked.output
+    assert len(whole(tmp_path / "results")[0]) == 1
+
+
+def keep_a_trial(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record of one call."""
+    monkeypatch.setenv(record.FOLDER, str(folder))
+    evaluate(called(SCENARIO.space.default, SCENARIO.training[0], 1), answered)
+
+
+def test_the_script_of_the_page_asks_for_configurations_of_the_space(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = (ROOT / "wrappers" / "foreign" / "README.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (library,) = re.findall(r"\nimport (\w+)\n\nfrom wrappers", script)
+    rng, calls, means = random.Random(1), list[list[str]](), list[float]()
+
+    def number(name: str, low: float, high: float, log: bool) -> float:
+        return type(low)(rng.choice((low, high)))
+
+    chosen = SimpleNamespace(
+        suggest_categorical=lambda name, choices: rng.choice(choices),
+        suggest_int=number,
+        suggest_float=number,
+    )
+
+    def optimize(cost: Any, n_trials: int) -> None:
+        means.extend(cost(chosen) for _ in range(n_trials))
+
+    def run(words: list[str], **more: Any) -> Any:
+        calls.append(words)
+        said = 'Result of this algorithm run: {"status": "SUCCESS", "cost": 0.25}\n'
+        return SimpleNamespace(stdout=said)
+
+    monkeypatch.setitem(sys.modules, library, MagicMock())
+    sys.modules[library].create_study.return_value.optimize = optimize
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.chdir(ROOT)
+    exec(compile(script, "wrappers/foreign/README.md", "exec"), {})
+    assert means == [0.25] * 4 and len(calls) == 4 * len(SCENARIO.training)
+    for words in calls:
+        call = aclib.parse(words[2:])
+        assert call.named and call.instance in SCENARIO.training
+        (scenario,) = (
+            each
+            for each in map(read, scenarios())
+            if each.set == SCENARIO.set and each.variant.name == call.variant
+        )
+        scenario.space.check(call.config)
+
+
+# Whatever is in a file ----------------------------------------------------------------------------
+
+CASES = int(os.environ.get("SPARSE_ACLIB_TEST_CASES", "60"))
+"""Malformed files of every form."""
+
+_TOKEN = re.compile(r"""-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|"[^"\n]*"|'[^'\n]*'|null|true|false""")
+_ODD = [
+    *("NaN", "Infinity", "-Infinity", "nan", "inf", "-1", "0", "1.5", "1e999", "-1e-9", "1_0"),
+    *("4294967296", "9" * 19, "9" * 400, "9" * 5000, "null", "true", "[]", "{}", "''", '""', "٣"),
+    *(
+        '"\\ud800"',
+        '"\\u0000"',
+        "\0",
+        "\x1b[31m",
+        "\u2028",
+        "\r",
+        "\t",
+        ",",
+        "\n",
+        "'",
+        '"',
+        "{",
+        "]",
+    ),
+    *("[" * 100_000, "[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900, "x" * 10_000),
+    *('"2026-01-01"', '"2026-01-01T00:00:00"', '"0001-01-01T00:00:00+14:00"', '"StatusType.X"'),
+]
+
+
+def mutated(text: str, rng: random.Random) -> str:
+    """A text with one to three faults: parts deleted, doubled, or other values in their place."""
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        lines, tokens = text.split("\n"), list(_TOKEN.finditer(text))
+        kind = rng.randrange(6)
+        if kind == 0:
+            at = rng.randrange(len(lines))
+            lines[at : at + 1] = rng.choice(([], [lines[at]] * 2, [""], [lines[0]]))
+            text = "\n".join(lines)
+        elif kind == 1:
+            begin = rng.randrange(len(text) + 1)
+            end = min(begin + rng.choice((1, 5, 100)), len(text))
+            text = text[:begin] + text[begin:end] * rng.choice((0, 0, 2)) + text[end:]
+        elif kind == 2:
+            at = rng.randrange(len(text) + 1)
+            text = text[:at] + rng.choice(_ODD) + text[at:]
+        elif tokens:
+            token, other = rng.choice(tokens), rng.choice(tokens)
+            value = rng.choice([*_ODD, other[0], f'"{token[0]}"'])
+            text = text[: token.start()] + value + text[token.end() :]
+    return text
+
+
+def written_by(form: str, folder: Path) -> dict[str, str]:
+    """What a client leaves, by the names of its files; what R makes of irace's for that one."""
+    first, second = (texts(config) for config in configs(2))
+    if form in ("csv", "smac3-2"):
+        files = foreign.written(form, a_run(folder))
+        return {k: v for k, v in files.items() if k in ("trials.csv", *JSONS)}
+    if form == "smac3-1":
+        smac3_1(folder, SCENARIO)
+        return {name: (folder / name).read_text() for name in ("runhistory.json", "traj.json")}
+    if form in ("gps", "smac2", "paramils"):
+        lines = [
+            ", ".join([*times, *(f"{k}='{v}'" for k, v in config.items())])
+            for times, config in ((("0", "1e9", "0.1"), first), (("3.0", "0.25", "1.5"), second))
+        ]
+        return {NAMES[form]: "\n".join(['"CPU Time Used",...', *lines, ""])}
+    if form == "record":
+        lines = [
+            re.sub(', "checksum": "[^"]*"', "", to_json(replace(each, started=STARTED)))
+            for each in trials_of(2)
+        ]
+        return {NAMES[form]: "\n".join([*lines, ""])}
+    told = [
+        *(
+            ("C", str(k), *(w for pair in c.items() for w in pair))
+            for k, c in ((1, first), (2, second))
+        ),
+        *(
+            ("T", k, SCENARIO.training[0], "7", cost, "NA", k)
+            for k, cost in (("1", ".5"), ("2", "0"))
+        ),
+        *(("E", "1", "1", "1"), ("E", "2", "2", "2")),
+    ]
+    return {NAMES[form]: "\n".join(["\t".join(line) for line in told] + [""])}
+
+
+JSONS = ("runhistory.json", "intensifier.json")
+STARTED = "2026-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("form", foreign.names())
+def test_no_file_ends_an_import_in_anything_but_a_line_or_a_whole_run(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(form)
+    sound = written_by(form, tmp_path / "made" if form in ("csv", "smac3-2") else tmp_path)
+    place, results = tmp_path / "left", tmp_path / "results"
+    place.mkdir()
+    refused = 0
+
+    def r(code: str) -> Any:
+        said = (place / NAMES[OF_R]).read_text(errors="surrogatepass")
+        return SimpleNamespace(stdout=said, stderr="", returncode=0)
+
+    monkeypatch.setattr(irace_log, "rscript", r)
+    for _ in range(CASES):
+        files = dict(sound)
+        faulty = rng.choice(sorted(files))
+        files[faulty] = mutated(files[faulty], rng)
+        for name, text in files.items():
+            (place / name).write_text(text, newline="")
+        try:
+            left = foreign.read(form, place, SCENARIO)
+            trials = left.trials or [replace(each, started=STARTED) for each in trials_of(2)]
+            imported(replace(left, trials=trials), results, form=form)
+        except BadInput as fault:
+            assert str(fault).isprintable() and len(str(fault)) < 3_000
+            assert str(fault).startswith((str(place), "no trial on a training instance"))
+            assert not results.exists()
+            refused += 1
+        else:
+            whole(results)
+            shutil.rmtree(results)
+    assert CASES / 4 < refused < CASES
 
 
 # The way out -------------------------------------------------------------------------------------

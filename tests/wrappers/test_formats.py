@@ -18,6 +18,7 @@ from tests.wrappers.cases import SAMPLES, every_space, forbidden_configuration, 
 from wrappers import formats
 from wrappers.formats.configspace import configspace_json, from_configspace, to_configspace
 from wrappers.formats.crace import crace_space, undone
+from wrappers.formats.gps import in_copies, original
 from wrappers.formats.paramils import STEPS, discretised
 from wrappers.formats.pcs import old_pcs
 from wrappers.formats.pcs_new import new_pcs
@@ -189,6 +190,29 @@ def test_paramils_reads_the_keys_of_its_release(tmp_path: Path) -> None:
     assert (scenario.root / said["paramfile"]).resolve() == (tmp_path / "params.pcs").resolve()
 
 
+def test_ramparils_gets_its_line_and_every_default(suite: Path, tmp_path: Path) -> None:
+    scenario = with_a_recorder(suite, tmp_path / "log")
+    texts = formats.files("paramils", scenario, tmp_path / "out")
+    formats.write(texts)
+    said = json.loads(texts[tmp_path / "out" / "ramparils.json"])
+    read_back = read_pcs(texts[tmp_path / "out" / "params.pcs"], "")
+    assert said["strategy"] == {p.name: p.default for p in read_back.parameters}
+    ours = said["scenario"]
+    assert (scenario.root / ours["paramfile"]).resolve() == tmp_path / "out" / "params.pcs"
+    words = [word for n, v in read_back.default.items() for word in (f"-{n}", str(v))]
+    done = subprocess.run(
+        [ours["algo"], ours["instances"][0], str(ours["cutoff_time"]), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=scenario.root,
+    )
+    assert done.stdout == "#%# RamParIls #%# SUCCESS, 1.5, 0.25\n" and done.stderr == ""
+    told = (tmp_path / "log").read_text().split()
+    begin = told.index(scenario.training[0])
+    assert told[begin:] == [scenario.training[0], "0", "60", "0", "1", *words]
+
+
 @every_space
 def test_what_crace_sets_is_legal_here(space: Space) -> None:
     """To its four digits."""
@@ -265,6 +289,89 @@ def test_the_script_speaks_smac_s_words(suite: Path, tmp_path: Path) -> None:
     pairs = told[told.index("--config") + 1 :]
     config = {name[1:]: value for name, value in zip(pairs[::2], pairs[1::2], strict=True)}
     assert scenario.space.check(config) == scenario.space.default
+
+
+def active_copies(text: str, values: dict[str, str]) -> set[str]:
+    """The parameters of a space in copies that are active, as GPS reads it: all lines hold."""
+    lines = [line.split(" | ") for line in text.splitlines() if " | " in line]
+    names = [line.split(" ", 1)[0] for line in text.splitlines() if " | " not in line]
+    active = set(names)
+    while True:
+        off = {
+            child
+            for child, condition in lines
+            if condition.split(" == ")[0] not in active
+            or values[condition.split(" == ")[0]] != condition.split(" == ")[1]
+        }
+        if active == set(names) - off:
+            return active
+        active = set(names) - off
+
+
+@every_space
+def test_gps_s_copies_are_active_where_their_parameter_is_and_one_at_a_time(space: Space) -> None:
+    text = in_copies(space)
+    names = [line.split(" ", 1)[0] for line in text.splitlines() if " | " not in line]
+    conditions = [line for line in text.splitlines() if " | " in line]
+    assert {original(name) for name in names} == set(space.by_name)
+    assert len(names) == len(set(names)) and len(conditions) == len(set(conditions))
+    defaults = {parameter.name: parameter.default for parameter in space.parameters}
+    for config in [space.default, *sample(space)]:
+        every = {name: str((defaults | config)[original(name)]) for name in names}
+        active = [original(name) for name in active_copies(text, every)]
+        assert sorted(active) == sorted(config)
+
+
+def test_a_copy_depends_on_one_copy_of_each_parent_and_none_is_never_active() -> None:
+    space = read_pcs(
+        "a {x, y, z} [x]\nb {p, q} [p]\nc [1, 8] [2]il\nb | a in {x, y}\nc | a in {x, z}\n"
+        "c | b in {p}\n",
+        "t",
+    )
+    assert in_copies(space) == (
+        "a categorical {x, y, z} [x]\n"
+        "b__1 categorical {p, q} [p]\n"
+        "b__2 categorical {p, q} [p]\n"
+        "c integer [1, 8] [2] log\n"
+        "b__1 | a == x\n"
+        "b__2 | a == y\n"
+        "c | a == x\n"
+        "c | b__1 == p\n"
+    )
+
+
+def test_gps_s_target_runner_calls_as_aclib_does(suite: Path, tmp_path: Path) -> None:
+    scenario = with_a_recorder(suite, tmp_path / "log")
+    texts = formats.files("gps", scenario, tmp_path / "out")
+    formats.write(texts)
+    said = dict(
+        line.split(" = ", 1) for line in texts[tmp_path / "out" / "scenario.txt"].splitlines()
+    )
+    assert (scenario.root / said["paramfile"]).resolve() == tmp_path / "out" / "params.pcs"
+    values = {name: str(value) for name, value in scenario.space.default.items()}
+    every = {
+        name: values.get(original(name), "")
+        for name in (line.split(" ", 1)[0] for line in in_copies(scenario.space).splitlines())
+    }
+    words = [
+        word
+        for name in active_copies(in_copies(scenario.space), every)
+        for word in (f"-{name}", every[name])
+    ]
+    assert any(word != original(word) for word in words)
+    done = subprocess.run(
+        [said["algo"], scenario.training[0], "0", "60.0", "0", "17", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=scenario.root,
+    )
+    assert "Result for ParamILS: SUCCESS, 1.5, 0.25" in done.stdout and done.stderr == ""
+    told = (tmp_path / "log").read_text().split()
+    begin = told.index(scenario.training[0])
+    assert told[begin + 1 : begin + 5] == ["0", "60.0", "0", "17"]
+    pairs = told[begin + 5 :]
+    assert dict(zip((name[1:] for name in pairs[::2]), pairs[1::2], strict=True)) == values
 
 
 CARPS = {

@@ -10,6 +10,7 @@ import threading
 import time
 import zipfile
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,14 @@ BAD = {
     "infinite": (changed(runtime=float("inf")), "malformed"),
     "so large that it is infinite": (changed().replace("1.5", "1e999"), "out of range"),
     "a negative seed": (changed(seed=-1), "seed is -1, expected at least 0"),
+    "a huge seed": (changed(seed=2**32), "seed is 4294967296, expected at most 4294967295"),
+    "a negative time": (changed(runtime=-0.5), "runtime is -0.5, expected at least 0"),
+    "a negative count": (changed(weights=-3), "weights is -3, expected at least 0"),
+    "no time": (changed(started="noon"), "started is 'noon', expected a time such as 20"),
+    "a time without its zone": (
+        changed(started="2026-01-02T03:04:05"),
+        "started is '2026-01-02T03:04:05', expected a time such as 20",
+    ),
     "a cost of 2": (changed(cost=2.0), "cost is 2.0, expected an error from 0 to 1"),
     "a negative cost": (changed(cost=-0.5), "cost is -0.5, expected an error from 0 to 1"),
     "another configuration": (
@@ -401,13 +410,16 @@ def named(kind: type[Any], **columns: st.SearchStrategy[Any]) -> st.SearchStrate
     )
 
 
+amounts = st.floats(0.0, allow_nan=False, allow_infinity=False)
+
 columns: dict[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(("instance", "started", "worker"), st.text()),
-    **dict.fromkeys(("cutoff", "runtime", "cpu_time", "peak_memory"), finite),
-    **dict.fromkeys(("density", "training_flops", "inference_flops"), st.none() | finite),
-    **dict.fromkeys(("active_weights", "weights"), st.none() | whole),
+    **dict.fromkeys(("instance", "worker"), st.text()),
+    **dict.fromkeys(("cutoff", "runtime", "cpu_time", "peak_memory"), amounts),
+    **dict.fromkeys(("density", "training_flops", "inference_flops"), st.none() | amounts),
+    **dict.fromkeys(("active_weights", "weights"), st.none() | st.integers(0, 2**53)),
     **dict.fromkeys(("engine", "code"), st.none() | st.text()),
-    "seed": st.integers(0, 2**32),
+    "started": st.none() | st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),
+    "seed": st.integers(0, 2**32 - 1),
     "cost": st.floats(0.0, 1.0),
     "status": st.just("SUCCESS"),
     "misc": details,

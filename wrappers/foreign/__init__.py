@@ -12,28 +12,35 @@ too: the way out, of any finished run.
     irace.py        irace's log (.Rdata), which R reads
     smac2.py        SMAC 2.x: its trajectory, beside a record
     paramils.py     ParamILS: its trajectory, beside a record
-    _trajectory.py  what the trajectories of the two have in common
+    gps.py          GPS: its trajectory, beside a record
+    _trajectory.py  what the trajectories of the three have in common
 
 What is not known of a trial stays empty. Validation, report and ablation take such a run like any
 other; it cannot be resumed, since its configurator is not here.
 """
 
+import json
 import math
+import os
 import pkgutil
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from sparse_training.errors import BadInput
-from sparse_training.files import write_whole
+from sparse_training.files import content, regular, write_together
 from target_algorithms.contract import WORST_COST, Details
 from wrappers.origin import describe
 from wrappers.records import (
     FILES,
+    MOST_SEED,
+    MOST_TRIALS,
+    RUN,
     RUNHISTORY,
     STATUSES,
     TRAJECTORY,
@@ -48,11 +55,13 @@ from wrappers.records import (
     read_lines,
     read_run,
     to_json,
-    write_run,
 )
 from wrappers.run import run_folder
 from wrappers.scenario import Scenario
-from wrappers.space import Config, Space, config_id, read_pcs
+from wrappers.space import Config, Space, config_id, finite, read_pcs
+
+LARGEST = 1 << 30
+"""Bytes of a client's file, which is read whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +75,8 @@ class Change:
     seconds: float | None = None
     """the time since the first."""
     estimate: float | None = None
+    where: str = "an incumbent"
+    """Where it stands, for messages."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +107,8 @@ def names(can: str = "read") -> tuple[str, ...]:
 
 def read(form: str, place: Path, scenario: Scenario) -> Left:
     """What is there in that form. Raises BadInput for an unknown form and for what is no such."""
-    try:
+    with as_written(str(place), form):
         left: Left = _function(form, "read")(place, scenario)
-    except BadInput:
-        raise
-    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
-        why = f"{type(error).__name__}: {str(error)[:100]}"
-        raise BadInput(f"{place}: not as {form} writes it ({why})") from error
     return left
 
 
@@ -134,13 +140,89 @@ def _function(form: str, can: str) -> Callable[..., Any]:
     return function
 
 
+@contextmanager
+def as_written(where: str, by: str) -> Iterator[None]:
+    """Has whatever reading trips over be a BadInput that says where, in one line."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except KeyError as error:
+        raise BadInput(f"{where}: no {_shown(error.args[0])}, expected what {by} writes") from error
+    except _ODD as error:
+        why = f"{type(error).__name__}, {_shown(str(error))}"
+        raise BadInput(f"{where}: {why}, expected what {by} writes") from error
+
+
+_ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+
+def whole(value: object, name: str, where: str, *, most: int) -> int:
+    """A number from 0 to `most`, of a client's text or number. Raises BadInput that says where."""
+    try:
+        number = finite(value)
+    except (ValueError, OverflowError):
+        number = -1.0
+    if not 0 <= number <= most or number != int(number):
+        raise BadInput(
+            f"{where}: {name} is {_shown(value)}, expected a whole number from 0 to {most}"
+        )
+    return int(number)
+
+
+def real(value: object, name: str, where: str) -> float:
+    """A number, finite or not, of a client's text or number. Raises BadInput that says where."""
+    try:
+        if isinstance(value, float) or (isinstance(value, str) and value.lower() in _INFINITE):
+            return float(value)
+        return finite(value)
+    except (ValueError, OverflowError):
+        raise BadInput(f"{where}: {name} is {_shown(value)}, expected a number") from None
+
+
+_INFINITE = ("inf", "-inf", "infinity", "-infinity", "nan")
+
+
+def time_of(value: object, where: str) -> float:
+    """Seconds since the client began. Raises BadInput that says where."""
+    seconds = real(value, "the time", where)
+    if not 0.0 <= seconds < _LONGEST:
+        raise BadInput(f"{where}: the time is {_shown(value)}, expected seconds since the start")
+    return seconds
+
+
+_LONGEST = 1e9
+"""Seconds, of 30 years: a client's run took less."""
+
+
+def _shown(value: object) -> str:
+    """A client's value in a message: on the line, and no longer than a word or two."""
+    try:
+        text = ascii(value)
+    except (ValueError, RecursionError):  # thousands of digits, or of brackets
+        text = f"a long {type(value).__name__}"
+    return text if len(text) <= _WORD else text[:_WORD] + "..."
+
+
+_WORD = 60
+
+
 def known(space: Space, config: Mapping[str, object], where: str) -> Config:
     """The typed configuration of what a client writes; what is inactive, or fixed, is left out.
 
     Raises BadInput that says where, for what is none of the space.
     """
+    if not isinstance(config, Mapping):
+        raise BadInput(f"{where}: {_shown(config)}, expected a configuration")
     fixed = {constant.name for constant in space.constants}
-    texts = {name: str(value) for name, value in config.items() if name not in fixed}
+    texts = {}
+    for name, value in config.items():
+        if len(name) > _WORD or not isinstance(value, (str, int, float)):
+            raise BadInput(f"{where}: {_shown(name)} is {_shown(value)}, expected a parameter")
+        if len(text := str(value)) > _WORD:
+            raise BadInput(f"{where}: parameter {_shown(name)} is {_shown(value)}, too long")
+        if name not in fixed:
+            texts[name] = text
     active = set(space.active(texts)) | (texts.keys() - space.by_name.keys())
     try:
         return space.check({name: text for name, text in texts.items() if name in active})
@@ -151,36 +233,47 @@ def known(space: Space, config: Mapping[str, object], where: str) -> Config:
 def trial(
     scenario: Scenario,
     config: Mapping[str, object],
-    instance: str,
-    seed: int,
-    cost: float,
+    instance: object,
+    seed: object,
+    cost: object,
     *,
     status: str = "SUCCESS",
-    runtime: float | None = None,
+    runtime: object = None,
     where: str,
 ) -> Record:
-    """A trial of which a client knows no more. Raises BadInput for what cannot be one."""
+    """A trial of which a client knows no more. Raises BadInput for what cannot be one.
+
+    seed, cost, runtime: as the client has them, text or number.
+    """
     typed = known(scenario.space, config, where)
+    if not isinstance(instance, str) or not instance:
+        raise BadInput(f"{where}: instance is {_shown(instance)}, expected the name of one")
     if status not in STATUSES:
-        status = "CRASHED"
-    if status == "SUCCESS" and not 0.0 <= cost <= WORST_COST:
-        raise BadInput(f"{where}: cost {cost}, expected an error from 0 to {WORST_COST:g}")
+        raise BadInput(
+            f"{where}: status is {_shown(status)}, expected one of {', '.join(STATUSES)}"
+        )
+    error = real(cost, "cost", where)
+    if status == "SUCCESS" and not 0.0 <= error <= WORST_COST:
+        raise BadInput(f"{where}: cost {error}, expected an error from 0 to {WORST_COST:g}")
+    number = whole(seed, "seed", where, most=MOST_SEED)
     unknown: dict[str, Any] = dict.fromkeys(_UNKNOWN)
     try:
         return Record(
             config_id=config_id(typed),
             config=typed,
             instance=instance,
-            seed=seed,
+            seed=number,
             cutoff=scenario.cutoff,
             status=status,
-            cost=cost if status == "SUCCESS" else WORST_COST,
-            runtime=runtime,
+            cost=error if status == "SUCCESS" else WORST_COST,
+            runtime=None if runtime is None else real(runtime, "runtime", where),
             **unknown,
             misc=Details(),
         )
-    except ValueError as error:
-        raise BadInput(f"{where}: {error}") from error
+    except BadInput:
+        raise
+    except ValueError as fault:
+        raise BadInput(f"{where}: {fault}") from fault
 
 
 _UNKNOWN = (
@@ -218,6 +311,8 @@ def make_run(
             ours.setdefault(each.key, replace(each, cutoff=scenario.cutoff))
     if not ours and not left.incumbents:
         raise BadInput(f"no trial on a training instance of {scenario.name} and no incumbent there")
+    if len(ours) > MOST_TRIALS:
+        raise BadInput(f"{len(ours):,} trials, expected at most the {MOST_TRIALS:,} of a run")
     numbers = [numbered(number, each) for number, each in enumerate(ours.values(), 1)]
     budget = max(len(numbers), trials or 0, 1)
     info = replace(
@@ -229,13 +324,22 @@ def make_run(
         command=f"sparse-aclib import --from {form} --scenario {scenario.shown} --seed {seed}",
     )
     incumbents = _incumbents(left.incumbents, numbers, scenario.space, info)
+    texts = {
+        RUNHISTORY: "".join(to_json(each) + "\n" for each in numbers),
+        TRAJECTORY: "".join(to_json(each) + "\n" for each in incumbents),
+        RUN: to_json(info, indent=1) + "\n",  # last: without it there is no run
+    }
     with locked(folder):
-        if any((folder / name).exists() for name in FILES):
+        if any(not _as_said(folder / name, texts) for name in FILES if (folder / name).exists()):
             raise BadInput(f"{folder}: there is a run already; give another --seed or --results")
-        write_whole(folder / RUNHISTORY, "".join(to_json(each) + "\n" for each in numbers))
-        write_whole(folder / TRAJECTORY, "".join(to_json(each) + "\n" for each in incumbents))
-        write_run(folder, info)
+        write_together({folder / name: text for name, text in texts.items()})
     return folder, len({each.key for each in left.trials}) - len(ours)
+
+
+def _as_said(file: Path, texts: Mapping[str, str]) -> bool:
+    """Whether a file is what an import of the same, killed before it had a run.json, has left."""
+    of_one = file.name in (RUNHISTORY, TRAJECTORY) and file.is_file()
+    return of_one and content(file) == texts[file.name].encode()
 
 
 def _as_cut(trial: Record, cutoff: float) -> bool:
@@ -248,13 +352,19 @@ def _as_cut(trial: Record, cutoff: float) -> bool:
 def _incumbents(
     changes: Sequence[Change], trials: Sequence[Numbered], space: Space, info: RunInfo
 ) -> list[Incumbent]:
-    """The default, then what the client names, each once in a row."""
+    """The default, then what the client names, each once in a row.
+
+    Raises BadInput for one of which there is no trial."""
     first = Incumbent(
         trial=0, config_id=config_id(space.default), config=space.default, estimate=None
     )
-    found = [first]
+    found, evaluated = [first], {first.config_id, *(each.config_id for each in trials)}
     for change in changes or _best(trials):
-        config = known(space, change.config, "an incumbent")
+        config = known(space, change.config, change.where)
+        if config_id(config) not in evaluated:
+            raise BadInput(
+                f"{change.where}: configuration {config_id(config)}, expected one of the trials"
+            )
         if config_id(config) == found[-1].config_id:
             continue
         at = _consumed(change, trials)
@@ -273,11 +383,11 @@ def _consumed(change: Change, trials: Sequence[Numbered]) -> int:
     """Trials consumed when an incumbent came; all of them if that cannot be told."""
     if change.trial is not None:
         return change.trial
-    begun = [each.started for each in trials if each.started]
+    begun = [datetime.fromisoformat(each.started).timestamp() for each in trials if each.started]
     if change.seconds is None or len(begun) < len(trials) or not begun:
         return len(trials)
-    until = datetime.fromisoformat(min(begun)) + timedelta(seconds=change.seconds)
-    return sum(datetime.fromisoformat(each) <= until for each in begun)
+    until = min(begun) + change.seconds
+    return sum(each <= until for each in begun)
 
 
 def _best(trials: Sequence[Numbered]) -> list[Change]:
@@ -292,24 +402,55 @@ def _best(trials: Sequence[Numbered]) -> list[Change]:
     if not means:
         return []
     best = min(means, key=lambda name: means[name])
-    return [Change(config=configs[best], trial=len(trials), estimate=round(means[best], 10))]
+    estimate = round(means[best], 10)
+    return [Change(config=configs[best], trial=len(trials), estimate=estimate, where="the best")]
 
 
 def text_of(file: Path) -> str:
-    """A client's file. Raises BadInput where there is none."""
+    """A client's file. Raises BadInput where there is none that can be read, a named pipe too."""
+    sized(file)
     try:
-        return file.read_text(encoding="utf-8")
+        return content(file).decode("utf-8-sig")  # spreadsheets write a mark before the first line
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "no text"
         raise BadInput(f"{file}: {why}, expected a file that the client has written") from error
 
 
+def json_of(text: str, where: str) -> Mapping[str, Any]:
+    """The JSON object in a text, NaN and infinite numbers too. Raises BadInput that says where."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{where}: {_shown(str(error))}, expected JSON") from error
+    if not isinstance(said, Mapping):
+        raise BadInput(f"{where}: {_shown(said)}, expected a JSON object")
+    return said
+
+
+def sized(file: Path) -> None:
+    """Raises BadInput for what is no file, or one that no client can have written of a run."""
+    try:
+        with open(file, "rb", opener=regular) as opened:
+            size = os.fstat(opened.fileno()).st_size
+    except OSError as error:
+        raise BadInput(
+            f"{file}: {error.strerror}, expected a file that the client has written"
+        ) from error
+    if size > LARGEST:
+        raise BadInput(
+            f"{file}: {size:,} bytes, expected at most {LARGEST:,} (a run has at most "
+            f"{MOST_TRIALS:,} trials)"
+        )
+
+
 def the_one(place: Path, *patterns: str) -> Path:
     """The file itself, or the only one in a folder that has such a name. Raises BadInput."""
-    if place.is_file():
+    if not place.is_dir():
+        sized(place)
         return place
     found = sorted({file for pattern in patterns for file in place.rglob(pattern)})
     if len(found) != 1:
         several = f"{len(found)} files" if found else "no file"
         raise BadInput(f"{place}: {several} named {' or '.join(patterns)}, expected one")
+    sized(found[0])
     return found[0]

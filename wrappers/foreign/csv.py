@@ -19,34 +19,30 @@ _OURS = ("instance", "seed", "cost", "status", "runtime")
 def read(place: Path, scenario: Scenario) -> Left:
     """place: the file, or a folder with the only one."""
     file = the_one(place, "*.csv")
-    reader = csv.DictReader(text_of(file).splitlines())
+    reader = csv.DictReader(io.StringIO(text_of(file), newline=""), strict=True)
+    trials = []
     try:
-        rows, columns = list(reader), reader.fieldnames or ()
+        columns = list(reader.fieldnames or ())
+        missing = [name for name in _OURS[:3] if name not in columns]
+        if missing:
+            raise BadInput(f"{file}: no column {missing[0]}, expected {', '.join(_OURS[:3])}")
+        if twice := [name for name in columns if columns.count(name) > 1]:
+            raise BadInput(f"{file}: column {twice[0][:60]!r} twice, expected each once")
+        for row in reader:
+            where = f"{file}:{reader.line_num}"
+            if None in row or None in row.values():
+                raise BadInput(f"{where}: expected {len(columns)} columns, as in the first line")
+            config = {name: text for name, text in row.items() if name not in _OURS and text != ""}
+            trials.append(
+                trial(
+                    *(scenario, config, row["instance"], row["seed"], row["cost"]),
+                    status=row.get("status") or "SUCCESS",
+                    runtime=row.get("runtime") or None,
+                    where=where,
+                )
+            )
     except csv.Error as error:
         raise BadInput(f"{file}: {error}, expected comma-separated values") from error
-    missing = [name for name in _OURS[:3] if name not in columns]
-    if missing:
-        raise BadInput(f"{file}: no column {missing[0]}, expected {', '.join(_OURS[:3])}")
-    trials = []
-    for number, row in enumerate(rows, 2):
-        where = f"{file}:{number}"
-        if None in row or None in row.values():
-            raise BadInput(f"{where}: expected {len(columns)} columns, as in the first line")
-        config = {name: text for name, text in row.items() if name not in _OURS and text != ""}
-        try:
-            seed, cost = int(row["seed"]), float(row["cost"])
-            runtime = float(row["runtime"]) if row.get("runtime") else None
-        except ValueError as error:
-            raise BadInput(f"{where}: {str(error)[:60]}, expected a number") from error
-        status = row.get("status") or "SUCCESS"
-        trials.append(
-            trial(
-                *(scenario, config, row["instance"], seed, cost),
-                status=status,
-                runtime=runtime,
-                where=where,
-            )
-        )
     return Left(trials)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sparse_training.errors import BadInput
 from wrappers.configurators._irace_box import rscript
-from wrappers.foreign import Change, Left, the_one, trial
-from wrappers.records import Record
+from wrappers.foreign import Change, Left, as_written, the_one, trial, whole
+from wrappers.records import MOST_TRIALS, Record
 from wrappers.scenario import Scenario
 
 # A line each, cells behind tabs: C number name value name value ...; T configuration instance seed
@@ -66,8 +66,10 @@ def read(place: Path, scenario: Scenario) -> Left:
         raise BadInput(f"{file}: R is not installed, which reads it") from error
     if done.stdout.startswith("OLD "):  # CVE-2024-27322: promises in a file are evaluated
         raise BadInput(
-            f"{file}: R {done.stdout[4:].strip()} may run code that a log holds, expected R 4.4 or "
-            "newer; run irace with SPARSE_ACLIB_RECORD=FOLDER and import that with --from record"
+            f"{file}: R {done.stdout[4:].strip()} may run code that a log holds (CVE-2024-27322), "
+            "expected R 4.4 or newer; or run irace with SPARSE_ACLIB_RECORD=FOLDER, then "
+            "'sparse-aclib import FOLDER --from record --configurator irace --scenario "
+            f"{scenario.name} --seed N'"
         )
     if done.returncode:
         why = " ".join(done.stderr.split())[-200:]
@@ -75,16 +77,18 @@ def read(place: Path, scenario: Scenario) -> Left:
     configs: dict[str, dict[str, str]] = {}
     trials: list[Record] = []
     changes: list[Change] = []
-    for line in done.stdout.splitlines():
+    for number, line in enumerate(done.stdout.split("\n"), 1):
         kind, *cells = line.split("\t")
-        if kind == "C":
-            configs[cells[0]] = dict(zip(cells[1::2], cells[2::2], strict=True))
-        elif kind == "T":
-            number, instance, seed, cost, *_ = cells
-            where = f"{file}, trial {len(trials) + 1}"
-            trials.append(
-                trial(scenario, configs[number], instance, int(seed), float(cost), where=where)
-            )
-        elif kind == "E":
-            changes.append(Change(config=configs[cells[1]], trial=int(cells[2])))
+        with as_written(f"{file}, line {number} of what R makes of it", "this client"):
+            if kind == "C":
+                configs[cells[0]] = dict(zip(cells[1::2], cells[2::2], strict=True))
+            elif kind == "T":
+                identity, instance, seed, cost, *_ = cells
+                where = f"{file}, trial {len(trials) + 1}"
+                trials.append(trial(scenario, configs[identity], instance, seed, cost, where=where))
+            elif kind == "E":
+                iteration, identity, consumed, *_ = cells
+                where = f"{file}, iteration {iteration[:10]}"
+                at = whole(consumed, "trials", where, most=MOST_TRIALS)
+                changes.append(Change(config=configs[identity], trial=at, where=where))
     return Left(trials, changes)

@@ -5,48 +5,68 @@ numbers, and a trajectory of incumbents that says at which trial each came.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sparse_training.errors import BadInput
 from target_algorithms.contract import WORST_COST
-from wrappers.foreign import Change, Left, Recorded, text_of, the_one, trial
+from wrappers.foreign import (
+    Change,
+    Left,
+    Recorded,
+    as_written,
+    json_of,
+    text_of,
+    the_one,
+    trial,
+    whole,
+)
 from wrappers.formats.configspace import configspace_json
 from wrappers.scenario import Scenario
 
 _STATUSES = {1: "SUCCESS", 2: "CRASHED", 3: "TIMEOUT", 4: "TIMEOUT"}
 """0 is a trial under way, 4 one over its memory."""
 
+_BY = "SMAC3 2.x"
+
 
 def read(place: Path, scenario: Scenario) -> Left:
     """place: SMAC's output folder, or one above it."""
     history = the_one(place, "runhistory.json")
-    said = _json(history)
-    try:
-        configs = {int(number): config for number, config in said["configs"].items()}
-        ended = [each for each in said["data"] if each["status"] in _STATUSES]
-        trials = [
-            trial(
-                *(scenario, configs[each["config_id"]], each["instance"], int(each["seed"])),
-                float(each["cost"]),
-                status=_STATUSES[each["status"]],
-                runtime=float(each["time"]),
-                where=f"{history}, trial {number}",
-            )
-            for number, each in enumerate(ended, 1)
-        ]
-        intensifier = history.with_name("intensifier.json")
-        changes = [
-            Change(config=configs[each["config_ids"][0]], trial=int(each["trial"]))
-            for each in (_json(intensifier)["trajectory"] if intensifier.exists() else ())
-            if each["config_ids"]
-        ]
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{history}: not as SMAC3 2.x writes it ({error!r})") from error
+    said = json_of(text_of(history), str(history))
+    with as_written(str(history), _BY):
+        configs = {str(number): config for number, config in said["configs"].items()}
+        data = list(said["data"])
+    trials = []
+    for number, each in enumerate(data, 1):
+        where = f"{history}, trial {number}"
+        with as_written(where, _BY):
+            told = whole(each["status"], "status", where, most=max(_STATUSES))
+            if told in _STATUSES:
+                trials.append(
+                    trial(
+                        *(scenario, configs[str(each["config_id"])], each["instance"]),
+                        *(each["seed"], each["cost"]),
+                        status=_STATUSES[told],
+                        runtime=each["time"],
+                        where=where,
+                    )
+                )
+    intensifier = history.with_name("intensifier.json")
+    changes = []
+    if os.path.lexists(intensifier):
+        state = json_of(text_of(intensifier), str(intensifier))
+        with as_written(str(intensifier), _BY):
+            trajectory = list(state["trajectory"])
+        for number, each in enumerate(trajectory, 1):
+            where = f"{intensifier}, incumbent {number}"
+            with as_written(where, _BY):
+                consumed = whole(each["trial"], "trial", where, most=len(data))
+                if each["config_ids"]:
+                    config = configs[str(each["config_ids"][0])]
+                    changes.append(Change(config=config, trial=consumed, where=where))
     return Left(trials, changes)
 
 
@@ -141,11 +161,3 @@ def numbered(run: Recorded) -> dict[str, int]:
 def seconds(started: str | None) -> float:
     """A time as seconds since 1970; 0 if it is not known."""
     return datetime.fromisoformat(started).timestamp() if started else 0.0
-
-
-def _json(file: Path) -> Mapping[str, Any]:
-    try:
-        said: Mapping[str, Any] = json.loads(text_of(file))
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{file}: {error}, expected JSON") from error
-    return said

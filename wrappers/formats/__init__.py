@@ -3,7 +3,7 @@
 A format is a module here with `files(scenario, folder) -> dict[str, str]`: texts by their names, to
 be written into the folder.
 
-    pcs.py              old PCS (SMAC 2.08, SMAC 2.10, SMAC3 up to 1.4, GPS): committed
+    pcs.py              old PCS (SMAC 2.08, SMAC 2.10, SMAC3 up to 1.4): committed
     irace_3_5.py        irace 3.5
     irace_4.py          irace 4
     pcs_new.py          new PCS (SMAC 2.10, ConfigSpace's `pcs_new`)
@@ -11,7 +11,8 @@ be written into the folder.
     smac_script.py      SMAC 2.x, where it calls a program: a script and the space
     crace.py            crace
     carps.py            CARP-S: a task, and its objective function
-    paramils.py         ParamILS: the space in choices only
+    paramils.py         ParamILS, RamParILS: the space in choices only
+    gps.py              GPS: the space with a copy of a parameter for each condition, and a script
 
 Each distinct space is committed once, as the `paramfile` that its scenarios name; `sparse-aclib
 export` keeps it equal to its source, and writes the other forms where it is told to. irace itself
