@@ -127,7 +127,7 @@ class Run:
     def used(self) -> float:
         """What the different trials that the configurator has asked for so far are charged: each
         its share of the training budget, an integer where all are whole."""
-        return _plain(self._charged)
+        return plain(self._charged)
 
     @property
     def remaining(self) -> float:
@@ -220,7 +220,7 @@ class Run:
                 if self._closed:
                     raise CancelledError
                 append_line(self.folder / RUNHISTORY, numbered(number, record))
-                self._progress(math.floor(_plain(self._done + Fraction(trial.fidelity))))
+                self._progress(math.floor(plain(self._done + Fraction(trial.fidelity))))
                 self._tell(record, cost)
         except BaseException as error:  # for who waits for the cost
             cost.set_exception(error)
@@ -349,11 +349,11 @@ class Run:
                 "begin anew in another --results folder"
             )
         self.costs(list(self._costs.values()))
-        used = {"trials_used": len(self._costs), "budget_used": _plain(self._taken)}
+        used = {"trials_used": len(self._costs), "budget_used": plain(self._taken)}
         self._write(state="finished", finished=now(), **used)
 
 
-def _plain(total: Fraction) -> float:
+def plain(total: Fraction | float) -> float:
     """A sum of shares, which are no exact thirds, as a number; an integer where it comes to one."""
     number = round(float(total), 9)
     return int(number) if number.is_integer() else number

@@ -1,6 +1,7 @@
 """Races side by side, rungs, shares of the training budget."""
 
 import itertools
+import json
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -14,7 +15,7 @@ from sparse_training.errors import BadInput
 from target_algorithms.contract import Details, Result, Trained, Trial
 from tests.examples import CONFIGURING, DEFAULT_ONLY, each_of
 from tests.wrappers.cases import FIRST, execute, timeless
-from wrappers import configurators
+from wrappers import configurators, foreign
 from wrappers.check import check
 from wrappers.configurators import Configurator
 from wrappers.configurators.hyperband import Bracket
@@ -270,3 +271,24 @@ def test_a_run_over_rungs_goes_on_where_it_was_cut_off(
 def test_there_are_configurators_with_several_fidelities_and_the_template_has_one() -> None:
     assert len(MULTI) >= 2 and FIRST not in MULTI
     assert set(MULTI) <= set(configurators.configurators().values())
+
+
+@pytest.mark.parametrize("form", ["csv", "smac3-2"])
+def test_shares_go_out_with_a_run_and_come_in_again(
+    form: str, scenario: Scenario, tmp_path: Path
+) -> None:
+    folder = execute(scenario, tmp_path / "ours", 12, by=MULTI[0])
+    for name, text in foreign.written(form, folder).items():
+        (tmp_path / "theirs").mkdir(exist_ok=True)
+        (tmp_path / "theirs" / name).write_text(text)
+    left = foreign.read(form, tmp_path / "theirs", scenario)
+    records = read_lines(folder / RUNHISTORY, Numbered)
+    assert [each.key for each in left.trials] == [each.key for each in records]
+    again, _ = foreign.make_run(
+        left, scenario, form=form, configurator="theirs", seed=1, results=tmp_path / "results"
+    )
+    assert read_run(again).budget_used == read_run(folder).budget_used
+    assert check(tmp_path / "results")[1] == []
+    lines = foreign.written("deepcave", folder)["runhistory.json"]
+    told = {each["budget"] for each in json.loads(lines)["data"]}
+    assert told == {each.fidelity for each in records}

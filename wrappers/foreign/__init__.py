@@ -56,7 +56,7 @@ from wrappers.records import (
     read_run,
     to_json,
 )
-from wrappers.run import run_folder
+from wrappers.run import plain, run_folder
 from wrappers.scenario import Scenario
 from wrappers.space import Config, Space, config_id, finite, read_pcs
 
@@ -239,11 +239,12 @@ def trial(
     *,
     status: str = "SUCCESS",
     runtime: object = None,
+    fidelity: object = 1.0,
     where: str,
 ) -> Record:
     """A trial of which a client knows no more. Raises BadInput for what cannot be one.
 
-    seed, cost, runtime: as the client has them, text or number.
+    seed, cost, runtime, fidelity: as the client has them, text or number.
     """
     typed = known(scenario.space, config, where)
     if not isinstance(instance, str) or not instance:
@@ -256,6 +257,7 @@ def trial(
     if status == "SUCCESS" and not 0.0 <= error <= WORST_COST:
         raise BadInput(f"{where}: cost {error}, expected an error from 0 to {WORST_COST:g}")
     number = whole(seed, "seed", where, most=MOST_SEED)
+    share = real(fidelity, "fidelity", where)
     unknown: dict[str, Any] = dict.fromkeys(_UNKNOWN)
     try:
         return Record(
@@ -264,6 +266,7 @@ def trial(
             instance=instance,
             seed=number,
             cutoff=scenario.cutoff,
+            fidelity=share,
             status=status,
             cost=error if status == "SUCCESS" else WORST_COST,
             runtime=None if runtime is None else real(runtime, "runtime", where),
@@ -314,11 +317,13 @@ def make_run(
     if len(ours) > MOST_TRIALS:
         raise BadInput(f"{len(ours):,} trials, expected at most the {MOST_TRIALS:,} of a run")
     numbers = [numbered(number, each) for number, each in enumerate(ours.values(), 1)]
-    budget = max(len(numbers), trials or 0, 1)
+    used = math.fsum(each.fidelity for each in numbers)
+    budget = max(math.ceil(round(used, 9)), trials or 0, 1)
     info = replace(
         describe(scenario, configurator, True, "imported", seed, budget, 1, {}),
         state="finished",
         trials_used=len(numbers),
+        budget_used=plain(used),
         finished=now(),
         settings={"imported": form},
         command=f"sparse-aclib import --from {form} --scenario {scenario.shown} --seed {seed}",
@@ -379,10 +384,11 @@ def _incumbents(
     return found
 
 
-def _consumed(change: Change, trials: Sequence[Numbered]) -> int:
+def _consumed(change: Change, trials: Sequence[Numbered]) -> float:
     """Trials consumed when an incumbent came; all of them if that cannot be told."""
     if change.trial is not None:
-        return change.trial
+        shares = [each.fidelity for each in trials[: change.trial]]
+        return plain(math.fsum(shares)) if any(share < 1 for share in shares) else change.trial
     begun = [datetime.fromisoformat(each.started).timestamp() for each in trials if each.started]
     if change.seconds is None or len(begun) < len(trials) or not begun:
         return len(trials)
@@ -391,10 +397,14 @@ def _consumed(change: Change, trials: Sequence[Numbered]) -> int:
 
 
 def _best(trials: Sequence[Numbered]) -> list[Change]:
-    """The configuration on the most pairs that has the lowest mean cost there."""
+    """The configuration on the most pairs that has the lowest mean cost there.
+
+    Of the trials with the largest share of the training budget.
+    """
     costs: dict[str, list[float]] = {}
     configs: dict[str, Config] = {}
-    for each in trials:
+    largest = max((each.fidelity for each in trials), default=1.0)
+    for each in (each for each in trials if each.fidelity == largest):
         costs.setdefault(each.config_id, []).append(each.cost)
         configs[each.config_id] = each.config
     most = max(map(len, costs.values()), default=0)

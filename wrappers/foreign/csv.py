@@ -1,7 +1,8 @@
 """A table with a line a trial, for any client whose own form is not here.
 
 Columns `instance`, `seed`, `cost`, one for every parameter (empty where it is inactive), and where
-they are known `status` and `runtime` (seconds); lines in the order in which trials were asked for.
+they are known `status`, `runtime` (seconds) and `fidelity` (the share of the training budget, 1 if
+there is none); lines in the order in which trials were asked for.
 """
 
 import csv
@@ -13,7 +14,7 @@ from wrappers.foreign import Left, Recorded, text_of, the_one, trial
 from wrappers.formats._text import cell
 from wrappers.scenario import Scenario
 
-_OURS = ("instance", "seed", "cost", "status", "runtime")
+_OURS = ("instance", "seed", "cost", "status", "runtime", "fidelity")
 
 
 def read(place: Path, scenario: Scenario) -> Left:
@@ -38,6 +39,7 @@ def read(place: Path, scenario: Scenario) -> Left:
                     *(scenario, config, row["instance"], row["seed"], row["cost"]),
                     status=row.get("status") or "SUCCESS",
                     runtime=row.get("runtime") or None,
+                    fidelity=row.get("fidelity") or 1.0,
                     where=where,
                 )
             )

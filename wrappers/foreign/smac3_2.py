@@ -4,6 +4,7 @@ Written from what 2.4.1 writes: trials with a number for their status, configura
 numbers, and a trajectory of incumbents that says at which trial each came.
 """
 
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,7 @@ def read(place: Path, scenario: Scenario) -> Left:
                         *(each["seed"], each["cost"]),
                         status=_STATUSES[told],
                         runtime=each["time"],
+                        fidelity=each["budget"] or 1.0,
                         where=where,
                     )
                 )
@@ -72,11 +74,12 @@ def read(place: Path, scenario: Scenario) -> Left:
 
 def written(run: Recorded) -> dict[str, str]:
     """The folder that SMAC 2.4.1 would have written."""
-    numbers = numbered(run)
+    numbers, shares = numbered(run), has_shares(run)
     data = [
         line(numbers[each.config_id], each.cost, each.status, each.seed)
         | {
             "instance": each.instance,
+            "budget": each.fidelity if shares else None,
             "time": each.runtime or 0.0,
             "cpu_time": each.cpu_time or 0.0,
             "starttime": seconds(each.started),
@@ -91,13 +94,14 @@ def files(
     run: Recorded, data: Sequence[Mapping[str, Any]], numbers: Mapping[str, int]
 ) -> dict[str, str]:
     """With these lines of the runhistory; numbers: of every configuration."""
-    info = run.info
+    info, shares = run.info, has_shares(run)
+    charged = list(itertools.accumulate(each.fidelity for each in run.trials))
     configs = {str(numbers[each.config_id]): dict(each.config) for each in run.trials}
     trajectory = [
         {
             "config_ids": [numbers[each.config_id]],
             "costs": [each.estimate],
-            "trial": each.trial,
+            "trial": sum(used <= each.trial + 1e-6 for used in charged),
             "walltime": 0.0,
         }
         for each in run.incumbents
@@ -111,6 +115,8 @@ def files(
         "crash_cost": WORST_COST,
         "n_trials": info.trials,
         "instances": sorted({each["instance"] for each in data if each["instance"]}) or None,
+        "min_budget": min((each.fidelity for each in run.trials), default=1.0) if shares else None,
+        "max_budget": 1.0 if shares else None,
         "seed": info.seed,
         "n_workers": info.workers,
         "scenario": info.scenario,
@@ -156,6 +162,11 @@ def numbered(run: Recorded) -> dict[str, int]:
     """SMAC's number of every configuration, in the order in which they were tried."""
     identities = dict.fromkeys(each.config_id for each in run.trials)
     return {identity: number for number, identity in enumerate(identities, 1)}
+
+
+def has_shares(run: Recorded) -> bool:
+    """Whether some of its trials had a share of the training budget: SMAC's budgets."""
+    return any(each.fidelity < 1 for each in run.trials)
 
 
 def seconds(started: str | None) -> float:
