@@ -8,7 +8,9 @@ training budget and a number of pairs. The incumbent is the best on whole traini
 meets it on equal pairs; Optuna's own best trial plays no part.
 
 What is seen to here, in Optuna 5.0:
-- it has no forbidden combinations: a trial that has one fails, and another one is asked for;
+- it has no forbidden combinations: a trial that has one is pruned without a value, which counts as
+  the worst there is, and another one is asked for, in the end one drawn uniformly (told as failed,
+  such trials teach the sampler nothing: a thousand in a row were forbidden);
 - trials that are under way count as bad ones (`constant_liar`), or several workers would be sent
   to the same place.
 """
@@ -20,7 +22,6 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from sparse_training.errors import BadInput
 from target_algorithms.contract import Value
 from wrappers.origin import versions_of
 from wrappers.races import Race, side_by_side
@@ -32,7 +33,7 @@ from wrappers.space import Config, Parameter
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-_MOST_FORBIDDEN = 1000
+_MOST_FORBIDDEN = 50  # in a row
 
 
 def available() -> str | None:
@@ -79,13 +80,16 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
 def _asked(study: "Study", run: Run) -> "tuple[Trial, Config]":
     from optuna.trial import TrialState
 
-    for _ in range(_MOST_FORBIDDEN):
+    forbidden = 0
+    while True:
         trial = study.ask()
         config = run.space.drawn(partial(_suggested, trial))
         if config is not None:
             return trial, config
-        study.tell(trial, state=TrialState.FAIL)
-    raise BadInput(f"{_MOST_FORBIDDEN} configurations of Optuna in a row were forbidden")
+        study.tell(trial, state=TrialState.PRUNED)
+        forbidden += 1
+        if forbidden == _MOST_FORBIDDEN:
+            study.enqueue_trial(run.sample())
 
 
 def _suggested(trial: "Trial", parameter: Parameter) -> Value:
