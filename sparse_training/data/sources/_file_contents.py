@@ -14,7 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -185,10 +185,11 @@ def _check_said(where: str, names: Sequence[str], kinds: Kinds) -> None:
 # Parquet -----------------------------------------------------------------------------------------
 
 
-def read_parquet(where: str, content: bytes, target: str, kinds: Kinds) -> Any:
-    """The columns of a Parquet file that are not to be ignored, as a pandas.DataFrame.
+def read_parquet(where: str, content: bytes, target: str, kinds: Kinds) -> tuple[Any, Kinds]:
+    """(the columns of a Parquet file that are not to be ignored, their kinds).
 
-    Numbers as float64, everything else as texts. Raises BadInput for columns of other types, before
+    A pandas.DataFrame of float64 for numbers, and texts; what the file has a dictionary of is
+    categorical, unless it is said to be numeric. Raises BadInput for columns of other types, before
     they are read.
     """
     try:
@@ -223,7 +224,10 @@ def read_parquet(where: str, content: bytes, target: str, kinds: Kinds) -> Any:
         # What pandas wrote into the file about its index and types is not looked at.
         table = file.read(columns=[field.name for field in wanted], use_pandas_metadata=False)
         columns = {name: _from_arrow(table.column(name)) for name in table.column_names}
-        return pd.DataFrame(columns)
+        coded = [field.name for field in wanted if pyarrow.types.is_dictionary(field.type)]
+        added = set(coded) - {target, *kinds.numeric, *kinds.categorical}
+        categorical = (*kinds.categorical, *(name for name in coded if name in added))
+        return pd.DataFrame(columns), replace(kinds, categorical=categorical)
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
         if isinstance(error, BadInput):
             raise
@@ -464,9 +468,8 @@ class _Column:
 
         if values.dtype == np.float64:
             numbers = values.to_numpy()
-            if np.isnan(numbers).all():
-                numbers = None
-            return _Column(numbers, np.zeros(0, np.int64), np.zeros(0, object))
+            none = np.full(len(numbers), -1), np.zeros(0, object)
+            return _Column(None if np.isnan(numbers).all() else numbers, *none)
         codes, names = pd.factorize(values)
         names = np.asarray(names, dtype=object)
         there = ~np.isin(names, list(missing)) if len(names) else np.zeros(0, bool)

@@ -253,7 +253,7 @@ def _said(folder: Path, name: str, table: Mapping[str, Any]) -> Said:
             )
     if table.get("channels", "last") not in ("first", "last"):
         raise BadInput(
-            f'{where}: channels is {_shown(table["channels"])}, expected "first", "last"'
+            f'{where}: channels is {_shown(table["channels"])}, expected "first" or "last"'
         )
     named_twice = [
         column
@@ -332,7 +332,7 @@ def _from_tables(said: Said, wheres: Sequence[str], held: Sequence[bytes]) -> _R
     frames, notes = [], []
     for where, each in zip(wheres, held, strict=True):
         if said.file.lower().endswith(".parquet"):
-            frame = contents.read_parquet(where, each, said.target, kinds)
+            frame, kinds = contents.read_parquet(where, each, said.target, kinds)
         else:
             frame, separator = contents.read_csv(
                 where, each, said.target, kinds, said.separator or None
