@@ -56,8 +56,15 @@ def described_by(folder: Path, options: Mapping[str, str | Sequence[str]]) -> tu
     Raises BadInput for options that say something else than a dataset.toml that is there.
     """
     given = {key: value for key, value in options.items() if value}
+    if not folder.is_dir():
+        raise BadInput(f"no folder {folder}, expected one with files of data sets")
     text = description(folder)
     if text is None:
+        if not {"target", "licence"} <= given.keys():
+            raise BadInput(
+                f"{folder} has no {DESCRIPTION}: expected --target COLUMN and --licence TEXT, or"
+                " that file; a licence that nobody stated is 'unknown'"
+            )
         return text_of(given), True
     said = for_all(folder, text)
     for key, value in given.items():

@@ -21,6 +21,9 @@ from sparse_training.errors import BadInput
 from sparse_training.files import write_whole
 from target_algorithms import ROOT, Role, Variant, variant, variants
 
+_ALWAYS = (Role.BASELINE, Role.COMBINATION)
+"""Roles of the variants that every set has: what measures a set compares with the one the rules of
+the other."""
 _LIKE, _LIKE_OF_DATA = "mnist5k", "cc18"
 """The sets to begin with: of samples, and of data sets of any shape, by relative budgets."""
 
@@ -139,7 +142,12 @@ def new_set(
         typer.Option(help="The instance set to begin with: mnist5k, with --data cc18."),
     ] = None,
     variants_: Annotated[
-        str | None, typer.Option("--variants", help="Some of its variants: rigl,meta.")
+        str | None,
+        typer.Option(
+            "--variants",
+            help="Some of its variants: rigl,meta. The baseline and the combination come with them:"
+            " 'fitness' needs both.",
+        ),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder with data of your own: CSV, Parquet, npz.")
@@ -326,8 +334,10 @@ def _scenario_texts(like: Path, folder: Path, chosen: Sequence[str]) -> dict[Pat
                 f"of {', '.join(of_model)}"
             )
     texts = {}
-    for name in chosen or of_model:
+    for name in of_model:
         scenario = read(of_model[name])
+        if chosen and name not in chosen and scenario.variant.role not in _ALWAYS:
+            continue
         text = scenario.text.replace(f"scenarios/{like.name}/", f"scenarios/{folder.name}/")
         texts[folder / name / "scenario.txt"] = text
         space = folder.parents[1] / scenario.paramfile
@@ -423,7 +433,8 @@ def _write_all(texts: Mapping[Path, str]) -> list[Path]:
     except BaseException:
         for path in made:
             path.unlink(missing_ok=True)
-        for folder in {parent for path in made for parent in list(path.parents)[:2]}:
+        left = {parent for path in made for parent in list(path.parents)[:3]}
+        for folder in sorted(left, key=lambda each: -len(each.parts)):
             with suppress(OSError):  # not empty: it was there
                 folder.rmdir()
         raise

@@ -186,12 +186,12 @@ def _ready(source: str, dataset: str) -> Stored:
         except OSError as error:
             raise BadInput(
                 f"cannot read {file} ({error.strerror}): make it readable, or remove it and fetch "
-                f"it with '{sources.command(source, dataset)}'"
+                f"it with '{sources.command(name, [name])}'"
             ) from error
         if not sources.source_of(source, dataset).INSTALLED or attempt == 2:
             break
         prepare(source, dataset)
-    raise BadInput(f"{name} is {state}: fetch it with '{sources.command(source, dataset)}'")
+    raise BadInput(f"{name} is {state}: fetch it with '{sources.command(name, [name])}'")
 
 
 def _statistics(data: Stored, said: Id, train_rows: NDArray[np.int64]) -> Statistics:

@@ -594,16 +594,16 @@ def test_an_array_is_refused_by_its_header_before_memory_is_asked_for(tmp_path: 
         fetch_own(folder(tmp_path, {"t.npz": buffer.getvalue()}))
 
 
-def test_a_file_larger_than_a_quarter_of_the_memory_is_refused_unread(
+def test_a_file_larger_than_a_tenth_of_the_memory_is_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = folder(tmp_path, {"t.csv": csv(), "u.parquet": pq(pa.table({"class": CLASSES * 999}))})
     monkeypatch.setattr("sparse_training.data.sources._file_contents.memory", lambda: 2000)
-    with pytest.raises(BadInput, match="a quarter of this machine's memory"):
+    with pytest.raises(BadInput, match="a tenth of this machine's memory"):
         fetch_own(place)
     monkeypatch.setattr("sparse_training.data.sources._file_contents.memory", lambda: 1 << 20)
     (place / "t.csv").unlink()
-    with pytest.raises(BadInput, match=r"u.parquet has .* a quarter of this machine's memory"):
+    with pytest.raises(BadInput, match=r"u.parquet has .* a tenth of this machine's memory"):
         fetch_own(place)  # a few kB on disk, 60,000 rows
 
 

@@ -13,6 +13,7 @@ known contents are in `sha256.txt`.
 """
 
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -69,7 +70,7 @@ def known_sha256(name: str, dataset: str) -> str:
     return sum_in_name(dataset)
 
 
-def command(name: str, dataset: str) -> str:
-    """The command line that fetches a data set."""
-    own = " --local FOLDER" if sum_in_name(dataset) else ""
-    return f"sparse-aclib fetch {name}/{dataset}{own}"
+def command(what: str, data_sets: Iterable[str]) -> str:
+    """The command line that fetches something, which needs some data sets (`source/dataset`)."""
+    own = " --local FOLDER" if any(map(sum_in_name, data_sets)) else ""
+    return f"sparse-aclib fetch {what}{own}"
