@@ -6,11 +6,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from commands.list import budgets
 from sparse_training.data.sources.file import DESCRIPTION, description, for_all, text_of
 from sparse_training.data.splits import Outer
 from sparse_training.data.stored import path, read
 from sparse_training.errors import BadInput
 from wrappers.fetch import OwnData
+from wrappers.scenario import Scenario
 
 SAMPLED = 10_000
 """Training rows from which instances are samples of 3,000 and 5,000, not halves."""
@@ -22,7 +24,7 @@ _README = """\
 
 Say in one line what the data sets have in common, and what question the set asks.
 
-| data set | instances | rows | classes | inputs | licence | origin |
+| data set | instances | rows | classes | inputs | Licence | Origin |
 |---|---|---|---|---|---|---|
 {rows}
 
@@ -43,6 +45,8 @@ The digits behind a data set's name are the beginning of the SHA-256 of what is 
 {contents}.
 
 ## Scenarios
+
+{terms}.
 
 Network, budgets and recipe are those of `{like}`, whose README says how they were found, on other
 data. `python -m benchmarks.recipe {name}` finds a recipe on these; `sparse-aclib fitness {name}`
@@ -112,8 +116,10 @@ def _training_rows(data: OwnData) -> int:
     return len(trained)
 
 
-def readme(name: str, like: str, text: str, data: Sequence[OwnData], held_out: bool) -> str:
-    """The README of the set, to be completed."""
+def readme(
+    name: str, members: Sequence[Scenario], text: str, data: Sequence[OwnData], held_out: bool
+) -> str:
+    """The README of the set, to be completed; `members` are the scenarios that it begins with."""
     part = "halves (from 10,000 rows on samples) of the training part of outer fold 0"
     folds = (
         f"Configured on {part} of some data sets,\nvalidated on the test part of others."
@@ -124,13 +130,22 @@ def readme(name: str, like: str, text: str, data: Sequence[OwnData], held_out: b
     sums = [f"| {_cell(file)} | {sum_} |" for each in data for file, sum_ in each.sums]
     return _README.format(
         name=name,
-        like=like,
+        like=members[0].set,
+        terms=_terms(members),
         description=text if text.endswith("\n") else f"{text}\n",
         rows="\n".join(map(_row, data)),
         sums="\n".join(sums),
         folds=folds,
         contents=",\n".join(f"`{each.name}` {each.about.sha256}" for each in data),
     )
+
+
+def _terms(members: Sequence[Scenario]) -> str:
+    cutoffs: dict[float, list[str]] = {}
+    for each in members:
+        cutoffs.setdefault(each.cutoff, []).append(f"`{each.variant.name}`")
+    told = [f"{', '.join(names)} {cutoff:g} seconds" for cutoff, names in cutoffs.items()]
+    return f"{budgets(members)}.\nA trial may take: {'; '.join(told)}"
 
 
 def _row(data: OwnData) -> str:

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from commands._console import bar, say
 from sparse_training.errors import BadInput
 from sparse_training.files import write_whole
 from target_algorithms import ROOT, Role, Variant, variant, variants
+
+if TYPE_CHECKING:
+    from wrappers.scenario import Scenario
 
 _ALWAYS = (Role.BASELINE, Role.COMBINATION)
 """Roles of the variants that every set has: what measures a set compares with the one the rules of
@@ -191,11 +194,12 @@ def new_set(
     folder = place / "scenarios" / name
     if folder.exists():
         raise BadInput(f"{folder} is there already; nothing is overwritten")
-    texts = _scenario_texts(existing[like], folder, _words(variants_))
+    members = _members(existing[like], _words(variants_))
+    texts = _scenario_texts(members, folder)
     told = {"target": target, "licence": licence, "categorical": _words(categorical)}
     options = told | {"numeric": _words(numeric), "ignore": _words(ignore)}
     if data is not None:
-        _own_set(folder, like, data, options, _words(test), texts)
+        _own_set(folder, members, data, options, _words(test), texts)
         return
     for key, value in (*options.items(), ("test", test)):
         if value:
@@ -217,7 +221,7 @@ def new_set(
 
 def _own_set(
     folder: Path,
-    like: str,
+    members: "Sequence[Scenario]",
     data: Path,
     options: Mapping[str, str | Sequence[str] | None],
     held_out: Sequence[str],
@@ -241,7 +245,7 @@ def _own_set(
         folder / "training.txt": "".join(f"{each}\n" for each in training),
         folder / "test.txt": "".join(f"{each}\n" for each in test),
         folder / "features.csv": features,
-        folder / "README.md": _own_set.readme(name, like, text, made, bool(held_out)),
+        folder / "README.md": _own_set.readme(name, members, text, made, bool(held_out)),
     }
     description = {data / DESCRIPTION: text} if is_new else {}
     files = _write_all({**description, **texts, **lists})
@@ -322,8 +326,8 @@ def _offline(folder: Path) -> bool:
     return all(source(parse(name).source).INSTALLED for name in set_instances(folder))
 
 
-def _scenario_texts(like: Path, folder: Path, chosen: Sequence[str]) -> dict[Path, str]:
-    """The scenarios of a set for another one, and the spaces that they name and its root lacks."""
+def _members(like: Path, chosen: Sequence[str]) -> "list[Scenario]":
+    """The scenarios of a set, of all variants or of those chosen and what every set has."""
     from wrappers.scenario import read, scenarios
 
     of_model = {path.name: path for path in scenarios() if path.parent == like}
@@ -333,13 +337,20 @@ def _scenario_texts(like: Path, folder: Path, chosen: Sequence[str]) -> dict[Pat
                 f"--variants names {name!r}, of which {like.name} has no scenario: expected some "
                 f"of {', '.join(of_model)}"
             )
+    every = [read(path) for path in of_model.values()]
+    return [
+        each
+        for each in every
+        if not chosen or each.variant.name in chosen or each.variant.role in _ALWAYS
+    ]
+
+
+def _scenario_texts(members: "Sequence[Scenario]", folder: Path) -> dict[Path, str]:
+    """Scenarios for another set, and the spaces that they name and its root lacks."""
     texts = {}
-    for name in of_model:
-        scenario = read(of_model[name])
-        if chosen and name not in chosen and scenario.variant.role not in _ALWAYS:
-            continue
-        text = scenario.text.replace(f"scenarios/{like.name}/", f"scenarios/{folder.name}/")
-        texts[folder / name / "scenario.txt"] = text
+    for scenario in members:
+        text = scenario.text.replace(f"scenarios/{scenario.set}/", f"scenarios/{folder.name}/")
+        texts[folder / scenario.variant.name / "scenario.txt"] = text
         space = folder.parents[1] / scenario.paramfile
         if not space.exists():
             texts[space] = (scenario.root / scenario.paramfile).read_text(encoding="utf-8")
