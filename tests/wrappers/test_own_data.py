@@ -177,7 +177,7 @@ TABLES: dict[str, Table] = {
                     "exact": pa.array(NUMBERS).cast(pa.decimal128(6, 2)),
                     "truth": pa.array([True, False, None] * 20),
                     "text": pa.array(["u", "v", None] * 20, pa.large_string()),
-                    "coded": pa.array(["u", "v", "w"] * 20).dictionary_encode(),
+                    "coded": pa.array(["7", "2", "5"] * 20).dictionary_encode(),
                     "codes": pa.array([7, 2, 5] * 20).dictionary_encode(),
                     "when": pa.array([1] * ROWS, pa.timestamp("s")),
                     "class": pa.array([3, 1, 2] * 20, pa.uint16()),
@@ -263,14 +263,23 @@ def test_images_are_standardised_by_channel_whatever_their_values(
 
 
 def test_a_channel_without_deviation_among_the_training_images_is_zero(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(3).normal(size=(ROWS, 2, 4, 4))
-    pixels[:, 1] = 0.1
-    files: dict[str, str | bytes] = {"i.npz": npz(x=pixels, **{"class": np.array(CLASSES)})}
-    (made,) = fetch_own(folder(tmp_path, files, SAID + 'channels = "first"'))
-    for instance in ("0", "1/2", "2/halves/0"):
-        split = load(f"{made.name}/{instance}")
-        assert (split.train_x[:, 16:] == 0).all() and (split.eval_x[:, 16:] == 0).all()
-        assert np.isfinite(split.train_x).all() and split.train_x[:, :16].std() > 0.9
+    """In all splits but those that train on the one image in which it has other values."""
+    pixels = np.random.default_rng(3).normal(size=(ROWS, 2, 5, 7))
+    pixels[:, 1] = 1 / 3
+    (made,) = fetch_own(folder(tmp_path, {"i.npz": npz(x=pixels, **{"class": np.array(CLASSES)})}))
+    other = int(load(f"{made.name}/0").train_rows[0])
+    pixels[other, 1] = 1e3 / 7
+    (made,) = fetch_own(folder(tmp_path, {"i.npz": npz(x=pixels, **{"class": np.array(CLASSES)})}))
+    constant = 0
+    for number in range(10):
+        split = load(f"{made.name}/0/{number}")
+        assert np.isfinite(split.train_x).all() and split.train_x[:, :35].std() > 0.9
+        if other in split.eval_rows:
+            constant += 1
+            assert (split.train_x[:, 35:] == 0).all() and (split.eval_x[:, 35:] == 0).all()
+        else:
+            assert split.train_x[:, 35:].std() > 0.9
+    assert constant == 1
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "npz"])
