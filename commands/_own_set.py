@@ -145,7 +145,10 @@ def _terms(members: Sequence[Scenario]) -> str:
     for each in members:
         cutoffs.setdefault(each.cutoff, []).append(f"`{each.variant.name}`")
     told = [f"{', '.join(names)} {cutoff:g} seconds" for cutoff, names in cutoffs.items()]
-    return f"{budgets(members)}.\nA trial may take: {'; '.join(told)}"
+    granted = budgets(members)
+    for network in {each.options.network for each in members if each.options.network}:
+        granted = granted.replace(network, f"`{network}`")
+    return f"{granted}.\nA trial may take: {'; '.join(told)}"
 
 
 def _row(data: OwnData) -> str:

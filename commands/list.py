@@ -75,10 +75,10 @@ def budgets(members: "Sequence[Scenario]") -> str:
     """What the scenarios of a set grant and which network they name, in words."""
     shown = max(members, key=lambda s: s.options.active_weights or s.options.density or 0)
     options = shown.options
-    network = f"network {'-'.join(map(str, options.hidden or ()))}"
+    network = options.network or f"network {'-'.join(map(str, options.hidden or ()))}"
     return (
         f"{shown.runcount_limit:,} trials of {_training_budget(options)} each, "
-        f"{_weights(options)}, {f'`{options.network}`' if options.network else network}"
+        f"{_weights(options)}, {network}"
     )
 
 
