@@ -28,6 +28,8 @@ def command(
     Each distinct space stands once, in the folder of the paramfile that scenarios name. With --to
     and --out a scenario is written in a configurator's own form instead.
     """
+    from sparse_training.data.instances import parse
+    from sparse_training.data.sources import command as command_for
     from wrappers import features, formats
     from wrappers import scenario as reader
 
@@ -42,11 +44,12 @@ def command(
     for set_folder in dict.fromkeys(folder.parent for folder in folders):
         text = features.features_csv(set_folder)
         _say(formats.write({set_folder / "features.csv": text}))
-        if kept := len(features.unfetched(set_folder)):
+        if kept := features.unfetched(set_folder):
             name = set_folder.name
+            needed = [parse(instance).data_set for instance in kept]
             say(
-                f"{kept} rows of {name}'s features.csv stay as they are: their data are not here; "
-                f"'sparse-aclib fetch {name}' gets them"
+                f"{len(kept)} rows of {name}'s features.csv stay as they are: their data are not "
+                f"here; '{command_for(name, needed)}' gets them"
             )
     texts: dict[Path, str] = {}
     for folder in folders:

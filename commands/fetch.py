@@ -17,7 +17,10 @@ def command(
     show: Annotated[bool, typer.Option("--list", help="Show what is there, and end.")] = False,
     local: Annotated[
         Path | None,
-        typer.Option(help="Folder with files of vision data sets: idx, npz, CIFAR-10's batches."),
+        typer.Option(
+            help="Folder with files of vision data sets (idx, npz, CIFAR-10's batches), or with"
+            " data of your own and their dataset.toml; 'fetch file' takes all of these."
+        ),
     ] = None,
     openml_server: Annotated[
         str | None, typer.Option(help="Address of an OpenML server; OpenML's own if left out.")
@@ -52,6 +55,13 @@ def command(
             f"nothing to fetch, expected sets ({', '.join(fetching.sets())}) or instances such as "
             "openml/31/0"
         )
+    if "file" in names:
+        if local is None:
+            raise BadInput("file is data of a user's own: expected --local FOLDER, where they are")
+        _fetch_own(local)
+        names = [name for name in names if name != "file"]
+        if not names:
+            return
     wanted = fetching.named(names)
     with bar("fetching", len(wanted)) as update:
         outcomes = fetching.fetch(
@@ -77,6 +87,16 @@ def command(
     if problems:
         others = f" ({untried} other data sets were not tried)" if untried else ""
         raise BadInput(problems[-1] + others)
+
+
+def _fetch_own(folder: Path) -> None:
+    """All data sets of a folder of the user's own; how instances call each."""
+    from wrappers import fetch as fetching
+
+    with bar("fetching", None) as update:
+        made = fetching.fetch_own(folder, report=lambda step: update(description=step))
+    for each in made:
+        say(f"{each.name}: {'; '.join(each.notes)}")
 
 
 def _show() -> None:

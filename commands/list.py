@@ -66,12 +66,18 @@ def _as_json(scenario: "Scenario") -> dict[str, object]:
 
 def _terms(members: "Sequence[Scenario]") -> str:
     """What the scenarios of a set have in common, in words."""
+    shown = members[0]
+    instances = f"{len(shown.training)} training and {len(shown.test)} test instances"
+    return f"{instances}, {budgets(members)}"
+
+
+def budgets(members: "Sequence[Scenario]") -> str:
+    """What the scenarios of a set grant and which network they name, in words."""
     shown = max(members, key=lambda s: s.options.active_weights or s.options.density or 0)
     options = shown.options
-    network = options.network or "network " + "-".join(map(str, options.hidden or ()))
+    network = options.network or f"network {'-'.join(map(str, options.hidden or ()))}"
     return (
-        f"{len(shown.training)} training and {len(shown.test)} test instances, "
-        f"{shown.runcount_limit} trials of {_training_budget(options)} each, "
+        f"{shown.runcount_limit:,} trials of {_training_budget(options)} each, "
         f"{_weights(options)}, {network}"
     )
 

@@ -9,16 +9,26 @@ import ast
 import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands._console import say
+from commands._console import bar, say
 from sparse_training.errors import BadInput
 from sparse_training.files import write_whole
 from target_algorithms import ROOT, Role, Variant, variant, variants
+
+if TYPE_CHECKING:
+    from wrappers.scenario import Scenario
+
+_ALWAYS = (Role.BASELINE, Role.COMBINATION)
+"""Roles of the variants that every set has: what measures a set compares with the one the rules of
+the other."""
+_LIKE, _LIKE_OF_DATA = "mnist5k", "cc18"
+"""The sets to begin with: of samples, and of data sets of any shape, by relative budgets."""
 
 app = typer.Typer(no_args_is_help=True, help="Scaffolds: make a variant, a configurator, a set.")
 
@@ -130,33 +140,75 @@ def new_configurator(
 @app.command("set")
 def new_set(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits, _.")],
-    like: Annotated[str, typer.Option(help="The instance set to begin with.")] = "mnist5k",
+    like: Annotated[
+        str | None,
+        typer.Option(help="The instance set to begin with: mnist5k, with --data cc18."),
+    ] = None,
+    variants_: Annotated[
+        str | None,
+        typer.Option(
+            "--variants",
+            help="Some of its variants: rigl,meta. The baseline and the combination come with them:"
+            " 'fitness' needs both.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with data of your own: CSV, Parquet, npz.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="With --data: the column (array of an npz) of the classes.")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="With --data: the licence of the data.")
+    ] = None,
+    categorical: Annotated[
+        str | None, typer.Option(help="With --data: columns of categories: a,b.")
+    ] = None,
+    numeric: Annotated[
+        str | None, typer.Option(help="With --data: columns of numbers: a,b.")
+    ] = None,
+    ignore: Annotated[
+        str | None, typer.Option(help="With --data: columns to leave out: a,b.")
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            help="With --data: data sets to validate on only, the others to configure on."
+        ),
+    ] = None,
     root: RootOption = None,
 ) -> None:
-    """Make an instance set: its lists and a scenario for every variant of another set."""
-    from wrappers.scenario import read, scenarios, sets
+    """Make an instance set: its lists and a scenario for every variant of another set.
+
+    With --data it is one of the data in a folder of yours, complete, and runs at once. What the
+    options do not say of them says the folder's dataset.toml; where there is none they write it.
+    """
+    from wrappers.scenario import sets
 
     place = _place(root)
     existing = sets()
     _check_name(name, existing, "instance set")
+    like = like or (_LIKE if data is None else _LIKE_OF_DATA)
     if like not in existing:
         raise BadInput(f"no instance set {like!r}, expected one of {', '.join(existing)}")
     folder = place / "scenarios" / name
-    of_model = [read(path) for path in scenarios() if path.parent == existing[like]]
-    made = []
+    if folder.exists():
+        raise BadInput(f"{folder} is there already; nothing is overwritten")
+    members = _members(existing[like], _words(variants_))
+    texts = _scenario_texts(members, folder)
+    told = {"target": target, "licence": licence, "categorical": _words(categorical)}
+    options = told | {"numeric": _words(numeric), "ignore": _words(ignore)}
+    if data is not None:
+        _own_set(folder, members, data, options, _words(test), texts)
+        return
+    for key, value in (*options.items(), ("test", test)):
+        if value:
+            raise BadInput(f"--{key} says what the data of a folder are: expected --data FOLDER")
     for file in ("training.txt", "test.txt", "features.csv"):
-        made.append(_write(folder / file, (existing[like] / file).read_text(encoding="utf-8")))
+        texts[folder / file] = (existing[like] / file).read_text(encoding="utf-8")
     terms = (existing[like] / "README.md").read_text(encoding="utf-8").partition("\n## ")
-    made.append(
-        _write(folder / "README.md", _README_OF_SET.format(name=name, terms=f"## {terms[2]}"))
-    )
-    for scenario in of_model:
-        text = scenario.text.replace(f"scenarios/{like}/", f"scenarios/{name}/")
-        made.append(_write(folder / scenario.variant.name / "scenario.txt", text))
-        made += _space_beside(scenario.paramfile, scenario.root, place)
-    if place != ROOT:
-        made += _launcher(place)
-    _said(made)
+    texts[folder / "README.md"] = _README_OF_SET.format(name=name, terms=f"## {terms[2]}")
+    _said(_write_all(texts) + (_launcher(place) if place != ROOT else []))
     say(
         f"Next: the instances in {_shown(folder)}/training.txt and test.txt, the budgets on the"
         f" algo lines, the recipe there ('python -m benchmarks.recipe {name}' finds one),"
@@ -165,6 +217,49 @@ def new_set(
         " computes features.csv (remove it first, and it gets what tells these instances apart)."
     )
     say(f"Test: {_prefix(place)}./run_all.sh test tests/contracts/test_scenarios.py -k {name}")
+
+
+def _own_set(
+    folder: Path,
+    members: "Sequence[Scenario]",
+    data: Path,
+    options: Mapping[str, str | Sequence[str] | None],
+    held_out: Sequence[str],
+    texts: Mapping[Path, str],
+) -> None:
+    """Makes a set of the data in a folder; nothing of it is there if any of them cannot be used."""
+    from commands import _own_set
+    from sparse_training.data.sources.file import DESCRIPTION
+    from wrappers.features import new_features
+    from wrappers.fetch import fetch_own
+
+    name, place = folder.name, folder.parents[1]
+    given = {key: value for key, value in options.items() if value}
+    text, is_new = _own_set.described_by(data, given)
+    with bar("reading", None) as update:
+        made = fetch_own(data, text, report=lambda step: update(description=step))
+        training, test = _own_set.lists(made, held_out)
+        update(description="computing features")
+        features = new_features([*training, *test])
+    lists = {
+        folder / "training.txt": "".join(f"{each}\n" for each in training),
+        folder / "test.txt": "".join(f"{each}\n" for each in test),
+        folder / "features.csv": features,
+        folder / "README.md": _own_set.readme(name, members, text, made, bool(held_out)),
+    }
+    description = {data / DESCRIPTION: text} if is_new else {}
+    files = _write_all({**description, **texts, **lists})
+    _said(files + (_launcher(place) if place != ROOT else []))
+    for each in made:
+        for note in each.notes:
+            say(f"{each.name}: {note}")
+    prefix = _prefix(place)
+    scenario = f"{name}/{min(path.parent.name for path in texts if path.name == 'scenario.txt')}"
+    say(
+        f"Next: what the set asks, in {_shown(folder / 'README.md')};"
+        f" '{prefix}sparse-aclib fitness {name}' says whether it measures sparse training."
+    )
+    say(f"Try: {prefix}sparse-aclib run {scenario} --trials 50")
 
 
 # What is written ---------------------------------------------------------------------------------
@@ -231,11 +326,35 @@ def _offline(folder: Path) -> bool:
     return all(source(parse(name).source).INSTALLED for name in set_instances(folder))
 
 
-def _space_beside(paramfile: str, source: Path, place: Path) -> list[Path]:
-    """A space's file, copied into another root."""
-    if (place / paramfile).exists():
-        return []
-    return [_write(place / paramfile, (source / paramfile).read_text(encoding="utf-8"))]
+def _members(like: Path, chosen: Sequence[str]) -> "list[Scenario]":
+    """The scenarios of a set, of all variants or of those chosen and what every set has."""
+    from wrappers.scenario import read, scenarios
+
+    of_model = {path.name: path for path in scenarios() if path.parent == like}
+    for name in chosen:
+        if name not in of_model:
+            raise BadInput(
+                f"--variants names {name!r}, of which {like.name} has no scenario: expected some "
+                f"of {', '.join(of_model)}"
+            )
+    every = [read(path) for path in of_model.values()]
+    return [
+        each
+        for each in every
+        if not chosen or each.variant.name in chosen or each.variant.role in _ALWAYS
+    ]
+
+
+def _scenario_texts(members: "Sequence[Scenario]", folder: Path) -> dict[Path, str]:
+    """Scenarios for another set, and the spaces that they name and its root lacks."""
+    texts = {}
+    for scenario in members:
+        text = scenario.text.replace(f"scenarios/{scenario.set}/", f"scenarios/{folder.name}/")
+        texts[folder / scenario.variant.name / "scenario.txt"] = text
+        space = folder.parents[1] / scenario.paramfile
+        if not space.exists():
+            texts[space] = (scenario.root / scenario.paramfile).read_text(encoding="utf-8")
+    return texts
 
 
 def _own_test(like: str, name: str) -> list[Path]:
@@ -314,6 +433,27 @@ def _write(path: Path, text: str) -> Path:
         raise BadInput(f"{path} is there already; nothing is overwritten")
     write_whole(path, text)
     return path
+
+
+def _write_all(texts: Mapping[Path, str]) -> list[Path]:
+    """Writes new files, all or, whatever goes wrong, none of them."""
+    made: list[Path] = []
+    try:
+        for path, text in texts.items():
+            made.append(_write(path, text))
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        left = {parent for path in made for parent in list(path.parents)[:3]}
+        for folder in sorted(left, key=lambda each: -len(each.parts)):
+            with suppress(OSError):  # not empty: it was there
+                folder.rmdir()
+        raise
+    return made
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
 def _replace(path: Path, text: str) -> Path:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from sparse_training.data import stored
 from sparse_training.data.instances import parse
-from sparse_training.data.preparation import alone, prepare
+from sparse_training.data.preparation import alone, prepare, prepare_own
 from sparse_training.data.raw import Access, Unreachable
-from sparse_training.data.sources import committed_sha256, source_of
+from sparse_training.data.sources import known_sha256, source_of
+from sparse_training.data.sources.file import Said, described, read_own
 from sparse_training.errors import BadInput
 from target_algorithms import roots
 from wrappers.scenario import set_instances
@@ -107,6 +108,41 @@ def fetch(
     return outcomes
 
 
+@dataclass(frozen=True)
+class OwnData:
+    """A data set of the user's own, in the data directory."""
+
+    name: str
+    """`file/<name>-<sum>`, as instances call it."""
+    said: Said
+    """What its description says."""
+    about: stored.About
+    sums: tuple[tuple[str, str], ...]
+    """(name, SHA-256) of each of its files."""
+    notes: tuple[str, ...]
+    """What was found and inferred, a line each."""
+
+
+def fetch_own(
+    folder: Path, text: str | None = None, report: Callable[[str], None] = lambda step: None
+) -> list[OwnData]:
+    """Stores all data sets of a folder, which are called by their content.
+
+    `text` stands in for the folder's dataset.toml. Raises BadInput, one line, for whatever cannot
+    be used, and where two of them are the same data.
+    """
+    made: list[OwnData] = []
+    for name, said in described(folder, text).items():
+        report(f"file/{name}: reading {said.file}")
+        own = read_own(folder, said)
+        dataset, about = prepare_own("file", name, own.data)
+        same = [each.said.name for each in made if each.about.sha256 == about.sha256]
+        if same:
+            raise BadInput(f"{folder}: {same[0]} and {name} are the same data: expected one")
+        made.append(OwnData(f"file/{dataset}", said, about, own.sums, own.notes))
+    return made
+
+
 def entries() -> list[Entry]:
     """What is in the data directory, sorted by name."""
     listed = []
@@ -139,7 +175,7 @@ def _whole(name: str) -> bool:
     except (OSError, stored.Damaged):
         return False
     sha256 = stored.digest_of(data)
-    return sha256 == data.about.sha256 and committed_sha256(source, dataset) in (None, sha256)
+    return sha256 == data.about.sha256 and sha256.startswith(known_sha256(source, dataset))
 
 
 def _parts(name: str) -> tuple[str, str]:

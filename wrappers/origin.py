@@ -14,6 +14,7 @@ import psutil
 
 from sparse_training.data.instances import at_hand, parse
 from sparse_training.data.instances import sha256 as data_sha256
+from sparse_training.data.sources import command
 from sparse_training.data.stored import data_directory
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Variant
@@ -143,7 +144,7 @@ def check_fetched(scenario: Scenario) -> None:
         count = len(set(of_instance.values()))
         raise BadInput(
             f"{scenario.name}: {len(missing)} of its {count} data sets are not in "
-            f"{data_directory()} ({some}): fetch them with 'sparse-aclib fetch {scenario.set}'"
+            f"{data_directory()} ({some}): fetch them with '{command(scenario.set, missing)}'"
         )
 
 

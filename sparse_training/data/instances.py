@@ -21,6 +21,7 @@ package at its first use), into one file of the data directory: SPARSE_ACLIB_DAT
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,7 +175,10 @@ def _ready(source: str, dataset: str) -> Stored:
     file, name = stored.path(source, dataset), f"{source}/{dataset}"
     for attempt in (1, 2):
         try:
-            return stored.read(file)
+            data = stored.read(file)
+            if data.about.sha256.startswith(stored.sum_in_name(dataset)):
+                return data
+            state = f"other data in {data_directory()} (sha256 {data.about.sha256})"
         except (FileNotFoundError, NotADirectoryError):
             state = f"not in {data_directory()}"
         except stored.Damaged as error:
@@ -182,12 +186,12 @@ def _ready(source: str, dataset: str) -> Stored:
         except OSError as error:
             raise BadInput(
                 f"cannot read {file} ({error.strerror}): make it readable, or remove it and fetch "
-                f"it with 'sparse-aclib fetch {name}'"
+                f"it with '{sources.command(name, [name])}'"
             ) from error
         if not sources.source_of(source, dataset).INSTALLED or attempt == 2:
             break
         prepare(source, dataset)
-    raise BadInput(f"{name} is {state}: fetch it with 'sparse-aclib fetch {name}'")
+    raise BadInput(f"{name} is {state}: fetch it with '{sources.command(name, [name])}'")
 
 
 def _statistics(data: Stored, said: Id, train_rows: NDArray[np.int64]) -> Statistics:
@@ -207,11 +211,13 @@ def _inputs(data: Stored, rows: NDArray[np.int64], known: Statistics) -> NDArray
     """(rows, inputs): what a network sees of some rows, by the statistics of training rows."""
     mean, deviation = known.mean, known.deviation
     if data.about.channels:
-        scaled = data.numeric[rows].astype(np.float32)
+        # Bytes are exact in single precision; other values have it only if they are stored so.
+        type_ = np.float64 if data.numeric.dtype == np.float64 else np.float32
+        scaled: NDArray[Any] = data.numeric[rows].astype(type_)
         planes = scaled.reshape(len(rows), data.about.channels, -1)
-        planes -= mean.astype(np.float32)[:, None]
-        planes /= deviation.astype(np.float32)[:, None]
-        return scaled
+        planes -= mean.astype(type_)[:, None]
+        planes /= deviation.astype(type_)[:, None]
+        return scaled.astype(np.float32, copy=False)
     inputs = np.empty((len(rows), data.inputs), dtype=np.float32)
     width = data.numeric.shape[1]
     high = (1 / deviation[width:]).astype(np.float32)

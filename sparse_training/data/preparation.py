@@ -28,19 +28,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_training.data.raw import Access, DataSet, check_memory
-from sparse_training.data.sources import committed_sha256, source_of
+from sparse_training.data.sources import known_sha256, source_of
 from sparse_training.data.stored import (
     EVALUATED,
     INNER_FOLDS,
+    SUM_IN_NAME,
     UNUSED,
     About,
     Damaged,
     Stored,
     data_directory,
     digest,
+    digest_of,
     downloads,
     path,
     read,
+    sum_in_name,
     write,
 )
 from sparse_training.errors import BadInput
@@ -62,26 +65,58 @@ def prepare(source: str, dataset: str, access: Access | None = None) -> Path:
     """
     name = f"{source}/{dataset}"
     access = access or Access()
-    try:
+    with _enough_memory(name):
         raw = source_of(source, dataset).read(dataset, replace(access, prepared=_prepared(access)))
         access.report(f"{name}: preparing")
-        _check(raw, name)
-        tensors = _tensors(raw)
-    except MemoryError:
+        about, tensors = _content(raw, name)
+    wanted = known_sha256(source, dataset)
+    if not about.sha256.startswith(wanted):
+        meant = "as its name says" if sum_in_name(dataset) else "this suite's data"
         raise BadInput(
-            f"{name} needs more memory than there is here: expected fewer rows"
-        ) from None
-    content = {"classes": list(raw.classes), "channels": raw.channels}
-    sha256, wanted = digest(content, tensors), committed_sha256(source, dataset)
-    if wanted not in (None, sha256):
-        raise BadInput(
-            f"{name} from {raw.origin} has sha256 {sha256}: expected {wanted}, this suite's data"
+            f"{name} from {raw.origin} has sha256 {about.sha256}: expected {wanted}, {meant}"
         )
-    about = About(sha256, raw.title, raw.origin, raw.licence, raw.classes, raw.channels)
     file = path(source, dataset)
     write(file, about, tensors)
     shutil.rmtree(downloads(source, dataset), ignore_errors=True)
     return file
+
+
+def prepare_own(source: str, name: str, raw: DataSet) -> tuple[str, About]:
+    """Writes the file of a data set that is called by its content: (`name-sum`, what it says).
+
+    Atomic, as `prepare` is; a file of the same content that is there and whole is left alone.
+    Raises BadInput as `prepare` does.
+    """
+    with _enough_memory(f"{source}/{name}"):
+        about, tensors = _content(raw, f"{source}/{name}")
+    dataset = f"{name}-{about.sha256[:SUM_IN_NAME]}"
+    file = path(source, dataset)
+    try:
+        there = read(file)
+        if there.about == about and digest_of(there) == about.sha256:
+            return dataset, about
+    except (OSError, Damaged):
+        pass
+    write(file, about, tensors)
+    return dataset, about
+
+
+@contextmanager
+def _enough_memory(name: str) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise BadInput(
+            f"{name} needs more memory than there is here: expected fewer rows"
+        ) from None
+
+
+def _content(raw: DataSet, name: str) -> tuple[About, dict[str, NDArray[Any]]]:
+    """What the file of a data set says of itself, and its tensors."""
+    _check(raw, name)
+    tensors = _tensors(raw)
+    sha256 = digest({"classes": list(raw.classes), "channels": raw.channels}, tensors)
+    return About(sha256, raw.title, raw.origin, raw.licence, raw.classes, raw.channels), tensors
 
 
 def _prepared(access: Access) -> Callable[[str, str], Stored]:
@@ -156,11 +191,13 @@ def _check(raw: DataSet, name: str) -> None:
     if not inputs:
         raise BadInput(f"{name} has no features: expected at least one")
     check_memory(name, rows, inputs)
-    if raw.channels and (not _bytes(raw.numeric) or raw.numeric.shape[1] % raw.channels):
+    if raw.channels and raw.numeric.shape[1] % raw.channels:
         raise BadInput(
-            f"{name} has images of {raw.numeric.shape[1]:,} values of type {raw.numeric.dtype} in "
-            f"{raw.channels} channels: expected whole numbers of 0 to 255, as many in each channel"
+            f"{name} has images of {raw.numeric.shape[1]:,} values in {raw.channels} channels: "
+            "expected as many in each channel"
         )
+    if raw.channels and not np.isfinite(raw.numeric).all():
+        raise BadInput(f"{name} has images with values that are no numbers: expected finite ones")
     if raw.folds is None:
         return
     if len(raw.folds) > MOST_FOLDS:
@@ -181,10 +218,6 @@ def _check(raw: DataSet, name: str) -> None:
             )
         if len(np.unique(raw.labels[train])) < 2:
             raise BadInput(f"{name}: fold {number} trains on one class: expected at least two")
-
-
-def _bytes(values: NDArray[Any]) -> bool:
-    return values.dtype == np.uint8 or _exact(values).dtype == np.uint8
 
 
 def _categories(codes: NDArray[np.integer]) -> int:
@@ -347,9 +380,11 @@ def _category_counts(
 
 
 def _channel_statistics(
-    pixels: NDArray[np.uint8], channels: int, part: NDArray[np.uint8], trained: NDArray[np.int64]
+    pixels: NDArray[Any], channels: int, part: NDArray[np.uint8], trained: NDArray[np.int64]
 ) -> dict[str, NDArray[Any]]:
     """Over the pixels of each channel of training images."""
+    if pixels.dtype != np.uint8:
+        return _wide_channel_statistics(pixels, channels, part, trained)
     parts = range(trained.shape[1])
     of_part = np.stack([_levels(pixels[part == each], channels) for each in parts])
     counts = np.tensordot(trained, of_part, axes=1)
@@ -359,6 +394,40 @@ def _channel_statistics(
     variance = (counts * (levels - mean[:, :, None]) ** 2).sum(axis=2) / total
     deviation = np.where(variance > 0, np.sqrt(variance), np.inf)
     return {"mean": mean, "deviation": deviation, "mode": np.zeros((len(mean), 0), np.int32)}
+
+
+def _wide_channel_statistics(
+    pixels: NDArray[Any], channels: int, part: NDArray[np.uint8], trained: NDArray[np.int64]
+) -> dict[str, NDArray[Any]]:
+    """The same of pixels that are no bytes, by sums of each part: one pass for all splits."""
+    shape = (channels, trained.shape[1])
+    level = np.zeros((channels, 1))  # near the values, so that their squares lose no digits
+    total, squares, count = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
+    width = pixels.shape[1] // channels
+    for channel in range(channels):
+        plane = pixels[:, channel * width : (channel + 1) * width]
+        level[channel] = plane[np.argmax(part < EVALUATED)].mean(dtype=np.float64)
+        for each in range(trained.shape[1]):
+            values = plane[part == each].astype(np.float64) - level[channel]
+            of_part = channel, each
+            with np.errstate(over="ignore", invalid="ignore"):  # too far apart: no deviation
+                total[of_part], squares[of_part] = values.sum(), (values**2).sum()
+            count[of_part] = values.size
+            low[of_part], high[of_part] = values.min(initial=np.inf), values.max(initial=-np.inf)
+    counted = trained @ count.T
+    away = (trained @ total.T) / counted
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = (trained @ squares.T) / counted - away**2
+    # A channel without deviation has exactly none, as one of bytes.
+    used = trained[:, None, :] > 0
+    lowest = np.where(used, low, np.inf).min(axis=2)
+    varied = (lowest < np.where(used, high, -np.inf).max(axis=2)) & (variance > 0)
+    return {
+        "mean": level[:, 0] + away,
+        "deviation": np.sqrt(variance, out=np.full(variance.shape, np.inf), where=varied),
+        "mode": np.zeros((len(trained), 0), np.int32),
+    }
 
 
 def _levels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.int64]:

@@ -36,7 +36,7 @@ class Access:
     cache: Path | None = None
     """An openml cache to read from (never written to); None: the one of OpenML's settings."""
     local: Path | None = None
-    """A folder with files of vision data sets."""
+    """A folder with files of vision data sets, or of data sets of the user's own."""
     retries: int = 5
     """Attempts at every request."""
     patience: float = 60.0
@@ -51,7 +51,7 @@ class Access:
     def __post_init__(self) -> None:
         for folder, expected in (
             (self.cache, "an openml cache"),
-            (self.local, "one with files of vision data sets"),
+            (self.local, "one with files of data sets"),
         ):
             if folder is not None and not folder.is_dir():
                 raise BadInput(f"no folder {folder}, expected {expected}")
@@ -62,7 +62,7 @@ class DataSet:
     """What a source reads: values as they are, and how the rows are split if that is official."""
 
     numeric: NDArray[np.generic]
-    """(rows, numeric columns), nan where missing. Images: bytes, one channel after the other."""
+    """(rows, numeric columns), nan where missing. Images: one channel after the other, no nan."""
     labels: NDArray[np.integer]
     """(rows,), numbers of classes from 0 in a stable order."""
     classes: tuple[str, ...]

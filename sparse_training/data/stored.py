@@ -24,6 +24,7 @@ import hashlib
 import json
 import mmap
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -50,6 +51,12 @@ _TYPES = {
     "F32": np.float32,
     "F64": np.float64,
 }
+
+
+SUM_IN_NAME = 12
+"""Digits of its sum that a data set which is known by its content has behind its name."""
+
+_WITH_SUM = re.compile(rf".*-([0-9a-f]{{{SUM_IN_NAME}}})")
 
 
 class Damaged(ValueError):
@@ -114,6 +121,12 @@ def data_directory() -> Path:
         return cache_directory()
     except RuntimeError:
         raise BadInput("no home directory: set SPARSE_ACLIB_DATA to one for the data") from None
+
+
+def sum_in_name(dataset: str) -> str:
+    """The beginning of its SHA-256 that a data set's name ends in; empty where it ends in none."""
+    match = _WITH_SUM.fullmatch(dataset)
+    return match[1] if match else ""
 
 
 def path(source: str, dataset: str) -> Path:

@@ -272,7 +272,7 @@ def test_what_is_there_and_whole_is_left_alone_and_what_is_damaged_is_fetched_ag
 def test_a_content_that_is_not_the_committed_one_is_refused(
     openml: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparation, "committed_sha256", lambda source, dataset: "0" * 64)
+    monkeypatch.setattr(preparation, "known_sha256", lambda source, dataset: "0" * 64)
     assert "sha256" in problem(IRIS, Access(server=openml.address, retries=1))
     assert not stored.path("openml", "59").exists()
 
@@ -573,7 +573,7 @@ def test_a_folder_that_is_not_there_is_named_once(tmp_path: Path) -> None:
         Access(cache=tmp_path / "none")
     done = sparse_aclib("fetch", "vision_conv", "--local", str(tmp_path / "none"))
     assert done.returncode == 2 and done.stderr.count("error") == 1
-    assert "none, expected one with files of vision data sets" in done.stderr
+    assert "none, expected one with files of data sets" in done.stderr
 
 
 # A key -------------------------------------------------------------------------------------------

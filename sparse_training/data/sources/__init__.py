@@ -13,10 +13,12 @@ known contents are in `sha256.txt`.
 """
 
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
 from sparse_training.data.raw import Access, DataSet
+from sparse_training.data.stored import sum_in_name
 from sparse_training.errors import BadInput
 
 FOLDER = Path(__file__).resolve().parent
@@ -56,10 +58,19 @@ def source_of(name: str, dataset: str) -> Source:
     return module
 
 
-def committed_sha256(name: str, dataset: str) -> str | None:
-    """The sum that a data set's content has on all machines, None where the suite knows none."""
+def known_sha256(name: str, dataset: str) -> str:
+    """What the sum of a data set's content begins with on all machines, as far as that is known.
+
+    All of it for those in sha256.txt, the digits that it is called by for those of a user's own.
+    """
     for line in (FOLDER / "sha256.txt").read_text(encoding="utf-8").splitlines():
         digest, _, named = line.partition("  ")
         if named == f"{name}/{dataset}":
             return digest
-    return None
+    return sum_in_name(dataset)
+
+
+def command(what: str, data_sets: Iterable[str]) -> str:
+    """The command line that fetches something, which needs some data sets (`source/dataset`)."""
+    own = " --local FOLDER" if any(map(sum_in_name, data_sets)) else ""
+    return f"sparse-aclib fetch {what}{own}"
