@@ -29,10 +29,10 @@ from pathlib import Path
 from target_algorithms import ROOT
 from target_algorithms.contract import Options
 from target_algorithms.trial import run
-from wrappers.evaluator import WorkerProcess
 from wrappers.processes import environment
 from wrappers.scenario import read
 from wrappers.trials import trial_of
+from wrappers.warm import WorkerProcess
 
 SCENARIO = read(ROOT / "scenarios/digits/rigl")
 VARIANT = SCENARIO.variant

@@ -60,6 +60,11 @@ def isolate(words: Sequence[str]) -> None:
         os.execve(sys.executable, [sys.executable, *words], environment() | started)
 
 
+def node() -> str:
+    """The name of this machine; SLURM's for it, of which it may have several on one."""
+    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+
+
 def code() -> dict[str, tuple[int, int]]:
     """Time and size of every file that a trial may run or read, here and in private roots."""
     private = os.environ.get("SPARSE_ACLIB_PATH", "").split(os.pathsep)
