@@ -74,7 +74,7 @@ def configurator_code(file: Path) -> str:
 
 
 @functools.cache
-def checkout() -> str:
+def whole_checkout() -> str:
     """A fingerprint of the content of all files that some trial may run, here and in private roots.
 
     Takes milliseconds where `trial_code` takes longer than a trial: what tells whether a worker on

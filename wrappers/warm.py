@@ -4,6 +4,7 @@
 runs: what starts it elsewhere (`srun`, `ssh`) hands its pipes on. Nothing listens anywhere.
 """
 
+import functools
 import math
 import os
 import select
@@ -23,7 +24,7 @@ import msgspec
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Result, Trial
 from wrappers.processes import environment
-from wrappers.worker import APART, Ready, could_be_sparse, warn_of_slow_trials
+from wrappers.worker import APART, Checkout, Ready, checkout, could_be_sparse, warn_of_slow_trials
 
 PATIENCE = 300.0
 """Seconds for a worker elsewhere to start; and beyond twice a trial's cutoff (that is evaluated
@@ -58,6 +59,8 @@ class Start:
     """What to do where a message of the program that starts it contains a text."""
     otherwise: str = ""
     """What to do where it contains none of them."""
+    checkout: Checkout | None = None
+    """What it must run, if it is elsewhere; None: what this process does."""
 
 
 def here() -> Start:
@@ -133,7 +136,9 @@ class WorkerProcess:
         else:
             raise self._no_start(strays, late=time.monotonic() > until)
         self._messages.show()
-        if self._apart and (differs := difference(self.ready)):
+        if self._apart and (
+            differs := difference(self.ready.checkout, self._how.checkout or ours())
+        ):
             self.close()
             raise BadInput(f"{self._how.place}: {differs}")
 
@@ -253,21 +258,23 @@ class WorkerProcess:
         process.wait()
 
 
-def difference(ready: Ready) -> str | None:
-    """How the code or the libraries of a worker elsewhere differ from ours, None if they don't."""
-    from wrappers.provenance import checkout, libraries
+ours = functools.cache(checkout)
+"""What this process runs."""
 
-    if ready.code != checkout():
+
+def difference(theirs: Checkout | None, wanted: Checkout) -> str | None:
+    """How what a worker elsewhere runs differs from what it should, None if it does not."""
+    if theirs is None or theirs.code != wanted.code:
         return (
-            "another version of the suite is there than here (by the content of its files): "
-            "both need the same checkout in the same folder"
+            "another version of the suite is there than here (its files differ): both need the "
+            "same checkout in the same folder"
         )
-    ours, theirs = libraries(), ready.libraries or {}
-    for name in sorted(ours | theirs):
-        if ours.get(name) != theirs.get(name):
+    for name in sorted(theirs.libraries | wanted.libraries):
+        there, here = (each.libraries.get(name, "none") for each in (theirs, wanted))
+        if there != here:
             return (
-                f"{name} {theirs.get(name, 'missing')} is there and {ours.get(name, 'none')} here: "
-                "both need the same, as './run_all.sh setup' installs"
+                f"{name} {there} is there and {here} here: both need the same, as "
+                "'./run_all.sh setup' installs"
             )
     return None
 

@@ -52,6 +52,16 @@ _HANGUP = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """What results depend on, of the code in a folder and the Python that runs it."""
+
+    code: str
+    """A fingerprint of its files."""
+    libraries: dict[str, str]
+    """Versions, Python's among them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ready:
     """What a worker says when its libraries are loaded."""
 
@@ -60,10 +70,8 @@ class Ready:
     """The name of its machine."""
     no_sparse_engine: str | None
     """Why there is no truly sparse engine here, None if there is."""
-    code: str | None = None
-    """The fingerprint of its checkout, of a worker apart."""
-    libraries: dict[str, str] | None = None
-    """Versions of what results depend on, of a worker apart."""
+    checkout: Checkout | None = None
+    """What it runs, of a worker apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -356,6 +364,13 @@ def run_here(trial: Trial) -> Result:
     return run_limited(trial)
 
 
+def checkout() -> Checkout:
+    """What a trial of this process runs."""
+    from wrappers import provenance
+
+    return Checkout(code=provenance.whole_checkout(), libraries=provenance.libraries())
+
+
 def no_sparse_engine() -> str | None:
     """Why there is no truly sparse engine here, None if there is one."""
     from sparse_training.engines import kernels
@@ -379,9 +394,7 @@ def main() -> None:
 
     ready = Ready(pid=os.getpid(), node=node(), no_sparse_engine=no_sparse_engine())
     if apart:
-        from wrappers.provenance import checkout, libraries
-
-        ready = replace(ready, code=checkout(), libraries=libraries())
+        ready = replace(ready, checkout=checkout())
         answers.write(b"\n")  # a greeting before it may have had no end
     say(ready)
     for line in sys.stdin.buffer:

@@ -5,17 +5,15 @@ in without a question. What a trial depends on goes along in the command: the fo
 private roots, the cache, the compiler.
 """
 
-import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 from sparse_training.errors import BadInput
-from wrappers.processes import ONE_THREAD, environment
+from wrappers.processes import ONE_THREAD, environment, travelling
 from wrappers.warm import Start, Worker, apart, processes
 
 OPTIONS = (
@@ -23,9 +21,6 @@ OPTIONS = (
     *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"),
 )
 """No terminal, no forwarding, no question; a host that is silent for a minute is lost."""
-
-PATHS = ("SPARSE_ACLIB_DATA", "SPARSE_ACLIB_PATH", "XDG_CACHE_HOME")
-"""Folders that go along; the worker starts in another one, so they are absolute."""
 
 _SAME = "the checkout and its .venv must be in the same folder there as here"
 _HAND = "log in there once by hand, 'ssh {host} true', and compare its key"
@@ -58,27 +53,16 @@ class Ssh:
 
     def start(self, host: str) -> Start:
         """How a worker is started there."""
-        settings = [f"{name}={value}" for name, value in travelling(os.environ).items()]
+        ours = environment()
+        fixed = {name: ours[name] for name in ours if name.startswith("PYTHON")}
+        told = fixed | ONE_THREAD | travelling()
+        settings = [f"{name}={value}" for name, value in told.items()]
         # Any login shell reads these words as this list, whatever is in them.
         there = shlex.join(["exec", *apart(["env", *settings])])
         advice = tuple((text, do.format(host=host)) for text, do in ADVICE)
         otherwise = f"'ssh -o BatchMode=yes {host} true' must work here, silently"
         words = ("ssh", *OPTIONS, "--", host, there)
         return Start(words, environment(), f"host {host}", advice, otherwise)
-
-
-def travelling(ours: Mapping[str, str]) -> dict[str, str]:
-    """What of an environment goes along: what every process of the suite has, and `PATHS`."""
-    fixed = environment().items()
-    told = {name: value for name, value in fixed if name.startswith("PYTHON") or name in ONE_THREAD}
-    for name in PATHS:
-        if folders := [
-            str(Path(each).absolute()) for each in ours.get(name, "").split(":") if each
-        ]:
-            told[name] = ":".join(folders)
-    if compiler := ours.get("CC"):
-        told["CC"] = compiler
-    return told
 
 
 def executor(rest: str) -> Ssh:
