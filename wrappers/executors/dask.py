@@ -9,6 +9,7 @@ README.md has the settings that are asked for.
 
 import contextlib
 import logging
+import re
 import threading
 import time
 import uuid
@@ -103,7 +104,8 @@ def _evaluate(text: str) -> Answer:
     def wanted() -> bool:
         """Whether somebody waits for it: dropped tasks run on, in Dask, to their end."""
         state = host.state.tasks.get(task)
-        return state is not None and state.state == "executing"
+        alive = host.status.name in ("running", "paused")
+        return alive and state is not None and state.state == "executing"
 
     try:
         return Answer(result=_warm[key].run(asked.trial, wanted))
@@ -266,7 +268,9 @@ class _Cluster:
 
 
 def _connect(address: str) -> Client:
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in one line
+    for name in list(logging.root.manager.loggerDict):  # what matters is said in one line
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     security = Security()
     if address.startswith("tls://"):
         needed = {
@@ -287,7 +291,7 @@ def _connect(address: str) -> Client:
             )
     except Exception as error:  # of sockets, of TLS, of Dask's own
         cause = error.__cause__ or error
-        told = " ".join(str(cause).split()) or type(cause).__name__
+        told = re.sub(r"in <.*?>: ", "", " ".join(str(cause).split())) or type(cause).__name__
         raise BadInput(
             f"executor 'dask:{address}': no scheduler there within {CONNECTING:g} s ({told}): "
             "is it running, with these certificates?"
