@@ -390,7 +390,10 @@ def main() -> None:
     load()
 
     def say(what: Ready | Result) -> None:
-        answers.write(msgspec.json.encode(what) + b"\n")
+        try:
+            answers.write(msgspec.json.encode(what) + b"\n")
+        except BrokenPipeError:  # nobody wants it any more
+            os._exit(0)
 
     ready = Ready(pid=os.getpid(), node=node(), no_sparse_engine=no_sparse_engine())
     if apart:

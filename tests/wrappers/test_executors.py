@@ -25,6 +25,7 @@ import psutil
 import pytest
 
 from commands.ablate import ablate
+from commands.ablate import command as ablate_command
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT
 from tests.examples import BASELINE, COMBINATION, DEFAULT_ONLY, scenario_name
@@ -85,6 +86,7 @@ case $host in
     strange) echo "Host key verification failed." >&2; exit 255 ;;
     bare) echo "env: '/x/python': No such file or directory" >&2; exit 127 ;;
     greeting) echo "Welcome to greeting."; printf "Have a nice day" ;;
+    dying) setsid --wait sh -c "$command" | head --lines=2; exit 1 ;;
     talking) echo "This account is not available."; exit 1 ;;
 esac
 exec setsid --wait env -i HOME="$HOME" PATH=/usr/bin:/bin PYTHONHASHSEED=7 sh -c "$command"
@@ -446,6 +448,17 @@ def test_a_trial_that_loses_its_worker_twice_stops_all_without_a_record_and_all_
     }
 
 
+def test_a_lost_worker_ends_a_command_for_several_runs_as_well(
+    cluster: Path, scenario: Scenario
+) -> None:
+    """It is of the machines: what is refused of one run would be passed over for the others."""
+    an_ablation(scenario, cluster / "one", LOCAL)
+    with pytest.raises(Lost):
+        an_ablation(scenario, cluster / "two", executor("ssh:dying"))
+    with pytest.raises(Lost, match="with seed .* lost its worker twice"):
+        ablate_command([cluster / "one", cluster / "two"], 500, 1, "ssh:dying")
+
+
 def test_a_trial_that_loses_its_worker_once_is_evaluated_on_another(tmp_path: Path) -> None:
     """The next one in the row, so that a machine that fails does not get it again."""
     flag = tmp_path / "first"
@@ -545,6 +558,8 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         while subprocess.getoutput("sinfo -h -o %t") != "idle":
             assert time.monotonic() < until, (folder / "slurmctld.log").read_text()
             time.sleep(0.1)
+        stack.callback(time.sleep, 0.5)
+        stack.callback(subprocess.run, ["scancel", "--user=root", "--signal=KILL", "--full"])
         yield ["salloc", "--quiet", "--nodes=2", "--ntasks=2", "--mem=500"]
 
 
