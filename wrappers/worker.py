@@ -66,10 +66,10 @@ class Ready:
     """What a worker says when its libraries are loaded."""
 
     pid: int
-    node: str
-    """The name of its machine."""
     no_sparse_engine: str | None
     """Why there is no truly sparse engine here, None if there is."""
+    node: str = ""
+    """The name of its machine; empty of an older version's, which has to be told from no worker."""
     checkout: Checkout | None = None
     """What it runs, of a worker apart."""
 

@@ -276,7 +276,14 @@ def test_a_worker_with_another_library_is_refused() -> None:
     assert "numpy none is there" in str(
         difference(Checkout(code=wanted.code, libraries=without), wanted)
     )
-    assert difference(None, wanted) is not None
+    older = (
+        sys.executable,
+        "-c",
+        'input(print(\'{"pid": 1, "no_sparse_engine": null}\', flush=True))',
+    )
+    with contextlib.closing(WorkerProcess(Start(older, environment(), "host x"))) as worker:
+        with pytest.raises(BadInput, match="host x: another version of the suite is there"):
+            worker.run(ASKED)
 
 
 # Who ends ----------------------------------------------------------------------------------------
