@@ -54,6 +54,13 @@ ResultsOption = Annotated[
     Path, typer.Option(parser=_folder, metavar="FOLDER", help="Folder of the run records.")
 ]
 WorkersOption = Annotated[int, number("Trials evaluated at once, a core each.")]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        metavar="WHERE",
+        help="Where trials run: local, srun, ssh:HOST,HOST or dask:tls://HOST:PORT.",
+    ),
+]
 
 
 def say(text: object) -> None:

@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
-from commands._console import CORES, WorkersOption, bar, number, say
+from commands._console import CORES, ExecutorOption, WorkersOption, bar, number, say
 from sparse_training.errors import BadInput
+from wrappers.evaluator import LOCAL, Lost
+from wrappers.executors import Executor
 from wrappers.records import PATIENCE
 
 
@@ -20,21 +22,28 @@ def command(
         number("Most trials of each; as many as its run if left out."),
     ] = None,
     workers: WorkersOption = CORES,
+    executor: ExecutorOption = "local",
 ) -> None:
     """Find the path from the default to a run's final incumbent, with real trials and racing.
 
     Where the trials do not suffice for the whole path, its last step is all the rest together.
     """
+    from wrappers.executors import executor as executor_of
     from wrappers.health import health
     from wrappers.records import ABLATION_TRIALS, Record, read_lines
     from wrappers.validation import runs_below
 
+    where = executor_of(executor)
     folders = runs_below(runs)
     refused: list[BadInput] = []
     for folder in folders:
         try:
             with bar(f"ablation of {folder}", None) as update:
-                path = ablate(folder, trials=trials, workers=workers, progress=update)
+                path = ablate(
+                    folder, trials=trials, workers=workers, progress=update, executor=where
+                )
+        except Lost:  # of the machines, not of the run
+            raise
         except BadInput as error:  # the others may have one
             refused.append(error)
             if len(folders) > 1:
@@ -53,13 +62,14 @@ def ablate(
     trials: int | None = None,
     progress: Callable[[int, int], None] = lambda done, most: None,
     patience: float = PATIENCE,
+    executor: Executor = LOCAL,
 ) -> Path:
     """Writes the ablation path of a finished run to its folder; returns the file.
 
     trials: that it may take, None for as many as the run; progress: is told the trials done and
     the most there can be, which racing makes fewer; patience: seconds to wait for another process
-    that works on the run. Raises BadInput for a run without a trajectory, one under way, one whose
-    incumbent is the default, and too few trials.
+    that works on the run; executor: where trials run. Raises BadInput for a run without
+    a trajectory, one under way, one whose incumbent is the default, and too few trials.
     """
     from analysis import ablation
     from sparse_training.files import write_whole
@@ -102,7 +112,9 @@ def ablate(
     with locked(run, patience=patience):
         if target.exists():  # by then
             return target
-        with recorded_costs(run, scenario, workers, lambda done: progress(done, most)) as costs:
+        with recorded_costs(
+            run, scenario, workers, lambda done: progress(done, most), executor
+        ) as costs:
             path = ablation.race(
                 space, default.config, incumbent.config, costs, pairs, granted=granted
             )

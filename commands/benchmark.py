@@ -23,6 +23,7 @@ from commands.ablate import ablate
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Role
 from wrappers.configurators import Configurator, configurator, configurators, missing
+from wrappers.evaluator import Lost
 from wrappers.health import health
 from wrappers.origin import check_fetched
 from wrappers.processes import environment
@@ -235,6 +236,8 @@ class Benchmark:
                         progress=update,
                         patience=math.inf,
                     )
+            except Lost:  # of the machines: the same command goes on
+                raise
             except BadInput as error:  # the report is worth having without it
                 errors.print(f"no ablation: {error}", soft_wrap=True, markup=False)
                 continue

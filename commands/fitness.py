@@ -8,6 +8,7 @@ import typer
 from commands._console import (
     CORES,
     RESULTS,
+    ExecutorOption,
     ResultsOption,
     WorkersOption,
     bar,
@@ -25,6 +26,7 @@ def command(
     ] = 40,
     seeds: Annotated[int, number("Seeds a training instance.")] = 2,
     workers: WorkersOption = CORES,
+    executor: ExecutorOption = "local",
     results: ResultsOption = RESULTS,
     markdown: Annotated[bool, typer.Option("--markdown", help="For a document.")] = False,
 ) -> None:
@@ -40,9 +42,11 @@ def command(
     from analysis.fitness import fitness, table
     from sparse_training.data.instances import load
     from sparse_training.errors import BadInput
+    from wrappers.executors import executor as executor_of
     from wrappers.fitness import measure
     from wrappers.scenario import read, scenarios
 
+    where = executor_of(executor)
     every = [read(folder) for folder in scenarios()]
     judged = []
     for name in sets:
@@ -58,6 +62,7 @@ def command(
                 seeds=seeds,
                 workers=workers,
                 progress=update,
+                executor=where,
             )
         classes = {instance: load(instance).n_classes for instance in members[0].training}
         judged.append(fitness(sample, classes))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands._console import RESULTS, ResultsOption, bar, number, say
+from commands._console import RESULTS, ExecutorOption, ResultsOption, bar, number, say
 
 
 def command(
@@ -24,6 +24,7 @@ def command(
         int,
         number("Trials evaluated at once; part of what a run is."),
     ] = 1,
+    executor: ExecutorOption = "local",
     results: ResultsOption = RESULTS,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on where the default configuration fails.")
@@ -38,6 +39,7 @@ def command(
     wallclock_limit of the scenario is for other configurators, which count seconds.
     """
     from wrappers import configurators
+    from wrappers.executors import executor as executor_of
     from wrappers.health import health
     from wrappers.processes import die_with
     from wrappers.records import RUNHISTORY, Numbered, read_lines
@@ -47,6 +49,7 @@ def command(
         die_with(parent)
     chosen = read(scenario)
     by = configurators.configurator(configurator or configurators.TEMPLATE.stem)
+    where = executor_of(executor)
     budget = trials or chosen.runcount_limit
 
     def execute(progress: Callable[[int], None]) -> Path:
@@ -59,6 +62,7 @@ def command(
             results=results,
             progress=progress,
             anyway=anyway,
+            executor=where,
         )
 
     if quiet:

@@ -8,6 +8,8 @@
     record.py           the record of such calls, where one is wanted
     worker.py           trials one after the other in processes of their own, within their limits
     processes.py        how processes start and end: environment, death with the parent
+    warm.py             a worker as who asks it sees it: a process behind pipes, here or elsewhere
+    executors/          where workers run: a file each
     evaluator.py        many trials at once, on several workers
     trials.py, pairs.py trials of a scenario; the (instance, seed) pairs that all compare on
     run.py              a configurator's run: budget, resuming

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from wrappers.evaluator import Evaluator
+from wrappers.evaluator import LOCAL, Evaluator
+from wrappers.executors import Executor
 from wrappers.records import ABLATION_TRIALS, Record, read_lines
 from wrappers.scenario import Scenario
 from wrappers.space import Config
@@ -20,15 +21,20 @@ TrialCosts = Callable[[Sequence[tuple[Config, str, int]]], list[float]]
 
 @contextmanager
 def recorded_costs(
-    run: Path, scenario: Scenario, workers: int, progress: Callable[[int], None]
+    run: Path,
+    scenario: Scenario,
+    workers: int,
+    progress: Callable[[int], None],
+    executor: Executor = LOCAL,
 ) -> Iterator[TrialCosts]:
     """What evaluates an ablation's trials; those recorded before answer at once.
 
-    For who holds the run's lock. `progress` is told the trials recorded so far.
+    For who holds the run's lock. `progress` is told the trials recorded so far; executor: where
+    trials run.
     """
     log = run / ABLATION_TRIALS
     known = {record.key: record for record in read_lines(log, Record, repair=True)}
-    with Evaluator(workers) as evaluator:
+    with Evaluator(workers, executor) as evaluator:
         trials = Trials(scenario, evaluator)
 
         def told() -> None:

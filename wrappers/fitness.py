@@ -10,7 +10,8 @@ from pathlib import Path
 
 from sparse_training.errors import BadInput
 from target_algorithms import SHARED_PCS, Role
-from wrappers.evaluator import Evaluator
+from wrappers.evaluator import LOCAL, Evaluator
+from wrappers.executors import Executor
 from wrappers.pairs import Pair, derived_seed
 from wrappers.provenance import trial_code
 from wrappers.records import Key, Record, locked, read_lines
@@ -122,12 +123,13 @@ def measure(
     seeds: int,
     workers: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    executor: Executor = LOCAL,
 ) -> Sample:
     """Evaluates, of the scenarios of one set, what `Sample` says, or what is missing of it.
 
     configurations: random ones of the combination, a quarter of that of the baseline; folder: of
-    the records; progress: is told the trials done and the total. Raises BadInput for a set without
-    a combination or a baseline.
+    the records; progress: is told the trials done and the total; executor: where trials run. Raises
+    BadInput for a set without a combination or a baseline.
     """
     pairs = fitness_pairs(scenarios[0], seeds)
     asked = {each.name: [each.space.default] for each in scenarios}
@@ -150,7 +152,7 @@ def measure(
         done += 1
         progress(min(done, total), total)
 
-    with locked(folder), Evaluator(workers) as evaluator:
+    with locked(folder), Evaluator(workers, executor) as evaluator:
         for scenario in scenarios:
             log = folder / f"{scenario.variant.name}.jsonl"
             configs = asked[scenario.name]

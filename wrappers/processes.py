@@ -44,6 +44,24 @@ def environment() -> dict[str, str]:
     return kept | ONE_THREAD | fixed
 
 
+PATHS = ("SPARSE_ACLIB_DATA", "SPARSE_ACLIB_PATH", "XDG_CACHE_HOME")
+"""Settings that name folders on which a trial depends."""
+
+
+def travelling() -> dict[str, str]:
+    """What of our environment a worker on another machine needs, beside what `environment` sets.
+
+    Folders are absolute: it starts in another one.
+    """
+    told = {}
+    for name in PATHS:
+        if folders := [each for each in os.environ.get(name, "").split(os.pathsep) if each]:
+            told[name] = os.pathsep.join(str(Path(each).absolute()) for each in folders)
+    if compiler := os.environ.get("CC"):
+        told["CC"] = compiler
+    return told
+
+
 def isolate(words: Sequence[str]) -> None:
     """Replaces this process by Python on the words in that environment, unless it has it.
 
@@ -58,6 +76,11 @@ def isolate(words: Sequence[str]) -> None:
     if os.environ != environment() and os.environ.get(_STARTED) != str(os.getpid()):
         started = {_STARTED: str(os.getpid())}  # a process that is replaced keeps its number
         os.execve(sys.executable, [sys.executable, *words], environment() | started)
+
+
+def node() -> str:
+    """The name of this machine; SLURM's for it, of which it may have several on one."""
+    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
 
 
 def code() -> dict[str, tuple[int, int]]:

@@ -12,15 +12,20 @@ names (sparse.c) counts without its comments and blanks.
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
+import os
+import platform
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Variant
+from wrappers.processes import code
 
 PACKAGES = ("sparse_training", "target_algorithms", "wrappers")
 """What is followed; libraries have their versions."""
@@ -66,6 +71,32 @@ def configurator_code(file: Path) -> str:
     roots = [(part, "") for part in (file, *parts)]
     roots += [(space, "Space"), (space, "Parameter"), (pairs, "training_pairs")]
     return fingerprint(roots, stop=stop)
+
+
+@functools.cache
+def whole_checkout() -> str:
+    """A fingerprint of the content of all files that some trial may run, here and in private roots.
+
+    Takes milliseconds where `trial_code` takes longer than a trial: what tells whether a worker on
+    another machine runs what we do. A comment counts.
+    """
+    places = [str(ROOT), *filter(None, os.environ.get("SPARSE_ACLIB_PATH", "").split(os.pathsep))]
+    digest = hashlib.sha256()
+    for file in sorted(code()):
+        content = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        place = next((i for i, p in enumerate(places) if Path(file).is_relative_to(p)), 0)
+        digest.update(f"{place} {os.path.relpath(file, places[place])} {content}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+@functools.cache
+def libraries() -> dict[str, str]:
+    """Versions of Python and of the libraries that a trial computes with."""
+    found = {"python": platform.python_version()}
+    for name in ("numpy", "scipy", "torch"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def fingerprint(roots: Sequence[Definition], stop: Sequence[Path] = ()) -> str:

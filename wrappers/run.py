@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Result, Trial, check_fidelity
-from wrappers.evaluator import Evaluator
+from wrappers.evaluator import LOCAL, Evaluator
+from wrappers.executors import Executor
 from wrappers.origin import check_code
 from wrappers.pairs import derived_seed, training_pairs
 from wrappers.records import (
@@ -388,11 +389,13 @@ def open_run(
     progress: Progress = lambda done: None,
     *,
     anyway: bool = False,
+    executor: Executor = LOCAL,
 ) -> Iterator[Run]:
     """A new run, or the interrupted one in the same folder if it is the same in everything.
 
     info: what run.json says of it at its start (`origin.describe`); anyway: whether to go on where
-    the default configuration fails. Raises BadInput that names the difference otherwise.
+    the default configuration fails; executor: where its trials run. Raises BadInput that names the
+    difference otherwise.
     """
     folder = run_folder(results, scenario, info.configurator, info.seed)
     with locked(folder):
@@ -402,7 +405,7 @@ def open_run(
             info = check_same(folder, info)
         else:
             write_run(folder, info)
-        with Evaluator(info.workers) as evaluator:
+        with Evaluator(info.workers, executor) as evaluator:
             run = Run(folder, scenario, info, evaluator, progress, anyway=anyway)
             try:
                 yield run

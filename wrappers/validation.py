@@ -12,7 +12,8 @@ from pathlib import Path
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT
 from wrappers.check import recorded
-from wrappers.evaluator import Evaluator
+from wrappers.evaluator import LOCAL, Evaluator
+from wrappers.executors import Executor
 from wrappers.origin import check_origin, is_of_today
 from wrappers.pairs import Pair, validation_pairs
 from wrappers.records import (
@@ -66,11 +67,13 @@ def validate(
     progress: Callable[[int, int], None] = lambda done, total: None,
     patience: float = PATIENCE,
     retry_failed: bool = False,
+    executor: Executor = LOCAL,
 ) -> int:
     """Evaluates what is missing of the runs' validations; returns how many trials that took.
 
     progress: is told the trials done and the total; patience: seconds to wait for another process
-    that works on one of the runs; retry_failed: whether trials that crashed are evaluated again.
+    that works on one of the runs; retry_failed: whether trials that crashed are evaluated again;
+    executor: where trials run.
     Safe to interrupt: what is evaluated is recorded, and the next call goes on. Raises Busy.
     """
     by_scenario: dict[Path, tuple[Scenario, list[Path]]] = {}
@@ -88,7 +91,7 @@ def validate(
         if not total:
             return 0
         progress(done, total)
-        with Evaluator(workers) as evaluator:
+        with Evaluator(workers, executor) as evaluator:
             for scenario, plan in plans:
                 wanted = list(plan.values())
                 asked = [(config, pair) for config, pair, _ in wanted]

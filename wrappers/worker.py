@@ -2,7 +2,8 @@
 
 The only module of `wrappers` that reaches into `target_algorithms` to run something. A worker is a
 process of its own (`python -m wrappers.worker`); it reads one `Trial` a line from standard input
-and answers one `Result` a line on standard output, both JSON. Its first line is a `Ready`.
+and answers one `Result` a line on standard output, both JSON. Its first line is a `Ready`. It may
+be on another machine, behind a program that hands its pipes on (`wrappers/executors`).
 
 Limits are enforced here, from outside the child: the wall clock (`cutoff`, seconds, counted from
 the fork, when all libraries are loaded: a cold and a warm start get the same time to train) and
@@ -34,12 +35,30 @@ import msgspec
 from sparse_training.errors import BadInput, OverBudget
 from target_algorithms import ROOT, Variant
 from target_algorithms.contract import Options, Result, Trained, Trial, failure
-from wrappers.processes import ONE_THREAD, die_with
+from wrappers.processes import ONE_THREAD, die_with, isolate, node
 
 _POLL = 0.02  # seconds between two looks at the child's memory
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP)
 """How a program that is wrong ends itself; any other signal comes from somebody else."""
+
+
+APART = "apart"
+"""The word for a worker that another program starts: its environment, code and libraries may be
+others than those of who asks."""
+
+_HANGUP = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
+"""Nobody is there to ask any more. Only the second where sshd has made standard input a socket."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """What results depend on, of the code in a folder and the Python that runs it."""
+
+    code: str
+    """A fingerprint of its files."""
+    libraries: dict[str, str]
+    """Versions, Python's among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +68,10 @@ class Ready:
     pid: int
     no_sparse_engine: str | None
     """Why there is no truly sparse engine here, None if there is."""
+    node: str = ""
+    """The name of its machine; empty of an older version's, which has to be told from no worker."""
+    checkout: Checkout | None = None
+    """What it runs, of a worker apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,14 +177,10 @@ def run_limited(trial: Trial, parent: int | None = None) -> Result:
         if isinstance(end, Result):
             return end
         number = end
-    return failure("ABORT", f"the trial {ended_from_outside(signal.strsignal(number))}")
-
-
-def ended_from_outside(how: str | None) -> str:
-    """Says what happened to a process twice, and what may help."""
-    return (
-        f"was ended from outside twice ({how}), as the system does where memory is short: "
-        "free some or use fewer workers"
+    return failure(
+        "ABORT",
+        f"the trial was ended from outside twice ({signal.strsignal(number)}), as the system does "
+        "where memory is short: free some or use fewer workers",
     )
 
 
@@ -194,7 +213,7 @@ def _run_once(trial: Trial, parent: int | None) -> Result | int:
     poller = select.poll()
     poller.register(readable, select.POLLIN | select.POLLHUP)
     if parent is not None:
-        poller.register(parent, select.POLLHUP)
+        poller.register(parent, _HANGUP)
     try:
         while True:
             left = start + cutoff - time.monotonic()
@@ -202,7 +221,7 @@ def _run_once(trial: Trial, parent: int | None) -> Result | int:
                 stopped = failure("TIMEOUT", f"stopped at its cutoff of {cutoff:g} s")
                 break
             events = dict(poller.poll(1000 * min(left, _POLL)))
-            if parent in events and events[parent] & select.POLLHUP:
+            if parent in events and events[parent] & _HANGUP:
                 os.killpg(pid, signal.SIGKILL)
                 os._exit(0)
             if readable in events:
@@ -345,6 +364,13 @@ def run_here(trial: Trial) -> Result:
     return run_limited(trial)
 
 
+def checkout() -> Checkout:
+    """What a trial of this process runs."""
+    from wrappers import provenance
+
+    return Checkout(code=provenance.whole_checkout(), libraries=provenance.libraries())
+
+
 def no_sparse_engine() -> str | None:
     """Why there is no truly sparse engine here, None if there is one."""
     from sparse_training.engines import kernels
@@ -354,6 +380,9 @@ def no_sparse_engine() -> str | None:
 
 def main() -> None:
     """Serves trials until the parent closes the pipe."""
+    apart = APART in sys.argv[1:]
+    if apart:
+        isolate(["-m", "wrappers.worker", APART])
     # A library that prints must not end up in the answers: they get a descriptor of their own.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
@@ -361,9 +390,16 @@ def main() -> None:
     load()
 
     def say(what: Ready | Result) -> None:
-        answers.write(msgspec.json.encode(what) + b"\n")
+        try:
+            answers.write(msgspec.json.encode(what) + b"\n")
+        except BrokenPipeError:  # nobody wants it any more
+            os._exit(0)
 
-    say(Ready(pid=os.getpid(), no_sparse_engine=no_sparse_engine()))
+    ready = Ready(pid=os.getpid(), node=node(), no_sparse_engine=no_sparse_engine())
+    if apart:
+        ready = replace(ready, checkout=checkout())
+        answers.write(b"\n")  # a greeting before it may have had no end
+    say(ready)
     for line in sys.stdin.buffer:
         trial = msgspec.json.decode(line, type=Trial)
         prepare(trial.instance)

@@ -14,7 +14,6 @@ from target_algorithms.contract import Details, Result, Trial
 from tests.examples import DEFAULT_ONLY
 from tests.wrappers.cases import execute, of_other_code
 from wrappers.check import check
-from wrappers.evaluator import WorkerProcess
 from wrappers.pairs import validation_pairs
 from wrappers.records import (
     RUNHISTORY,
@@ -31,6 +30,7 @@ from wrappers.records import (
 from wrappers.scenario import Scenario
 from wrappers.space import config_id
 from wrappers.validation import runs_below, validate, validated
+from wrappers.warm import WorkerProcess
 
 
 def test_every_incumbent_meets_every_test_pair_once_and_the_default_only_once_for_all_runs(

@@ -29,6 +29,8 @@ from types import ModuleType
 
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, roots
+from wrappers.evaluator import LOCAL
+from wrappers.executors import Executor
 from wrappers.origin import describe
 from wrappers.provenance import configurator_code
 from wrappers.records import RunInfo
@@ -138,12 +140,13 @@ def execute(
     results: Path,
     progress: Progress = lambda done: None,
     anyway: bool = False,
+    executor: Executor = LOCAL,
 ) -> Path:
     """Does a run, or what is left of it, and returns its folder. Raises BadInput."""
     if not 0 <= seed <= MOST_SEED:
         raise BadInput(f"the seed is {seed}, expected an integer from 0 to {MOST_SEED}")
     info = chosen.describe(scenario, seed=seed, trials=trials, workers=workers)
-    with open_run(results, scenario, info, progress, anyway=anyway) as run:
+    with open_run(results, scenario, info, progress, anyway=anyway, executor=executor) as run:
         if not run.finished:
             with contextlib.suppress(BudgetExhausted):
                 chosen.module.configure(scenario, run, seed=seed)
