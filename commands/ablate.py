@@ -10,7 +10,7 @@ import typer
 
 from commands._console import CORES, WorkersOption, bar, number, say
 from sparse_training.errors import BadInput
-from wrappers.records import PATIENCE
+from wrappers.locks import PATIENCE
 
 
 def command(
@@ -64,12 +64,12 @@ def ablate(
     from analysis import ablation
     from sparse_training.files import write_whole
     from wrappers.ablation import recorded_costs
+    from wrappers.locks import locked
     from wrappers.pairs import ablation_pairs
     from wrappers.records import (
         ABLATION,
         TRAJECTORY,
         Incumbent,
-        locked,
         read_lines,
         read_run,
         to_json,

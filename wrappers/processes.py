@@ -44,6 +44,11 @@ def environment() -> dict[str, str]:
     return kept | ONE_THREAD | fixed
 
 
+def host() -> str:
+    """This machine's name; the node's where a batch system has one of its own for it."""
+    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+
+
 def isolate(words: Sequence[str]) -> None:
     """Replaces this process by Python on the words in that environment, unless it has it.
 

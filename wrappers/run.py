@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from sparse_training.errors import BadInput
 from target_algorithms.contract import Result, Trial, check_fidelity
 from wrappers.evaluator import Evaluator
+from wrappers.locks import locked
 from wrappers.origin import check_code
 from wrappers.pairs import derived_seed, training_pairs
 from wrappers.records import (
@@ -39,7 +40,6 @@ from wrappers.records import (
     Record,
     RunInfo,
     append_line,
-    locked,
     now,
     numbered,
     read_lines,

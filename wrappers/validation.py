@@ -13,10 +13,10 @@ from sparse_training.errors import BadInput
 from target_algorithms import ROOT
 from wrappers.check import recorded
 from wrappers.evaluator import Evaluator
+from wrappers.locks import PATIENCE, locked
 from wrappers.origin import check_origin, is_of_today
 from wrappers.pairs import Pair, validation_pairs
 from wrappers.records import (
-    PATIENCE,
     RUN,
     TRAJECTORY,
     VALIDATION,
@@ -24,7 +24,6 @@ from wrappers.records import (
     Key,
     Record,
     append_line,
-    locked,
     read_lines,
     read_run,
 )

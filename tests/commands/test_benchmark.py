@@ -23,13 +23,13 @@ from tests.examples import (
     scenario_name,
 )
 from wrappers.configurators import TEMPLATE, configurators
+from wrappers.locks import locked
 from wrappers.processes import environment
 from wrappers.records import (
     RUNHISTORY,
     TRAJECTORY,
     Incumbent,
     append_line,
-    locked,
     read_run,
     write_run,
 )

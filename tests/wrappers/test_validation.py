@@ -15,6 +15,7 @@ from tests.examples import DEFAULT_ONLY
 from tests.wrappers.cases import execute, of_other_code
 from wrappers.check import check
 from wrappers.evaluator import WorkerProcess
+from wrappers.locks import locked
 from wrappers.pairs import validation_pairs
 from wrappers.records import (
     RUNHISTORY,
@@ -24,7 +25,6 @@ from wrappers.records import (
     Key,
     Numbered,
     Record,
-    locked,
     read_lines,
     to_json,
 )
