@@ -1,12 +1,12 @@
 """`sparse-aclib benchmark --slurm`: what of a benchmark is not finished, as jobs of SLURM."""
 
-import os
 import shlex
 from collections.abc import Callable, Sequence
 
 from commands._console import say
 from sparse_training.errors import BadInput
 from sparse_training.files import write_whole
+from wrappers.processes import environment
 from wrappers.slurm import (
     Stage,
     Submission,
@@ -70,7 +70,7 @@ def _show(submission: Submission, wanted: Sequence[Stage], there: Sequence[str])
 
 
 def _script(submission: Submission, stage: Stage) -> str:
-    return submission.script(stage, settings(os.environ))
+    return submission.script(stage, settings(environment()))
 
 
 def _told(stage: Stage) -> str:
