@@ -14,7 +14,7 @@ from analysis import anytime, configurability, facts, page, records, sections, w
 from analysis.sections import Analysis, SetResults
 from analysis.study import Study, ablation_table, conduct, importance_table, surrogate_table
 from sparse_training.files import sweep, write_whole
-from wrappers.records import locked
+from wrappers.locks import locked
 
 ANALYSES = (
     Analysis("runs", configurability.per_run),

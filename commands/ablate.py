@@ -12,7 +12,7 @@ from commands._console import CORES, ExecutorOption, WorkersOption, bar, number,
 from sparse_training.errors import BadInput
 from wrappers.evaluator import LOCAL, Lost
 from wrappers.executors import Executor
-from wrappers.records import PATIENCE
+from wrappers.locks import PATIENCE
 
 
 def command(
@@ -74,12 +74,12 @@ def ablate(
     from analysis import ablation
     from sparse_training.files import write_whole
     from wrappers.ablation import recorded_costs
+    from wrappers.locks import locked
     from wrappers.pairs import ablation_pairs
     from wrappers.records import (
         ABLATION,
         TRAJECTORY,
         Incumbent,
-        locked,
         read_lines,
         read_run,
         to_json,

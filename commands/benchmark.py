@@ -7,26 +7,33 @@ ends. What is finished is skipped: the same call goes on after an interruption.
 
 import math
 import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
-from commands._console import CORES, RESULTS, ResultsOption, WorkersOption, bar, errors, number, say
+from commands._console import CORES, RESULTS, ResultsOption, bar, errors, number, say
+from commands._submission import submit
 from commands.ablate import ablate
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT, Role
 from wrappers.configurators import Configurator, configurator, configurators, missing
 from wrappers.evaluator import Lost
 from wrappers.health import health
+from wrappers.locks import PATIENCE, works_on
 from wrappers.origin import check_fetched
 from wrappers.processes import environment
+from wrappers.progress import BENCHMARKS, OUTPUT, Planned, key, last_words, note
 from wrappers.records import (
     ABLATION_TRIALS,
     RUN,
@@ -40,9 +47,47 @@ from wrappers.records import (
 )
 from wrappers.run import check_same, run_folder
 from wrappers.scenario import Scenario, read, scenarios
-from wrappers.validation import validate, validated
+from wrappers.slurm import Submission, options, shares
+from wrappers.validation import lacking, validate, validated
 
 _LOOK = 0.2  # seconds between two looks at the runs under way
+_TERMINATED = 128 + signal.SIGTERM
+
+T = TypeVar("T")
+
+
+class Part(StrEnum):
+    """Of a benchmark."""
+
+    RUNS = "runs"
+    VALIDATION = "validation"
+    REPORT = "report"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several shares: disjoint, together everything, the same for the same command."""
+
+    share: int
+    """From 1."""
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.share}/{self.of}"
+
+    def part(self, things: Sequence[T]) -> list[T]:
+        """Of things in an order that is the same everywhere."""
+        return list(things[self.share - 1 :: self.of])
+
+
+ALL = Shard(1, 1)
+
+
+def _shard(text: object) -> Shard:
+    match = re.fullmatch("([0-9]{1,7})/([0-9]{1,7})", str(text))
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise typer.BadParameter(f"{str(text)!r}, expected i/n such as 1/4, i from 1 to n")
+    return Shard(int(match[1]), int(match[2]))
 
 
 def command(
@@ -56,25 +101,65 @@ def command(
     trials: Annotated[int, number("Budget of every run.")] = 100,
     seeds: Annotated[int, number("Runs of every configurator.")] = 3,
     validation_seeds: Annotated[int, number("Fresh seeds of validation.")] = 10,
-    workers: WorkersOption = CORES,
+    workers: Annotated[
+        int | None,
+        number(
+            "Trials evaluated at once, a core each; all cores, with --slurm 1 a task, if left out."
+        ),
+    ] = None,
     results: ResultsOption = RESULTS,
     full: Annotated[bool, typer.Option("--full", help="Each scenario's own budget.")] = False,
+    shard: Annotated[
+        Shard | None,
+        typer.Option(
+            parser=_shard, metavar="i/n", help="The i-th of n shares of the runs, and no more."
+        ),
+    ] = None,
+    only: Annotated[Part | None, typer.Option(help="One part; a shard's is 'runs'.")] = None,
+    slurm: Annotated[
+        bool, typer.Option("--slurm", help="Submit what is not finished as job arrays.")
+    ] = False,
+    sbatch: Annotated[
+        str | None, typer.Option(metavar="OPTIONS", help="For sbatch, e.g. '--time=4:00:00'.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what --slurm would submit.")
+    ] = False,
 ) -> None:
     """Run, validate and analyse a whole benchmark: every variant with every configurator.
 
-    Runs stand side by side, one worker each. Interrupted, the same command goes on.
+    Runs stand side by side, one worker each. Interrupted, the same command goes on. Several
+    processes may do it at once, on one machine or on several that share the folder.
     """
-    path = Benchmark(
+    if (sbatch is not None or dry_run) and not slurm:
+        raise BadInput(f"{'--dry-run' if dry_run else '--sbatch'} without --slurm says nothing")
+    if slurm and (shard or only):
+        raise BadInput("--slurm submits all parts and shards; leave out --shard and --only")
+    if shard and only is Part.REPORT:
+        raise BadInput("there is one report; leave out --shard")
+    benchmark = Benchmark(
         sets=tuple(sets or ()),
         variants=None if variants == "all" else tuple(variants.split(",")),
         configurators=None if by == "all" else tuple(by.split(",")),
         trials=None if full else trials,
         seeds=seeds,
         validation_seeds=validation_seeds,
-        workers=workers,
+        workers=workers or (1 if slurm else CORES),
         results=results,
-    ).do()
-    say(f"Report: {path.resolve()}")
+    )
+    if slurm:
+        benchmark.submit(options(sbatch or ""), dry=dry_run)
+    elif shard and only is None:
+        benchmark.run(shard)
+        say(f"Shard {shard} is finished. After all of them: the same command without --shard")
+    elif only is Part.RUNS:
+        benchmark.run(shard or ALL)
+    elif only is Part.VALIDATION:
+        benchmark.validate(shard or ALL)
+    elif only is Part.REPORT:
+        say(f"Report: {benchmark.report().resolve()}")
+    else:
+        say(f"Report: {benchmark.do().resolve()}")
 
 
 @dataclass(frozen=True)
@@ -143,21 +228,30 @@ class Benchmark:
     workers: int
     results: Path
 
-    def jobs(self) -> list[Job]:
-        """All runs, seed by seed, so that an interrupted benchmark has whole replications."""
+    def jobs(self, shard: Shard = ALL) -> list[Job]:
+        """All runs, or those of a shard, seed by seed, so that an interrupted benchmark has whole
+        replications.
+
+        A machine without a configurator counts its runs as well, so that a shard is the same one
+        on all of them.
+        """
         existing = configurators()
         if self.configurators is None:
-            usable = [each for each in existing.values() if each.missing is None]
+            chosen = list(existing.values())
         else:
-            usable = [each for each in existing.values() if not each.configures]
-            usable += [c for c in map(configurator, self.configurators) if c.configures]
-        every = [read(folder) for folder in scenarios()]
-        sets = {scenario.set for scenario in every}
+            chosen = [each for each in existing.values() if not each.configures]
+            chosen += [c for c in map(configurator, self.configurators) if c.configures]
+        usable = {each for each in chosen if each.missing is None}
+        return [job for job in shard.part(self._jobs(chosen)) if job.configurator in usable]
+
+    def _jobs(self, by: Sequence[Configurator]) -> list[Job]:
+        folders = scenarios()
+        sets = {folder.parent.name for folder in folders}
         for name in self.sets:
             if name not in sets:
                 expected = ", ".join(sorted(sets))
                 raise BadInput(f"no instance set {name!r}, expected one of {expected}")
-        chosen = [s for s in every if s.set in (self.sets or sets)]
+        chosen = [read(each) for each in folders if each.parent.name in (self.sets or sets)]
         for name in self.variants or ():
             if name not in {s.variant.name for s in chosen}:
                 searched = ", ".join(self.sets or sorted(sets))
@@ -176,14 +270,14 @@ class Benchmark:
         ]
         jobs = [
             Job(s, each, 1, len(s.training), self.results)
-            for each in usable
+            for each in by
             if not each.configures
             for s in chosen
             if s.variant.role in (Role.BASELINE, Role.REFERENCE)
         ]
         for seed in range(1, self.seeds + 1):
             # The slow ones first, or the last of them is waited for alone.
-            for each in sorted(usable, key=lambda each: not each.slow):
+            for each in sorted(by, key=lambda each: not each.slow):
                 if each.configures:
                     jobs += [
                         Job(s, each, seed, self.trials or s.runcount_limit, self.results)
@@ -197,22 +291,133 @@ class Benchmark:
         Raises BadInput at once where data sets have not been fetched, and at the end, with the
         report made, if a run failed.
         """
-        from analysis.report import write_report
-
         jobs = self.jobs()
+        failed = self._run(jobs)
+        jobs = [job for job in jobs if job.folder not in failed]
+        if not jobs:
+            folder, words = next(iter(failed.items()))
+            raise BadInput(f"all {len(failed)} runs failed; the first is {folder}: {words}")
+        self._validate(jobs)
+        return self._report(jobs, failed)
+
+    def run(self, shard: Shard = ALL) -> None:
+        """Does what is left of the runs, or of a shard of them; raises BadInput if one failed."""
+        jobs = self.jobs(shard)
+        before = {job.folder: job.done for job in jobs}
+        try:
+            failed = self._run(jobs)
+        except SystemExit as end:
+            # The time of a job is over, say. Another time will do only if it was not too short.
+            if end.code == _TERMINATED and all(job.done == before[job.folder] for job in jobs):
+                raise BadInput(
+                    "ended from outside before any trial was finished; give it more time"
+                ) from None
+            raise
+        if failed:
+            folder, words = next(iter(failed.items()))
+            raise BadInput(f"{len(failed)} runs failed; the first is {folder}: {words}")
+
+    def validate(self, shard: Shard = ALL) -> None:
+        """Does what is left of the validation of finished runs, or of a shard of the scenarios."""
+        jobs = self.jobs()
+        mine = shard.part(_scenarios(jobs))
+        jobs = [job for job in jobs if job.scenario.name in mine and job.finished]
+        if jobs:
+            self._validate(jobs)
+
+    def report(self) -> Path:
+        """The ablation and the report of what is finished.
+
+        Raises BadInput, with the report made, if a run is not.
+        """
+        jobs = self.jobs()
+        unfinished = {
+            job.folder: last_words(job.folder) or "it has not been begun"
+            for job in jobs
+            if not job.finished
+        }
+        jobs = [job for job in jobs if job.folder not in unfinished]
+        if not jobs:
+            raise BadInput(f"none of the {len(unfinished)} runs is finished; nothing to report")
+        return self._report(jobs, unfinished)
+
+    def submit(self, extra: Sequence[str], *, dry: bool) -> None:
+        """Has SLURM do what is not finished; see `_submission.submit`."""
+        # Named, so that a node that lacks one says so, and does not count shards otherwise.
+        by = tuple(c.name for c in configurators().values() if c.configures and not c.missing)
+        named = replace(self, configurators=self.configurators or by)
+        jobs = named.jobs()
         for scenario in {job.scenario.set: job.scenario for job in jobs}.values():
             check_fetched(scenario)
+        folder = self.results.resolve() / BENCHMARKS / key(named._planned(jobs))
+        if not dry:
+            named.note()
+        submit(
+            Submission(folder, self.workers, tuple(extra)),
+            named._words(),
+            lambda most: named._unfinished(jobs, most),
+            dry=dry,
+            reported=(self.results / "report.html").exists(),
+        )
+        if not dry:
+            results = shlex.quote(str(self.results))
+            say(f"Progress: sparse-aclib status {results}; what the tasks say: {folder}")
+
+    def _words(self) -> list[str]:
+        """The command line that makes this benchmark anywhere."""
+        by = self.configurators or ("all",)
+        budget = ["--full"] if self.trials is None else ["--trials", str(self.trials)]
+        return [
+            *("benchmark", *self.sets, "--variants", ",".join(self.variants or ("all",))),
+            *("--configurators", ",".join(by), *budget, "--seeds", str(self.seeds)),
+            *("--validation-seeds", str(self.validation_seeds), "--workers", str(self.workers)),
+            *("--results", str(self.results.resolve())),
+        ]
+
+    def _unfinished(self, jobs: Sequence[Job], most: int) -> tuple[list[bool], list[bool]]:
+        """Of the runs, and of their validation, whether each of at most so many shards is not."""
+        number = shares(len(jobs), self.workers, most)
+        unfinished = {job.folder for job in jobs if not job.finished}
+        runs = [
+            any(job.folder in unfinished for job in Shard(i + 1, number).part(jobs))
+            for i in range(number)
+        ]
+        lacks = {
+            job.scenario.name
+            for job in jobs
+            if job.folder in unfinished or lacking(job.scenario, job.folder, self.validation_seeds)
+        }
+        scenarios = _scenarios(jobs)
+        number = shares(len(scenarios), 1, most)
+        shards = (Shard(i + 1, number).part(scenarios) for i in range(number))
+        return runs, [not lacks.isdisjoint(each) for each in shards]
+
+    def _run(self, jobs: Sequence[Job]) -> dict[Path, str]:
+        """The runs that failed, with their last words."""
+        for scenario in {job.scenario.set: job.scenario for job in jobs}.values():
+            check_fetched(scenario)
+        self.note()
         failed: dict[Path, str] = {}
         total = sum(job.trials for job in jobs)
         with bar(f"{len(jobs)} runs, {self.workers} at once", total) as update:
             for done, event in run_jobs(jobs, self.workers, failed):
                 update(done, description=event)
-        jobs = [job for job in jobs if job.folder not in failed]
-        trials = [each for job in jobs for each in read_lines(job.folder / RUNHISTORY, Numbered)]
+        ran = (job for job in jobs if job.folder not in failed)
+        trials = [each for job in ran for each in read_lines(job.folder / RUNHISTORY, Numbered)]
         say(f"runs: {health(trials)}")
-        if not jobs:
-            folder, words = next(iter(failed.items()))
-            raise BadInput(f"all {len(failed)} runs failed; the first is {folder}: {words}")
+        return failed
+
+    def note(self) -> Path:
+        """Notes for `status` what is planned; returns the folder of the note.
+
+        Another benchmark in the same results has another one.
+        """
+        return note(self.results, self._planned(self.jobs()))
+
+    def _planned(self, jobs: Sequence[Job]) -> list[Planned]:
+        return [Planned(str(job.folder.relative_to(self.results)), job.trials) for job in jobs]
+
+    def _validate(self, jobs: Sequence[Job]) -> None:
         with bar(f"validation of {len(jobs)} runs", None) as update:
             validate(
                 [job.folder for job in jobs],
@@ -222,6 +427,10 @@ class Benchmark:
                 patience=math.inf,
             )
         say(f"validation: {health(validated([job.folder for job in jobs]))}")
+
+    def _report(self, jobs: Sequence[Job], failed: Mapping[Path, str]) -> Path:
+        from analysis.report import write_report
+
         for job in ablated(jobs):
             # Its scenario's runs have paid for what it explains: it may cost as much as they did.
             of_scenario = (each.trials for each in jobs if each.scenario.name == job.scenario.name)
@@ -252,6 +461,11 @@ class Benchmark:
                 f"{words}"
             )
         return report
+
+
+def _scenarios(jobs: Sequence[Job]) -> list[str]:
+    """What is validated at once, by name: runs of a scenario share their trials."""
+    return sorted({job.scenario.name for job in jobs})
 
 
 def ablated(jobs: Sequence[Job]) -> list[Job]:
@@ -291,12 +505,21 @@ def run_jobs(
     under_way: list[tuple[Job, subprocess.Popen[str]]] = []
     finished = sum(job.trials for job in jobs if job not in waiting)
     event: str | None = None
+    look_again: dict[Path, float] = {}  # when, at runs that others work on
     with ExitStack() as stack:
         while waiting or under_way:
-            while waiting and len(under_way) < at_once:
-                job = waiting.pop(0)
+            for job in list(waiting):
+                if len(under_way) == at_once:
+                    break
+                if time.monotonic() < look_again.get(job.folder, 0.0):
+                    continue
+                waiting.remove(job)
                 if job.finished:
                     finished += job.trials
+                elif works_on(job.folder):
+                    waiting.append(job)
+                    look_again[job.folder] = time.monotonic() + PATIENCE
+                    event = f"{job.name} is another process's"
                 else:
                     under_way.append((job, stack.enter_context(_process(job))))
             for job, process in list(under_way):
@@ -321,7 +544,7 @@ def run_jobs(
 def _process(job: Job) -> Iterator[subprocess.Popen[str]]:
     """A run in a process of its own, its output in the run's folder, ended with the block."""
     job.folder.mkdir(parents=True, exist_ok=True)
-    with open(job.folder / "output.txt", "a") as output:
+    with open(job.folder / OUTPUT, "a") as output:
         process = subprocess.Popen(
             job.command, cwd=ROOT, env=environment(), stdout=output, stderr=output, text=True
         )
@@ -333,5 +556,4 @@ def _process(job: Job) -> Iterator[subprocess.Popen[str]]:
 
 
 def _last_words(job: Job) -> str:
-    lines = (job.folder / "output.txt").read_text().strip().splitlines()
-    return lines[-1] if lines else "it ended without a word"
+    return last_words(job.folder) or "it ended without a word"

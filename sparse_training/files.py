@@ -1,12 +1,14 @@
 """Files that are replaced as a whole: a reader sees the old one, the new one or none."""
 
 import errno
+import fcntl
 import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 
 def regular(path: str, flags: int) -> int:
@@ -28,7 +30,8 @@ def content(path: Path) -> bytes:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file in one go, through the disk; several processes may do it at once.
+    """Writes a file in one go, through the disk; several processes may do it at once, on several
+    machines.
 
     Makes its folder. Whatever goes wrong, an earlier file stays and no part of a new one is left.
     An OSError names the file.
@@ -67,7 +70,8 @@ def write_together(texts: Mapping[Path, str]) -> None:
 def _beside(path: Path, content: str | bytes) -> Path:
     """A file with this content, through the disk, under a name of its own in the same folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+    prefix = f".{path.stem}-{os.uname().nodename}-"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -89,6 +93,25 @@ def sweep(folder: Path) -> None:
     for left in folder.glob(LEFT_OVER):
         if left.is_file():
             left.unlink(missing_ok=True)
+
+
+_NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL))
+"""What `flock` answers where there is no such lock; busy is EWOULDBLOCK alone."""
+
+
+def flocked(file: IO[str]) -> bool:
+    """Takes the system's lock of a file; False where another process has it.
+
+    True as well where the file system has no locks. Raises OSError for any other answer.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise OSError(error.errno, error.strerror, file.name) from error
+    return True
 
 
 @contextmanager

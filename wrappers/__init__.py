@@ -18,6 +18,9 @@
     health.py           what became of trials, in one line
     validation.py, ablation.py      after a run: on test instances; between two configurations
     records.py          what is written down, as types; one writer, one reader
+    locks.py            who works on a folder of records: one process, on any machine
+    progress.py         how far runs are, planned ones too
+    slurm.py            a benchmark as jobs of SLURM: what is submitted, and the scripts
     check.py            a run's record as it was found, and all that is wrong with it
     origin.py           what a run was made with, and whether it still holds
     provenance.py       the code that a trial runs, as a fingerprint

@@ -12,9 +12,10 @@ from sparse_training.errors import BadInput
 from target_algorithms import SHARED_PCS, Role
 from wrappers.evaluator import LOCAL, Evaluator
 from wrappers.executors import Executor
+from wrappers.locks import locked
 from wrappers.pairs import Pair, derived_seed
 from wrappers.provenance import trial_code
-from wrappers.records import Key, Record, locked, read_lines
+from wrappers.records import Key, Record, read_lines
 from wrappers.scenario import Scenario
 from wrappers.space import Config, Space, config_id, read_pcs, resolved
 from wrappers.trials import Trials

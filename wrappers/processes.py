@@ -44,6 +44,11 @@ def environment() -> dict[str, str]:
     return kept | ONE_THREAD | fixed
 
 
+def host() -> str:
+    """This machine's name; the node's where a batch system has one of its own for it."""
+    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+
+
 PATHS = ("SPARSE_ACLIB_DATA", "SPARSE_ACLIB_PATH", "XDG_CACHE_HOME")
 """Settings that name folders on which a trial depends."""
 
@@ -76,11 +81,6 @@ def isolate(words: Sequence[str]) -> None:
     if os.environ != environment() and os.environ.get(_STARTED) != str(os.getpid()):
         started = {_STARTED: str(os.getpid())}  # a process that is replaced keeps its number
         os.execve(sys.executable, [sys.executable, *words], environment() | started)
-
-
-def node() -> str:
-    """The name of this machine; SLURM's for it, of which it may have several on one."""
-    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
 
 
 def code() -> dict[str, tuple[int, int]]:

@@ -16,7 +16,7 @@ from sparse_training.files import write_whole
 from sparse_training.machine import cache_directory
 from target_algorithms import Variant
 from target_algorithms.contract import Options, Result, Trial
-from wrappers.processes import code, node
+from wrappers.processes import code, host
 from wrappers.provenance import trial_code
 from wrappers.records import append_line, record
 from wrappers.space import Config
@@ -42,7 +42,7 @@ def keep(
         return
     engine = result.trained and result.trained.engine
     code = _code(Variant(trial.variant, Path(trial.folder)), engine) if engine else None
-    worker = f"{node()}:{os.getpid()}"
+    worker = f"{host()}:{os.getpid()}"
     told = replace(result, started=started, worker=worker)
     entry = record(config, trial.instance, trial.seed, cutoff, told, code, trial.fidelity)
     try:

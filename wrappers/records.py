@@ -13,7 +13,6 @@ import math
 import os
 import re
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
@@ -23,9 +22,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from sparse_training.errors import BadInput, Busy
+from sparse_training.errors import BadInput
 from sparse_training.files import content as file_content
-from sparse_training.files import naming, regular, sweep, write_whole
+from sparse_training.files import naming, write_whole
 from target_algorithms import ROOT, Role
 from target_algorithms.contract import (
     WORST_COST,
@@ -35,6 +34,7 @@ from target_algorithms.contract import (
     check_fidelity,
     column,
 )
+from wrappers.locks import check_held
 from wrappers.space import Config, config_id
 
 README = ROOT / "results" / "README.md"
@@ -568,7 +568,9 @@ def append_line(path: Path, value: object) -> None:
     """Adds one record, on the disk when this returns, or nothing if there is no room for it.
 
     Several processes may do it at once. What another one left that was killed is a line of its own.
+    Raises Busy where another process has taken over the folder, which this one had locked.
     """
+    check_held(path.parent)
     line = (to_json(value) + "\n").encode()
     with naming(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
@@ -598,7 +600,8 @@ def _alone_in(descriptor: int) -> Iterator[None]:
 
 
 def write_run(folder: Path, info: RunInfo) -> None:
-    """Writes run.json."""
+    """Writes run.json. Raises Busy as `append_line` does."""
+    check_held(folder)
     write_whole(folder / RUN, to_json(info, indent=1) + "\n")
 
 
@@ -638,36 +641,6 @@ def what_is_lost(folder: Path, info: RunInfo, trials: int | None = None) -> str 
 def _count_lines(path: Path) -> int:
     """A last line without its end counts: it may lack nothing else."""
     return len(file_content(path).splitlines()) if path.exists() else 0
-
-
-PATIENCE = 5.0
-"""Seconds in which a process that was killed is gone."""
-
-
-@contextmanager
-def locked(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
-    """Keeps a second process out of a folder of records; the lock goes with the process.
-
-    What a writer that was killed has left there is removed.
-
-    patience: seconds to wait for another one to end. Raises Busy then.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w", opener=regular) as lock:
-        until, waiting = time.monotonic() + patience, False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if patience == math.inf and not waiting:
-                    print(f"{folder}: waiting for another process", file=sys.stderr)
-                    waiting = True
-                if time.monotonic() > until:
-                    raise Busy(f"{folder}: another process is working on it; try later") from None
-                time.sleep(0.1)
-        sweep(folder)
-        yield
 
 
 # Documentation -----------------------------------------------------------------------------------

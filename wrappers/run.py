@@ -27,6 +27,7 @@ from sparse_training.errors import BadInput
 from target_algorithms.contract import Result, Trial, check_fidelity
 from wrappers.evaluator import LOCAL, Evaluator
 from wrappers.executors import Executor
+from wrappers.locks import locked
 from wrappers.origin import check_code
 from wrappers.pairs import derived_seed, training_pairs
 from wrappers.records import (
@@ -40,7 +41,6 @@ from wrappers.records import (
     Record,
     RunInfo,
     append_line,
-    locked,
     now,
     numbered,
     read_lines,

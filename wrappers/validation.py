@@ -5,6 +5,7 @@ comparisons are paired. A configuration that another run of the scenario has val
 (the default, above all) is not evaluated again: its record is copied.
 """
 
+import resource
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,10 +15,10 @@ from target_algorithms import ROOT
 from wrappers.check import recorded
 from wrappers.evaluator import LOCAL, Evaluator
 from wrappers.executors import Executor
+from wrappers.locks import PATIENCE, locked
 from wrappers.origin import check_origin, is_of_today
 from wrappers.pairs import Pair, validation_pairs
 from wrappers.records import (
-    PATIENCE,
     RUN,
     TRAJECTORY,
     VALIDATION,
@@ -25,7 +26,6 @@ from wrappers.records import (
     Key,
     Record,
     append_line,
-    locked,
     read_lines,
     read_run,
 )
@@ -77,6 +77,7 @@ def validate(
     Safe to interrupt: what is evaluated is recorded, and the next call goes on. Raises Busy.
     """
     by_scenario: dict[Path, tuple[Scenario, list[Path]]] = {}
+    _let_open(len(runs))
     with ExitStack() as stack:
         for run in sorted({path.resolve() for path in runs}):
             stack.enter_context(locked(run, patience=patience))
@@ -103,6 +104,14 @@ def validate(
     return total
 
 
+def lacking(scenario: Scenario, run: Path, seeds: int) -> int:
+    """How many trials the validation of a finished run lacks, without what siblings have."""
+    have = {record.key for record in read_lines(run / VALIDATION, Record)}
+    incumbents = {entry.config_id for entry in read_lines(run / TRAJECTORY, Incumbent)}
+    pairs = validation_pairs(scenario, seeds)
+    return len({Key(each, *pair) for each in incumbents for pair in pairs} - have)
+
+
 def validated(runs: Iterable[Path]) -> list[Record]:
     """The validation trials of runs; one that several of them share counts once."""
     shared: dict[tuple[Path, Key], Record] = {}
@@ -110,6 +119,15 @@ def validated(runs: Iterable[Path]) -> list[Record]:
         for record in read_lines(run / VALIDATION, Record):
             shared[run.parents[1], record.key] = record
     return list(shared.values())
+
+
+def _let_open(files: int) -> None:
+    """Raises the limit of open files where so many locks need it, if the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 Plan = dict[Key, tuple[Config, Pair, list[Path]]]

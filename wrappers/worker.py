@@ -35,7 +35,7 @@ import msgspec
 from sparse_training.errors import BadInput, OverBudget
 from target_algorithms import ROOT, Variant
 from target_algorithms.contract import Options, Result, Trained, Trial, failure
-from wrappers.processes import ONE_THREAD, die_with, isolate, node
+from wrappers.processes import ONE_THREAD, die_with, host, isolate
 
 _POLL = 0.02  # seconds between two looks at the child's memory
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -395,7 +395,7 @@ def main() -> None:
         except BrokenPipeError:  # nobody wants it any more
             os._exit(0)
 
-    ready = Ready(pid=os.getpid(), node=node(), no_sparse_engine=no_sparse_engine())
+    ready = Ready(pid=os.getpid(), node=host(), no_sparse_engine=no_sparse_engine())
     if apart:
         ready = replace(ready, checkout=checkout())
         answers.write(b"\n")  # a greeting before it may have had no end

@@ -47,7 +47,7 @@ from sparse_training.data.stored import (
     write,
 )
 from sparse_training.errors import BadInput
-from sparse_training.files import regular
+from sparse_training.files import flocked, regular
 
 OUTER_FOLDS = 3
 """Outer folds of a data set without official ones."""
@@ -148,9 +148,7 @@ def alone(source: str, dataset: str, access: Access) -> Iterator[None]:
             "SPARSE_ACLIB_DATA to a directory that can be written"
         ) from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not flocked(lock):
             access.report(f"{source}/{dataset}: another fetch is at it, waiting")
             fcntl.flock(lock, fcntl.LOCK_EX)
         for work in place.glob("work-*"):

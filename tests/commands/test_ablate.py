@@ -8,6 +8,7 @@ from commands.ablate import ablate
 from sparse_training.errors import BadInput, Busy
 from tests.examples import DEFAULT_ONLY, scenario_name
 from wrappers import configurators
+from wrappers.locks import locked
 from wrappers.pairs import ablation_pairs
 from wrappers.records import (
     ABLATION,
@@ -18,7 +19,6 @@ from wrappers.records import (
     Incumbent,
     Record,
     append_line,
-    locked,
     read_lines,
     read_whole,
 )

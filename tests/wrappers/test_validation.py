@@ -14,6 +14,7 @@ from target_algorithms.contract import Details, Result, Trial
 from tests.examples import DEFAULT_ONLY
 from tests.wrappers.cases import execute, of_other_code
 from wrappers.check import check
+from wrappers.locks import locked
 from wrappers.pairs import validation_pairs
 from wrappers.records import (
     RUNHISTORY,
@@ -23,7 +24,6 @@ from wrappers.records import (
     Key,
     Numbered,
     Record,
-    locked,
     read_lines,
     to_json,
 )

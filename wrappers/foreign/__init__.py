@@ -35,6 +35,7 @@ from typing import Any
 from sparse_training.errors import BadInput
 from sparse_training.files import content, regular, write_together
 from target_algorithms.contract import WORST_COST, Details
+from wrappers.locks import locked
 from wrappers.origin import describe
 from wrappers.records import (
     FILES,
@@ -49,7 +50,6 @@ from wrappers.records import (
     Numbered,
     Record,
     RunInfo,
-    locked,
     now,
     numbered,
     read_lines,
