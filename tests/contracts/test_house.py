@@ -334,7 +334,7 @@ def test_files_are_few_and_those_of_a_variant_or_set_are_its_own() -> None:
         rf"|tests/target_algorithms/test_({names})\.py"
     )
     others = [name for name in done.stdout.splitlines() if not of_variants.fullmatch(name)]
-    assert len(others) < 330
+    assert len(others) < 350
 
 
 @pytest.mark.parametrize(

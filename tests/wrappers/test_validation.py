@@ -144,7 +144,7 @@ def test_a_worker_that_is_killed_in_a_validation_leaves_no_trace_in_the_record(
 def test_a_run_that_lost_an_incumbent_is_neither_validated_nor_reported(
     scenario: Scenario, tmp_path: Path, place: int
 ) -> None:
-    run = execute(scenario, tmp_path, 20, seed=4)
+    run = execute(scenario, tmp_path, 20, seed=3)
     validate([run], seeds=1, workers=1)
     lines = (run / TRAJECTORY).read_text().splitlines(keepends=True)
     assert len(lines) > 1
