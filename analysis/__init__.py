@@ -2,6 +2,7 @@
 
     records.py          a results folder as data frames (`Frames`)
     configurability.py  defaults against configured, combinations against single variants
+    intervals.py        what a mean over runs and evaluations says: intervals, p-values
     anytime.py          validated error over trials
     surrogate.py        a forest that predicts the cost of a configuration
     fanova.py           which parameters explain the cost, by a surrogate
