@@ -1,6 +1,7 @@
 """From recorded runs to tables, figures and one page; it reads files and trains nothing.
 
     records.py          a results folder as data frames (`Frames`)
+    groups.py           which runs may be averaged
     configurability.py  defaults against configured, combinations against single variants
     intervals.py        what a mean over runs and evaluations says: intervals, p-values
     anytime.py          validated error over trials

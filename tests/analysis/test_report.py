@@ -196,8 +196,26 @@ def test_notes_stand_before_the_results(tmp_path: Path) -> None:
     make_run(tmp_path, "alpha", "model", 1, trials=8)
     make_run(tmp_path, "alpha", "model", 2, trials=8, code="0123456789ab")
     html = write_report(tmp_path).read_text()
-    note = "Trials of alpha on the masked engine were made with different code"
+    note = "Runs on digits differ in code of alpha on the masked engine. They are never averaged"
     assert html.index("Before you read on") < html.index(note) < html.index("<h2")
+
+
+def test_runs_that_may_not_be_averaged_have_parts_tables_and_figures_of_their_own(
+    tmp_path: Path,
+) -> None:
+    for seed in (1, 2):
+        make_run(tmp_path, "alpha", "model", seed, trials=8)
+        make_run(tmp_path, "alpha", "model", seed + 2, trials=16)
+    page = write_report(tmp_path)
+    html = page.read_text()
+    for group in ("digits.1", "digits.2"):
+        assert f'<h2 id="{group}-gain">{group}: default against configured</h2>' in html
+        assert (page.parent / "figures" / f"{group}-test-error.png").exists()
+    for name in ("configurability", "anytime_summary", "surrogates", "defaults", "effort"):
+        table = pd.read_csv(page.parent / "tables" / f"{name}.csv")
+        assert set(table["set"]) == {"digits.1", "digits.2"}, name
+    table = pd.read_csv(page.parent / "tables" / "configurability.csv")
+    assert table["runs"].to_list() == [2, 2]
 
 
 def test_two_combinations_are_both_compared(tmp_path: Path) -> None:
