@@ -1,7 +1,9 @@
 """From recorded runs to tables, figures and one page; it reads files and trains nothing.
 
     records.py          a results folder as data frames (`Frames`)
+    groups.py           which runs may be averaged
     configurability.py  defaults against configured, combinations against single variants
+    intervals.py        what a mean over runs and evaluations says: intervals, p-values
     anytime.py          validated error over trials
     surrogate.py        a forest that predicts the cost of a configuration
     fanova.py           which parameters explain the cost, by a surrogate

@@ -4,24 +4,21 @@ Errors are validated: on the test instances, with seeds that no configurator saw
 variant and the final incumbent of a run (the last line of its trajectory) meet on the same
 (instance, seed) pairs.
 
-**Source**: the protocol of AClib and SMAC (unit of replication = a run of a configurator); for the
-intervals the bootstrap for crossed data, Owen, "The pigeonhole bootstrap", Annals of Applied
-Statistics 1(2), 2007, https://arxiv.org/abs/0712.1111.
-**Differs** from a nested bootstrap: the validation pairs are the same for every run, and so is the
-default that all runs start from. So runs are resampled first, and then one resample of the paired
-evaluations is used for all of them; drawing pairs anew within each run would treat shared noise
-as independent and give intervals that are too short. With few runs they are too short still:
-see `interval`.
+**Source**: the protocol of AClib and SMAC: the unit of replication is a run of a configurator.
+**Differs** in the intervals, which know that the validation pairs are the same for every run, and
+so is the default that all runs start from. They answer two questions, in columns of their own:
+`_these` of the instances of the set, `_like` of instances like these (`analysis/intervals.py`).
+`p` is that of no difference, `holm` the same after Holm's correction for all rows that one sentence
+of the report counts.
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from analysis import intervals
 from analysis.frames import CASE, RUN, RunKey, by_run, by_text, by_texts, plain
 from analysis.records import Frames
 from target_algorithms import CHOSEN, Role
@@ -30,38 +27,12 @@ from wrappers.records import STATUSES
 Costs = dict[tuple[RunKey, str], "pd.Series[float]"]
 """Validated costs by (instance, seed), of each run and configuration."""
 
-RESAMPLES = 10_000
-LEVEL = 0.95
+QUESTIONS = ("these", "like")
+"""Of an interval: these instances, or instances like these."""
 
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its bootstrap interval at `LEVEL`."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def covers_zero(self) -> bool:
-        """Whether no difference is shown."""
-        return not (self.low > 0 or self.high < 0)
-
-
-def interval(values: NDArray[np.float64], seed: int = 0) -> Interval:
-    """Mean of a (runs, pairs) array with a percentile interval of the crossed bootstrap.
-
-    With one run only the pairs are resampled: the interval is then about that run. With a single
-    value it is the value. Few runs make it too short: in simulations with normal effects, 95 %
-    intervals from three runs held the truth in about 80 % of the cases, those from ten in 90 %.
-    """
-    rng = np.random.default_rng(seed)
-    runs, pairs = values.shape
-    run_weights = rng.multinomial(runs, np.full(runs, 1 / runs), RESAMPLES) / runs
-    pair_weights = rng.multinomial(pairs, np.full(pairs, 1 / pairs), RESAMPLES) / pairs
-    means = np.einsum("br,rp,bp->b", run_weights, values, pair_weights, optimize=True)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
+BOUNDS = [f"{bound}_{question}" for question in QUESTIONS for bound in ("low", "high")]
+TESTED = [f"{name}_{question}" for question in QUESTIONS for name in ("low", "high", "p", "holm")]
+"""The columns of an improvement."""
 
 
 def per_run(frames: Frames) -> pd.DataFrame:
@@ -107,29 +78,31 @@ def per_run(frames: Frames) -> pd.DataFrame:
 def defaults(frames: Frames) -> pd.DataFrame:
     """One row a variant: the validated test error of its default configuration.
 
-    `low` and `high` are the interval over the (instance, seed) pairs; the weights are means.
+    The bounds are of the default itself, which is one configuration; the weights are means.
     """
     rows = []
     firsts = frames.trajectories.drop_duplicates(RUN)[[*RUN, "config_id"]]
     validated = frames.validations.merge(firsts, on=[*RUN, "config_id"])
     validated = validated.drop_duplicates(["set", "variant", "config_id", "instance", "seed"])
     for (set_, variant), own in by_texts(validated, ["set", "variant"]):
-        error = interval(own["cost"].to_numpy(float)[None, :])
+        costs, instances = own["cost"].to_numpy(float), own["instance"].tolist()
+        error = intervals.these_of_one(costs, instances)
+        like = intervals.like_of_one(costs, instances)
         rows.append(
             {
                 "set": set_,
                 "variant": variant,
+                "instances": own["instance"].nunique(),
                 "pairs": len(own),
                 "test_error": error.mean,
-                "low": error.low,
-                "high": error.high,
+                **dict(zip(BOUNDS, (error.low, error.high, like.low, like.high), strict=True)),
                 "active_weights": own["active_weights"].astype(float).mean(),
                 "weights": own["weights"].astype(float).mean(),
                 "density": own["density"].astype(float).mean(),
                 "training_flops": own["training_flops"].astype(float).mean(),
             }
         )
-    columns = ["set", "variant", "pairs", "test_error", "low", "high"]
+    columns = ["set", "variant", "instances", "pairs", "test_error", *BOUNDS]
     columns += ["active_weights", "weights", "density", "training_flops"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -137,9 +110,9 @@ def defaults(frames: Frames) -> pd.DataFrame:
 def configurability(frames: Frames) -> pd.DataFrame:
     """One row a variant and configurator: test error of the default and of the configured.
 
-    `improvement` = default - configured, so more is better, with the interval of the crossed
-    bootstrap over configurator runs and (instance, seed) pairs. Only finished runs whose default
-    and incumbent are both validated count, on the pairs that all of them share.
+    `improvement` = default - configured, so more is better, with its intervals. Only finished runs
+    whose default and incumbent are both validated count, on the pairs that all of them share; with
+    one run there is no interval. `holm` corrects for the rows of the set.
     """
     rows = []
     costs = _validated(frames)
@@ -148,29 +121,28 @@ def configurability(frames: Frames) -> pd.DataFrame:
         for key, path in by_run(own):
             ids = path["config_id"]
             tables.append(_paired(costs.get((key, ids.iloc[0])), costs.get((key, ids.iloc[-1]))))
-        default, configured = _crossed(tables)
+        default, configured, instances = _crossed(tables)
         if not default.size:
             continue
-        gain = interval(default - configured)
-        error = interval(configured)
+        error = intervals.these(configured, instances)
         rows.append(
             dict(zip(CASE, case, strict=True))
             | {
                 "runs": default.shape[0],
+                "instances": len(set(instances)),
                 "pairs": default.shape[1],
                 "default_error": default.mean(),
                 "configured_error": error.mean,
-                "configured_low": error.low,
-                "configured_high": error.high,
-                "improvement": gain.mean,
-                "low": gain.low,
-                "high": gain.high,
+                "configured_low_these": error.low,
+                "configured_high_these": error.high,
+                **_tested(default - configured, instances),
                 "runs_better": int((configured.mean(1) < default.mean(1)).sum()),
             }
         )
-    columns = ["runs", "pairs", "default_error", "configured_error", "configured_low"]
-    columns += ["configured_high", "improvement", "low", "high", "runs_better"]
-    return pd.DataFrame(rows, columns=[*CASE, *columns])
+    columns = ["runs", "instances", "pairs", "default_error", "configured_error"]
+    columns += ["configured_low_these", "configured_high_these", "improvement", *TESTED]
+    table = pd.DataFrame(rows, columns=[*CASE, *columns, "runs_better"])
+    return _corrected(table, ["set"])
 
 
 COMBINING, SELECTING, OVER_SELECTING = "combining", "selecting", "combining over selecting"
@@ -191,7 +163,7 @@ def against_single(frames: Frames) -> pd.DataFrame:
     The rival is chosen anew for every configurator seed, as a user would have to: the variant whose
     incumbent has the least `training_error`, of equal ones the first by name. Test errors play no
     part in the choice. `improvement` = rival - combined, more is better. `selected` counts the
-    variants that the incumbents of a selection name.
+    variants that the incumbents of a selection name. `holm` corrects for the configurators.
     """
     rows = []
     costs = _validated(frames)
@@ -232,10 +204,9 @@ def against_single(frames: Frames) -> pd.DataFrame:
                 chosen.append(rival)
                 config = finals[RunKey(set_, combined, configurator, seed)]["config"]
                 selected += [config[CHOSEN]] if question == SELECTING else []
-        theirs, ours = _crossed(tables)
+        theirs, ours, instances = _crossed(tables)
         if not ours.size:
             continue
-        gain = interval(theirs - ours)
         rows.append(
             {
                 "set": set_,
@@ -243,28 +214,40 @@ def against_single(frames: Frames) -> pd.DataFrame:
                 "combined": combined,
                 "configurator": configurator,
                 "runs": ours.shape[0],
+                "instances": len(set(instances)),
                 "pairs": ours.shape[1],
                 "selected": _counted(selected),
                 "single": _counted(chosen),
                 "variants_tried": singles["variant"].nunique(),
                 "single_error": theirs.mean(),
                 "combined_error": ours.mean(),
-                "improvement": gain.mean,
-                "low": gain.low,
-                "high": gain.high,
+                **_tested(theirs - ours, instances),
             }
         )
-    columns = ["set", "question", "combined", "configurator", "runs", "pairs", "selected"]
-    columns += [
-        "single",
-        "variants_tried",
-        "single_error",
-        "combined_error",
-        "improvement",
-        "low",
-        "high",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["set", "question", "combined", "configurator", "runs", "instances", "pairs"]
+    columns += ["selected", "single", "variants_tried", "single_error", "combined_error"]
+    table = pd.DataFrame(rows, columns=[*columns, "improvement", *TESTED])
+    return _corrected(table, ["set", "question", "combined"])
+
+
+def _tested(improvements: intervals.Array, instances: Sequence[str]) -> dict[str, float]:
+    """The mean of a (runs, pairs) table and both of its intervals, as columns."""
+    these, like = (make(improvements, instances) for make in (intervals.these, intervals.like))
+    columns = {"improvement": these.mean}
+    for question, made in zip(QUESTIONS, (these, like), strict=True):
+        columns |= {f"low_{question}": made.low, f"high_{question}": made.high}
+        columns |= {f"p_{question}": made.p}
+    return columns
+
+
+def _corrected(table: pd.DataFrame, counted: Sequence[str]) -> pd.DataFrame:
+    """The table with Holm's p-values, those with the same values in `counted` being a family."""
+    for question in QUESTIONS:
+        adjusted = pd.Series(np.nan, index=table.index)
+        for _, own in by_texts(table, counted):
+            adjusted[own.index] = intervals.holm(own[f"p_{question}"].to_numpy(float))
+        table[f"holm_{question}"] = adjusted
+    return table
 
 
 def _counted(names: Iterable[str]) -> str:
@@ -353,15 +336,18 @@ def _paired(before: "pd.Series[float] | None", after: "pd.Series[float] | None")
     return pd.DataFrame({"before": before, "after": after}).dropna()
 
 
-def _crossed(tables: list[pd.DataFrame]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(runs, pairs) arrays of both costs, on the pairs that all runs with any have."""
+def _crossed(
+    tables: list[pd.DataFrame],
+) -> tuple[intervals.Array, intervals.Array, list[str]]:
+    """(runs, pairs) arrays of both costs, on the pairs that all runs with any have, and the
+    instance of each pair."""
     tables = [table for table in tables if len(table)]
     if not tables:
-        return np.empty((0, 0)), np.empty((0, 0))
+        return np.empty((0, 0)), np.empty((0, 0)), []
     shared = tables[0].index
     for table in tables[1:]:
         shared = shared.intersection(table.index)
     shared = shared.sort_values()
     before = np.array([table.loc[shared, "before"] for table in tables], dtype=np.float64)
     after = np.array([table.loc[shared, "after"] for table in tables], dtype=np.float64)
-    return before, after
+    return before, after, [str(instance) for instance, _ in shared]

@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis import words
 from analysis.frames import CASE, by_text, by_texts, run_keys
+from analysis.groups import Facet, differing
 from analysis.records import Frames
 from target_algorithms import CHOSEN
 
@@ -21,6 +22,7 @@ def notes(
     return [
         *(f"{name} is missing: {reason}" for name, reason in sorted(missing.items())),
         *(f"Left out: {fault}" for fault in frames.left_out),
+        *_groups(frames),
         *_incomplete(frames, tables["runs"]),
         *_unused_budget(frames, tables["runs"]),
         *_shares(frames),
@@ -74,7 +76,7 @@ def scenarios(frames: Frames) -> list[tuple[str, str]]:
         lines = folder.info.copies.get("scenario.txt", "").splitlines()
         algo = next((line for line in lines if line.startswith("algo = ")), "")
         command = algo.removeprefix("algo = ") or "not in the record, which is of version 0.2"
-        told.setdefault(folder.info.scenario, command)
+        told.setdefault(f"{folder.set}/{folder.info.variant}", command)
     return list(told.items())
 
 
@@ -156,29 +158,37 @@ def _differences(frames: Frames) -> list[str]:
     # A selection runs the code of whatever it chooses.
     evaluated["chosen"] = [config.get(CHOSEN, "") for config in evaluated["config"]]
     differing = dict.fromkeys(
-        (variant, engine)
-        for (variant, engine, _), own in sorted(
-            by_texts(evaluated, ["variant", "engine", "chosen"])
+        (set_, variant, engine)
+        for (set_, variant, engine, _), own in sorted(
+            by_texts(evaluated, ["set", "variant", "engine", "chosen"])
         )
         if own["code"].nunique(dropna=False) > 1
     )
     told += [
-        f"Trials of {variant} on the {engine} engine were made with different code; compare with"
-        " care."
-        for variant, engine in differing
+        f"Runs of {variant} on {set_} were themselves made with different code on the {engine}"
+        " engine, in their trials or in their validation; compare with care."
+        for set_, variant, engine in differing
     ]
-    for name, own in sorted(by_text(frames.runs, "configurator")):
-        if len({hashes["configurator"] for hashes in own["hashes"]}) > 1:
-            told.append(f"Runs of {name} were made with different code; compare with care.")
-    for (set_, variant), own in sorted(
-        by_texts(frames.configured(frames.runs), ["set", "variant"])
-    ):
-        budgets = own["trials"].astype(int)
-        if budgets.nunique() > 1:
-            told.append(
-                f"{variant} on {set_} was configured with budgets of {budgets.min():,} to"
-                f" {budgets.max():,} trials; compare with care."
-            )
+    return told
+
+
+def _groups(frames: Frames) -> list[str]:
+    """Sets whose runs contradict each other: in what, and which runs are in which group."""
+    told = []
+    for name in sorted({folder.info.set for folder in frames.folders if folder.group is not None}):
+        own = [folder for folder in frames.folders if folder.info.set == name]
+        facets = differing(folder.facets for folder in own)
+        what = words.listed([str(facet) for facet in facets[:6]])
+        more = f" and {len(facets) - 6} more" if len(facets) > 6 else ""
+        members = []
+        for group in sorted({folder.set for folder in own}):
+            runs = frames.runs[frames.runs["set"] == group]
+            budgets = sorted(set(runs.loc[runs["configures"], "trials"]))
+            of = f" of {budgets[0]:,} trials" if Facet("budget") in facets and budgets else ""
+            members.append(f"{group} is {words.counted(len(runs), 'run')}{of} ({_named(runs)})")
+        told.append(
+            f"Runs on {name} differ in {what}{more}. They are never averaged: {'; '.join(members)}."
+        )
     return told
 
 

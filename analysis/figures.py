@@ -87,7 +87,7 @@ def test_error(
         for panel, variant in zip(panels, variants, strict=True):
             own = table[table["variant"] == variant].set_index("configurator")
             base = defaults[defaults["variant"] == variant].iloc[0]
-            _mean(panel, 0, base["test_error"], base["low"], base["high"], _SOFT)
+            _mean(panel, 0, base["test_error"], base["low_these"], base["high_these"], _SOFT)
             for y, name in enumerate(configurators, start=1):
                 if name not in own.index:
                     continue
@@ -107,8 +107,8 @@ def test_error(
                     panel,
                     y,
                     row["configured_error"],
-                    row["configured_low"],
-                    row["configured_high"],
+                    row["configured_low_these"],
+                    row["configured_high_these"],
                     palette[name],
                 )
             panel.set_yticks(range(len(rows)), rows)
@@ -134,8 +134,8 @@ def test_error(
         low, high = panels[0].get_xlim()
         panels[0].set_xlim(low, high + 0.05 * (high - low))
         panels[-1].set_xlabel(
-            "test error (1 - balanced accuracy); dot: one configurator seed, bar: mean and 95 %"
-            " interval"
+            "test error (1 - balanced accuracy); small dot: one configurator seed, large dot: mean,"
+            " bar: 95 %\ninterval on these instances (none with a single run)"
         )
         panels[-1].xaxis.set_major_formatter(_PERCENT)
         _headline(figure, title)
@@ -295,6 +295,7 @@ def _stack(panels: int, height: float) -> tuple[Figure, list[Axes]]:
 
 
 def _mean(panel: Axes, y: float, mean: float, low: float, high: float, colour: Any) -> None:
+    """A mean with its interval, which may be NaN."""
     panel.plot([low, high], [y, y], color=colour, lw=2.2, solid_capstyle="round", zorder=4)
     panel.scatter(mean, y, s=46, color=colour, edgecolors="white", linewidths=0.8, zorder=5)
     panel.annotate(

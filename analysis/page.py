@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import words
+from analysis.configurability import BOUNDS, QUESTIONS
 from analysis.frames import rows
 
 TEMPLATE = "page.html.j2"
@@ -25,8 +26,12 @@ PERCENTS = frozenset(
 )
 """Columns that tables show in per cent."""
 
-POINTS = frozenset({"improvement", "gain", "low", "high"})
+POINTS = frozenset({"improvement", "gain", *BOUNDS})
 """Columns that tables show in percentage points, with their sign."""
+
+
+P_VALUES = frozenset(f"holm_{question}" for question in QUESTIONS)
+"""Columns that tables show with three decimals."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,8 @@ def picture(file: str, figure: Figure, text: str) -> Picture:
 def table(frame: pd.DataFrame, name: str) -> Table:
     """The frame as the page shows it, where `tables/<name>.csv` has all columns and rows.
 
-    Columns of `PERCENTS` are in per cent, those of `POINTS` in points, the rest is as it is.
+    Columns of `PERCENTS` are in per cent, those of `POINTS` in points, `P_VALUES` are
+    rounded, the rest is as it is.
     """
     columns = [str(column) for column in frame.columns]
     return Table(
@@ -165,6 +171,8 @@ def _cell(column: str, value: Any) -> str:
         return words.percent(value)
     if column in POINTS:
         return f"{100 * value:+.1f}"
+    if column in P_VALUES:
+        return f"{value:.3f}" if value >= 0.0005 else "< 0.001"
     if isinstance(value, float):
         return f"{int(value)}" if value == int(value) else f"{value:.3g}"
     return str(value)

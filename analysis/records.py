@@ -3,18 +3,23 @@
 **Source**: the files of `results/README.md`, one folder `<set>/<variant>/<configurator>/seed-<n>`
 a run, read by `wrappers.check`. Every frame begins with the columns `set`, `variant`,
 `configurator`, `run_seed`; `run_seed` is the configurator's seed, `seed` that of a single trial.
+
+Runs of a set that differ in scenario, space, instances, data, budget or code are never averaged:
+each group of runs that agree takes the place of a set, `digits.1` and `digits.2` in place of
+`digits` (`analysis/groups.py`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 
 from analysis.frames import CASE, RUN, RunKey
+from analysis.groups import Facet, partition
 from sparse_training.errors import BadInput
-from target_algorithms import Role, variant, variants
+from target_algorithms import CHOSEN, Role, variant, variants
 from wrappers.check import Recorded, recorded, run_folders
 from wrappers.configurators import configurators
 from wrappers.records import RUN as RUN_FILE
@@ -33,6 +38,9 @@ NEXT_COMMAND = "sparse-aclib run scenarios/SET/VARIANT ('sparse-aclib list' name
 """What makes a first run, for messages about results that are not there."""
 
 
+Line = TypeVar("Line", bound=Incumbent | Record)
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run's folder, what run.json says of it, and all else that is in it."""
@@ -40,11 +48,44 @@ class RunFolder:
     path: Path
     info: RunInfo
     record: Recorded
+    group: int | None = None
+    """The number of the runs of its set that it may be averaged with; None where that is all."""
+
+    @property
+    def set(self) -> str:
+        """The instance set, with the number of its group behind a dot where there are several."""
+        return self.info.set if self.group is None else f"{self.info.set}.{self.group}"
 
     @property
     def key(self) -> RunKey:
-        """What names the run."""
-        return RunKey(self.info.set, self.info.variant, self.info.configurator, self.info.seed)
+        """What names the run; a group of a set stands for a set."""
+        return RunKey(self.set, self.info.variant, self.info.configurator, self.info.seed)
+
+    @property
+    def facets(self) -> dict[Facet, Hashable]:
+        """What its costs depend on, beside chance and the configurator's settings."""
+        info, hashes = self.info, self.info.hashes
+        found: dict[Facet, Hashable] = {
+            Facet("instances"): hashes.instances,
+            Facet("scenario", info.variant): hashes.scenario,
+            Facet("space", info.variant): hashes.space,
+            Facet("code", info.configurator): hashes.configurator,
+        }
+        found |= {Facet("content", name): sha256 for name, sha256 in hashes.data.items()}
+        if self.configures:
+            found[Facet("budget")] = info.trials
+        codes: dict[Facet, set[str | None]] = {}
+        for name, kind in ((RUNHISTORY, Numbered), (VALIDATION, Record)):
+            for line in self._lines(name, kind):
+                if line.engine is not None:  # a selection runs the code of what it chooses
+                    chosen = f"({line.config[CHOSEN]}) " if CHOSEN in line.config else ""
+                    whose = f"{info.variant} {chosen}on the {line.engine} engine"
+                    codes.setdefault(Facet("code", whose), set()).add(line.code)
+        return found | {facet: frozenset(values) for facet, values in codes.items()}
+
+    def _lines(self, name: str, kind: type[Line]) -> Iterator[Line]:
+        lines = dict(self.record.files)[name].records.values()
+        return (line for line in lines if isinstance(line, kind))
 
     @property
     def role(self) -> Role:
@@ -123,7 +164,7 @@ def read(results: Path) -> Frames:
         )
     faults = [fault for each in found for fault in each.faults]
     whole = [RunFolder(r.folder, r.info, r) for r in found if r.info is not None and not r.faults]
-    folders = sorted(whole, key=lambda f: (_LAST.get(f.role, 0), f.key))
+    folders = sorted(_grouped(whole), key=lambda f: (_LAST.get(f.role, 0), f.key))
     if not folders:
         more = f" (and {len(faults) - 1} more: 'sparse-aclib check {results}')"
         raise BadInput(faults[0] + more * (len(faults) > 1))
@@ -138,6 +179,20 @@ def read(results: Path) -> Frames:
         ),
         left_out=(*faults, *(fault for f in folders for fault in f.record.ablation_faults)),
     )
+
+
+def _grouped(folders: Sequence[RunFolder]) -> list[RunFolder]:
+    """The runs with their groups, in the sets whose runs contradict each other."""
+    grouped = []
+    for name in sorted({folder.info.set for folder in folders}):
+        own = sorted((f for f in folders if f.info.set == name), key=lambda f: f.key)
+        numbers = partition([folder.facets for folder in own])
+        several = max(numbers) > 1
+        grouped += [
+            replace(folder, group=number) if several else folder
+            for folder, number in zip(own, numbers, strict=True)
+        ]
+    return grouped
 
 
 def _is_run(folder: Path, results: Path) -> bool:
@@ -162,9 +217,6 @@ def _runs(folders: Sequence[RunFolder]) -> pd.DataFrame:
 
 def _used(info: RunInfo) -> float:
     return info.trials_used if info.budget_used is None else info.budget_used
-
-
-Line = TypeVar("Line", bound=Incumbent | Record)
 
 
 def _lines(folders: Sequence[RunFolder], file: str, kind: type[Line]) -> pd.DataFrame:

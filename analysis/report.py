@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import anytime, configurability, facts, page, records, sections, words
+from analysis import anytime, configurability, facts, intervals, page, records, sections, words
 from analysis.sections import Analysis, SetResults
 from analysis.study import Study, ablation_table, conduct, importance_table, surrogate_table
 from sparse_training.files import sweep, write_whole
@@ -57,8 +57,7 @@ def write_report(
     html = page.render(
         parts=parts,
         notes=facts.notes(study, tables, missing or {}),
-        level=f"{configurability.LEVEL:.0%}".replace("%", " %"),
-        resamples=f"{configurability.RESAMPLES:,}",
+        level=f"{intervals.LEVEL:.0%}".replace("%", " %"),
         facts=facts.facts(study),
         effort=page.table(tables["effort"], "effort"),
         statuses=page.table(tables["statuses"], "statuses"),

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis import ablation, fanova, figures, words
+from analysis.configurability import QUESTIONS, TESTED
 from analysis.frames import by_text, joined, rows
 from analysis.page import Block, Folded, Heading, Items, Section, Text, picture, table
 from analysis.study import Study
@@ -112,19 +113,47 @@ def gain(results: SetResults) -> Section:
                 " are in the table below.",
             ),
             table(
-                compared.drop(columns=["set", "configured_low", "configured_high"]),
+                _as_shown(compared).drop(columns=["configured_low_these", "configured_high_these"]),
                 "configurability",
             ),
             Text(
                 Markup(
                     "Improvement is the error of the default minus that of the final incumbent, on"
-                    " the same (instance, seed) pairs: more is better. <code>low</code> and"
-                    " <code>high</code> bound it, <code>runs better</code> counts the configurator"
-                    " seeds whose incumbent has the lower error."
-                )
+                    " the same (instance, seed) pairs: more is better. {}"
+                    " <code>runs better</code> counts the configurator seeds whose incumbent has"
+                    " the lower error."
+                ).format(_bounds(compared))
             ),
         ]
     return Section("default against configured", blocks, anchor="gain", link="Configurability")
+
+
+def _as_shown(compared: pd.DataFrame) -> pd.DataFrame:
+    """A table of improvements without what the page has no room for, and without empty bounds."""
+    hidden = {"set", "instances", *(f"p_{question}" for question in QUESTIONS)}
+    hidden |= {name for name in TESTED if compared[name].isna().all()}
+    return compared.drop(columns=list(hidden))
+
+
+def _bounds(compared: pd.DataFrame) -> Markup:
+    """What bounds the improvements of a table, and which question that answers."""
+    if compared[TESTED].isna().all(axis=None):
+        return Markup("There is no interval: a single run, or evaluation, says nothing of another.")
+    these = (
+        "<code>low these</code> and <code>high these</code> bound the mean over further runs and"
+        " further seeds on the instances of this set; sentences and figures are about that."
+    )
+    like = (
+        " <code>low like</code> and <code>high like</code> bound the mean on further instances of"
+        " which these are a sample."
+    )
+    holm = " <code>holm</code>: the p-value of no difference, corrected for all rows counted."
+    answered = [
+        text
+        for text, question in zip((these, like), QUESTIONS, strict=True)
+        if compared[f"low_{question}"].notna().any()
+    ]
+    return Markup("".join([*answered, holm]))
 
 
 def combination(results: SetResults) -> Section:
@@ -148,12 +177,13 @@ def combination(results: SetResults) -> Section:
                     Items([words.combination(row) for row in rows(own)]),
                 )
             ),
-            table(compared.drop(columns="set"), "combination"),
+            table(_as_shown(compared), "combination"),
             Text(
-                "The rival is chosen for every configurator seed by the mean error of its incumbent"
-                " in training; test errors play no part in the choice. Choosing among several"
-                f" single variants took one budget for each of them, {name} took one"
-                f"{' each' if ' and ' in name else ''}."
+                Markup(
+                    "{} The rival is chosen for every configurator seed by the mean error of its"
+                    " incumbent in training; test errors play no part in the choice. Choosing among"
+                    " several single variants took one budget for each of them, {} took one{}."
+                ).format(_bounds(compared), name, " each" if " and " in name else "")
             ),
         ]
     return Section(

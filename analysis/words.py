@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.configurability import OVER_SELECTING, Interval
+from analysis.configurability import OVER_SELECTING, QUESTIONS
 from analysis.frames import by_texts, rows
+from analysis.intervals import LEVEL, Interval
 from analysis.surrogate import LEAST_R2, Refusal, Surrogate
 from wrappers.records import AblationPath
 
@@ -31,26 +32,51 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
+def shown(row: Mapping[str, Any]) -> tuple[Interval, str]:
+    """The interval of a row's improvement that the page shows, and how it names the question.
+
+    That of these instances; where no instance has two seeds there is none, and that of instances
+    like these is shown and named. Empty where neither is possible.
+    """
+    these, like = (
+        Interval(row["improvement"], row[f"low_{question}"], row[f"high_{question}"])
+        for question in QUESTIONS
+    )
+    return (like, " on instances like these") if these.empty and not like.empty else (these, "")
+
+
 def change(row: Mapping[str, Any]) -> str:
     """`by 4.7 points [4.0, 5.5]`, of an improvement or a worsening."""
-    low, high = sorted((row["low"], row["high"]), key=abs)
-    return f"by {points(row['improvement'])} points [{points(low)}, {points(high)}]"
+    interval, where = shown(row)
+    low, high = sorted((interval.low, interval.high), key=abs)
+    return f"by {points(interval.mean)} points [{points(low)}, {points(high)}]{where}"
 
 
 def doubtful(row: Mapping[str, Any]) -> str:
-    """The difference with its sign, for intervals that cover zero."""
-    numbers = (row["improvement"], row["low"], row["high"])
-    mean, low, high = (f"{100 * value:+.1f}" for value in numbers)
-    return f"the improvement is {mean} points [{low}, {high}]"
+    """The difference with its sign, for intervals that cover zero or are empty."""
+    interval, where = shown(row)
+    told = f"the improvement is {100 * interval.mean:+.1f} points"
+    if interval.empty:
+        return told + no_interval(row)
+    return f"{told} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]{where}"
+
+
+def no_interval(row: Mapping[str, Any]) -> str:
+    """Why a row has none, behind a number."""
+    if row["runs"] < 2:
+        return " in a single run, which says nothing of another"
+    return ", on a single evaluation a run: no interval is possible"
 
 
 def gain(row: Mapping[str, Any]) -> str:
     """What a configurator did for a variant; a row of `configurability`."""
-    improvement = Interval(row["improvement"], row["low"], row["high"])
+    improvement, _ = shown(row)
     ends = f"from {percent(row['default_error'])} to {percent(row['configured_error'])}"
     who = row["configurator"]
-    if improvement.low == improvement.high == 0:
+    if improvement.mean == 0 and (improvement.empty or improvement.low == improvement.high):
         return f"{who} ends with the default itself ({percent(row['default_error'])})."
+    if improvement.empty:
+        return f"{who}: {ends}; {doubtful(row)}."
     if improvement.covers_zero:
         return f"{who}: no difference to the default is shown ({ends}; {doubtful(row)})."
     verb = "lowers" if improvement.mean > 0 else "raises"
@@ -60,44 +86,106 @@ def gain(row: Mapping[str, Any]) -> str:
 def in_short(table: pd.DataFrame, against: pd.DataFrame) -> list[str]:
     """The answers of one instance set in a sentence each; none where there is nothing to say.
 
-    `table` is that of `configurability`, `against` that of `against_single`.
+    `table` is that of `configurability`, `against` that of `against_single`. Only rows with an
+    interval are counted, by Holm's p-values.
     """
     told = []
     if len(table):
-        better, worse, undecided = _verdicts(table)
-        best = table.iloc[int(table["improvement"].argmax())]
-        told.append(
-            f"Configuration gains over the default in {better} of"
-            f" {counted(len(table), 'case')} (variant and configurator)"
-            + (f", loses in {worse}" if worse else "")
-            + (f"; in {undecided} no difference is shown" if undecided else "")
-            + f". The largest mean improvement is {100 * best['improvement']:.1f} points"
-            f" ({best['variant']} with {best['configurator']})."
+        told += _headline(
+            table,
+            "",
+            "Configuration gains over the default in",
+            ("case (variant and configurator)", "cases (variant and configurator)"),
+            ("loses in", "in"),
         )
+        if len(decided := table[_is_counted(table)]):
+            best = decided.iloc[int(decided["improvement"].argmax())]
+            among = f", picked among {len(decided)} and so on the bright side,"
+            told.append(
+                f"The largest mean improvement{among if len(decided) > 1 else ''} is"
+                f" {100 * best['improvement']:.1f} points ({best['variant']} with"
+                f" {best['configurator']})."
+            )
     for (question, combined), own in by_texts(against, ["question", "combined"]):
-        better, worse, undecided = _verdicts(own)
-        told.append(
-            f"What {question} gains: {combined} is better than {_rival(question)} with {better} of"
-            f" {counted(len(own), 'configurator')}"
-            + (f", worse with {worse}" if worse else "")
-            + (f"; with {undecided} no difference is shown" if undecided else "")
-            + "."
+        told += _headline(
+            own,
+            f"What {question} gains: ",
+            f"{combined} is better than {_rival(question)} with",
+            ("configurator", "configurators"),
+            ("worse with", "with"),
         )
     return told
 
 
-def _verdicts(table: pd.DataFrame) -> tuple[int, int, int]:
-    """How many rows show an improvement, how many the contrary, how many no difference."""
-    better, worse = int((table["low"] > 0).sum()), int((table["high"] < 0).sum())
-    return better, worse, len(table) - better - worse
+_WHERE = {"these": "on these test instances", "like": "on instances like these"}
+
+
+def _headline(
+    table: pd.DataFrame,
+    topic: str,
+    claim: str,
+    nouns: tuple[str, str],
+    others: tuple[str, str],
+) -> list[str]:
+    """How many rows show an improvement, how many the contrary, how many no difference, of each
+    question that has an answer; what they are made from, and how many rows are not counted.
+
+    `others`: what stands before the number of the contrary, and of no difference.
+    """
+    parts: list[str] = []
+    for question in QUESTIONS:
+        own = table[table[f"holm_{question}"].notna()]
+        if own.empty:
+            continue
+        clear = own[f"holm_{question}"] < 1 - LEVEL
+        better, worse = (int((clear & sign).sum()) for sign in _signs(own))
+        noun = nouns[0] if len(own) == 1 else nouns[1]
+        of = f"{better} of {len(own)} {noun} {_WHERE[question]}"
+        if parts:
+            of = f"{_WHERE[question]} {others[1]} {better} of {len(own)}"
+        part = of + (f", {others[0]} {worse}" if worse else "")
+        if undecided := len(own) - better - worse:
+            part += f"; {others[1]} {undecided} no difference is shown"
+        parts.append(part)
+    counted_ = table[_is_counted(table)]
+    left_out = len(table) - len(counted_)
+    if not parts:
+        nothing = f"{'nothing' if topic else 'Nothing'} is counted of {left_out}"
+        return [
+            f"{topic}{nothing} {nouns[left_out > 1]}: {'each' if left_out > 1 else 'it'} has a"
+            " single run, or evaluation, which says nothing of another ('--seeds' makes more runs)."
+        ]
+    told = [f"{topic}{claim} {'; '.join(parts)} ({_basis(counted_)}; Holm's correction)."]
+    if left_out:
+        told.append(
+            f"{left_out} more {'has' if left_out == 1 else 'have'} a single run and"
+            f" {'is' if left_out == 1 else 'are'} not counted."
+        )
+    return told
+
+
+def _signs(table: pd.DataFrame) -> "tuple[pd.Series[bool], pd.Series[bool]]":
+    return table["improvement"] > 0, table["improvement"] < 0
+
+
+def _is_counted(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows have an interval."""
+    return table[[f"holm_{question}" for question in QUESTIONS]].notna().any(axis=1)
+
+
+def _basis(table: pd.DataFrame) -> str:
+    """`3 runs each, 10 paired evaluations a run on 5 instances`."""
+    runs, pairs, instances = (
+        sorted(set(table[column])) for column in ("runs", "pairs", "instances")
+    )
+    on = "" if instances == [1] else f" on {_numbers(instances, 'instance')}"
+    return f"{_numbers(runs, 'run')} each, {_numbers(pairs, 'paired evaluation')} a run{on}"
 
 
 def configured(table: pd.DataFrame) -> str:
     """All configurators on one variant."""
     told = " ".join(gain(row) for row in rows(table))
-    runs, pairs = sorted(set(table["runs"])), sorted(set(table["pairs"]))
-    basis = f"{_numbers(runs, 'run')} each, {_numbers(pairs, 'paired evaluation')} a run"
-    return f"{told} ({basis})"
+    return f"{told} ({_basis(table)})"
 
 
 def _numbers(numbers: Sequence[int], noun: str) -> str:
@@ -111,9 +199,10 @@ def references(defaults: pd.DataFrame, no_rivals: Collection[str]) -> list[str]:
     told = []
     for row in rows(defaults):
         aside = ", which is no rival," if row["variant"] in no_rivals else ""
+        bounds = f" [{points(row['low_these'])}, {points(row['high_these'])}]"
         told.append(
             f"{row['variant']}{aside} has {percent(row['test_error'])}"
-            f" [{points(row['low'])}, {points(row['high'])}] at its defaults"
+            f"{bounds if row['low_these'] == row['low_these'] else ''} at its defaults"
             f" ({counted(int(row['pairs']), 'evaluation')},"
             f" {row['active_weights']:,.0f} of {row['weights']:,.0f} weights active, density"
             f" {row['density']:.2g})."
@@ -128,11 +217,13 @@ def _rival(question: str) -> str:
 def combination(row: Mapping[str, Any]) -> str:
     """A combination or selection against its rival; a row of `against_single`."""
     combined = row["combined"]
-    improvement = Interval(row["improvement"], row["low"], row["high"])
+    improvement, _ = shown(row)
     chosen = f"the rival was {listed(str(row['single']).split('; '))}"
     if row["selected"]:
         chosen += f"; {combined} selected {listed(str(row['selected']).split('; '))}"
-    if improvement.covers_zero:
+    if improvement.empty:
+        verdict = doubtful(row)
+    elif improvement.covers_zero:
         verdict = f"no difference is shown; {doubtful(row)}"
     else:
         verdict = f"{combined} is {'better' if improvement.mean > 0 else 'worse'} {change(row)}"

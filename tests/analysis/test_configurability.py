@@ -1,10 +1,9 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from analysis import anytime, configurability
 from analysis.frames import RUN, RunKey
@@ -114,7 +113,7 @@ def test_improvement_is_the_mean_paired_difference() -> None:
     assert row["default_error"] == pytest.approx(0.32)
     assert row["configured_error"] == pytest.approx(0.25)
     assert row["improvement"] == pytest.approx(0.07)
-    assert row["low"] < row["improvement"] < row["high"]
+    assert row["low_these"] < row["improvement"] < row["high_these"]
 
 
 def test_only_pairs_that_all_runs_have_are_compared() -> None:
@@ -228,25 +227,52 @@ def test_changed_parameters_name_what_became_inactive() -> None:
     ]
 
 
-@given(st.integers(1, 6), st.integers(1, 6), st.floats(-0.5, 0.5), st.integers(0, 99))
-@settings(deadline=None)
-def test_an_interval_holds_its_mean_and_moves_with_the_values(
-    runs: int, pairs: int, shift: float, seed: int
-) -> None:
-    values = np.random.default_rng(seed).normal(size=(runs, pairs))
-    bounds = configurability.interval(values)
-    moved = configurability.interval(values + shift)
-    assert bounds.low <= bounds.mean + 1e-12 and bounds.mean - 1e-12 <= bounds.high
-    assert moved.low == pytest.approx(bounds.low + shift)
-    assert moved.high == pytest.approx(bounds.high + shift)
+def test_one_run_has_no_interval_and_no_p_value() -> None:
+    row = configurability.configurability(frames(TWO_RUNS[:1])).iloc[0]
+    assert row["improvement"] == pytest.approx(0.09)
+    assert row[configurability.TESTED].isna().all()
+    assert np.isnan(row["configured_low_these"])
 
 
-def test_differences_between_runs_widen_the_interval_as_those_between_pairs_do() -> None:
-    spread = np.array([-1.0, -0.5, 0.5, 1.0])
-    by_run = configurability.interval(np.tile(spread[:, None], (1, 4)))
-    by_pair = configurability.interval(np.tile(spread[None, :], (4, 1)))
-    # A bootstrap that drew pairs anew in every run would make the second one half as wide.
-    assert by_run.high - by_run.low == pytest.approx(by_pair.high - by_pair.low, rel=0.1)
+def test_a_default_has_an_interval_over_seeds_as_it_is_no_run() -> None:
+    row = configurability.defaults(frames(TWO_RUNS)).iloc[0]
+    # Two costs .02 from their mean: half the width is 12.706 * .02.
+    assert row["high_these"] - row["test_error"] == pytest.approx(12.706 * 0.02, rel=1e-4)
+    assert np.isnan(row["low_like"])
+
+
+def test_seeds_of_one_instance_are_a_cluster_of_instances_like_it() -> None:
+    """Instances differ by far more than seeds do: more seeds tell nothing of other instances."""
+    runs: list[dict[str, Any]] = []
+    for seed, shift in ((1, 0.0), (2, 0.004), (3, -0.004)):
+        gains = {f"t{k}": 0.02 * k + shift for k in range(6)}
+        runs.append({"seed": seed, "path": [(1, "d"), (9, "b")], "gains": gains})
+    widths = {}
+    for seeds in (2, 20):
+        record = frames([run | {"validation": {"d": [], "b": []}} for run in runs])
+        rows = [
+            {"set": "digits", "variant": "beta", "configurator": "model", "run_seed": run["seed"]}
+            | {"config_id": config, "instance": instance, "seed": k}
+            | {"cost": 0.5 + 0.001 * (-1) ** k - (gain if config == "b" else 0)}
+            for run in runs
+            for config in "db"
+            for instance, gain in run["gains"].items()
+            for k in range(seeds)
+        ]
+        record = replace(record, validations=pd.DataFrame(rows))
+        row = configurability.configurability(record).iloc[0]
+        assert (row["instances"], row["pairs"]) == (6, 6 * seeds)
+        widths[seeds] = row["high_like"] - row["low_like"]
+        assert row["high_these"] - row["low_these"] < widths[seeds]
+    assert widths[20] == pytest.approx(widths[2])
+
+
+def test_p_values_are_corrected_within_a_set() -> None:
+    more = [run | {"configurator": name} for run in TWO_RUNS for name in ("model", "racing")]
+    one = configurability.configurability(frames(TWO_RUNS)).iloc[0]
+    table = configurability.configurability(frames(more))
+    assert one["holm_these"] == one["p_these"] < 1 / 2
+    assert table["holm_these"].to_list() == pytest.approx([2 * one["p_these"]] * 2)
 
 
 def test_anytime_curves_begin_at_trial_one_and_end_at_the_budget() -> None:

@@ -38,14 +38,52 @@ def test_a_record_of_one_piece_needs_no_note(tmp_path: Path) -> None:
     assert notes(tmp_path) == []
 
 
-def test_trials_of_one_variant_by_different_code_are_noted_with_their_engine(
+def groups(results: Path) -> dict[str, list[int]]:
+    """The seeds of the runs that are averaged, by the name of their group."""
+    runs = records.read(results).runs
+    return {str(name): list(own["run_seed"]) for name, own in runs.groupby("set")}
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ("scenario", "scenario of alpha"),
+        ("space", "space of alpha"),
+        ("instances", "instances"),
+        ("configurator", "code of model"),
+    ],
+)
+def test_runs_with_other_hashes_are_never_averaged(tmp_path: Path, changed: str, what: str) -> None:
+    _, second = two_runs(tmp_path)
+    other: dict[str, Any] = {changed: "1" * 64}
+    change_run(second, hashes=replace(read_run(second).hashes, **other))
+    assert groups(tmp_path) == {"digits.1": [1], "digits.2": [2]}
+    table = configurability.configurability(records.read(tmp_path))
+    assert table[["set", "runs"]].to_numpy().tolist() == [["digits.1", 1], ["digits.2", 1]]
+    assert notes(tmp_path) == [
+        f"Runs on digits differ in {what}. They are never averaged: digits.1 is 1 run"
+        " (digits.1/alpha/model/1); digits.2 is 1 run (digits.2/alpha/model/2)."
+    ]
+
+
+def test_runs_on_other_content_of_the_same_data_are_never_averaged(tmp_path: Path) -> None:
+    _, second = two_runs(tmp_path)
+    data = {"sklearn/digits": "1" * 64}
+    change_run(second, hashes=replace(read_run(second).hashes, data=data))
+    assert groups(tmp_path) == {"digits.1": [1], "digits.2": [2]}
+
+
+def test_trials_by_different_code_are_never_averaged_and_named_with_their_engine(
     tmp_path: Path,
 ) -> None:
     two_runs(tmp_path, {"engine": "sparse"}, {"engine": "sparse", "code": "0123456789ab"})
     make_run(tmp_path, "beta", "model", 1, trials=8, engine="sparse", code="ba9876543210")
-    assert notes(tmp_path) == [
-        "Trials of alpha on the sparse engine were made with different code; compare with care."
-    ]
+    # beta contradicts neither and is with the first.
+    assert groups(tmp_path) == {"digits.1": [1, 1], "digits.2": [2]}
+    assert notes(tmp_path)[0].startswith(
+        "Runs on digits differ in code of alpha on the sparse engine. They are never averaged:"
+        " digits.1 is 2 runs ("
+    )
 
 
 def test_the_code_of_one_engine_may_differ_from_that_of_another(tmp_path: Path) -> None:
@@ -53,29 +91,36 @@ def test_the_code_of_one_engine_may_differ_from_that_of_another(tmp_path: Path) 
     assert notes(tmp_path) == []
 
 
-def test_a_difference_within_a_run_is_noted_too(tmp_path: Path) -> None:
+def test_a_run_of_two_codes_is_averaged_with_no_run_of_one(tmp_path: Path) -> None:
     first, _ = two_runs(tmp_path)
     change_lines(first / RUNHISTORY, lambda n, line: line.update(code="0123456789ab") if n else 0)
-    assert len(notes(tmp_path)) == 1
+    assert groups(tmp_path) == {"digits.1": [1], "digits.2": [2]}
+    assert notes(tmp_path)[1] == (
+        "Runs of alpha on digits.1 were themselves made with different code on the masked engine,"
+        " in their trials or in their validation; compare with care."
+    )
 
 
 def test_validation_by_other_code_than_the_trials_is_noted(tmp_path: Path) -> None:
     for folder in two_runs(tmp_path):
         change_lines(folder / VALIDATION, lambda _, line: line.update(code="0123456789ab"))
+    assert groups(tmp_path) == {"digits": [1, 2]}
     assert notes(tmp_path) == [
-        "Trials of alpha on the masked engine were made with different code; compare with care."
+        "Runs of alpha on digits were themselves made with different code on the masked engine, in"
+        " their trials or in their validation; compare with care."
     ]
 
 
-def test_records_of_version_0_2_that_name_no_code_are_noted_beside_new_ones_only(
+def test_records_of_version_0_2_that_name_no_code_are_averaged_among_themselves_only(
     tmp_path: Path,
 ) -> None:
     first, second = two_runs(tmp_path)
     for name in (RUNHISTORY, VALIDATION):
         change_lines(first / name, lambda _, line: line.pop("code"))
-    assert "alpha on the masked engine were made with different code" in notes(tmp_path)[0]
+    assert groups(tmp_path) == {"digits.1": [1], "digits.2": [2]}
     for name in (RUNHISTORY, VALIDATION):
         change_lines(second / name, lambda _, line: line.pop("code"))
+    assert groups(tmp_path) == {"digits": [1, 2]}
     assert notes(tmp_path) == []
 
 
@@ -103,11 +148,13 @@ def test_trials_over_the_budget_are_noted_beside_those_that_failed(tmp_path: Pat
     ]
 
 
-def test_runs_by_different_code_of_their_configurator_are_noted(tmp_path: Path) -> None:
+def test_a_run_is_with_those_that_it_has_most_in_common_with(tmp_path: Path) -> None:
+    """The new code of the configurator tells which release a run of another variant is of."""
     _, second = two_runs(tmp_path)
-    make_run(tmp_path, "alpha", "racing", 1, trials=8)
     with_configurator_code(second, "1" * 64)
-    assert notes(tmp_path) == ["Runs of model were made with different code; compare with care."]
+    with_configurator_code(make_run(tmp_path, "beta", "model", 2, trials=8), "1" * 64)
+    make_run(tmp_path, "beta", "model", 1, trials=8)
+    assert groups(tmp_path) == {"digits.1": [1, 1], "digits.2": [2, 2]}
 
 
 def test_configurators_may_differ_in_code_from_each_other(tmp_path: Path) -> None:
@@ -141,12 +188,18 @@ def test_runs_on_different_machines_are_noted(tmp_path: Path) -> None:
     ]
 
 
-def test_different_budgets_of_a_variant_are_told(tmp_path: Path) -> None:
+def test_runs_of_different_budgets_are_never_averaged(tmp_path: Path) -> None:
     first, _ = two_runs(tmp_path)
-    trials = read_run(first).trials
-    change_run(first, trials=trials + 1200)
-    told = f"alpha on digits was configured with budgets of {trials} to {trials + 1200:,} trials"
-    assert any(note.startswith(told) for note in notes(tmp_path))
+    make_run(tmp_path, "still", PLAIN_DEFAULT, 1, trials=3)  # has no budget to speak of
+    change_run(first, trials=1208)
+    assert groups(tmp_path) == {"digits.1": [1, 1], "digits.2": [2]}
+    assert any(
+        note
+        == "Runs on digits differ in budget. They are never averaged: digits.1 is 2 runs of 1,208"
+        " trials (digits.1/alpha/model/1, digits.1/still/plain-default/1); digits.2 is 1 run of 8"
+        " trials (digits.2/alpha/model/2)."
+        for note in notes(tmp_path)
+    )
 
 
 def test_a_budget_that_was_not_used_up_is_told(tmp_path: Path) -> None:

@@ -96,7 +96,8 @@ def test_the_page_says_what_it_must(whole: tuple[Path, str]) -> None:
         "sparse-aclib run scenarios/digits/beta --configurator model",
         "sparse-aclib eval beta --active-weights 1000",
         "40 trials",
-        "10,000 resamples",
+        "on these test instances",
+        "picked among 9",
         "no rank test",
     ):
         assert needed in text, needed
@@ -125,7 +126,8 @@ def test_tables_of_the_report_can_be_read_back(whole: tuple[Path, str]) -> None:
     page, _ = whole
     table = pd.read_csv(page.parent / "tables" / "configurability.csv")
     assert len(table) == 9
-    assert (table["low"] <= table["improvement"]).all()
+    assert (table["low_these"] <= table["improvement"]).all()
+    assert table["low_like"].isna().all()
     errors = table["default_error"] - table["configured_error"]
     assert table["improvement"].to_numpy() == pytest.approx(errors.to_numpy())
 
@@ -194,8 +196,26 @@ def test_notes_stand_before_the_results(tmp_path: Path) -> None:
     make_run(tmp_path, "alpha", "model", 1, trials=8)
     make_run(tmp_path, "alpha", "model", 2, trials=8, code="0123456789ab")
     html = write_report(tmp_path).read_text()
-    note = "Trials of alpha on the masked engine were made with different code"
+    note = "Runs on digits differ in code of alpha on the masked engine. They are never averaged"
     assert html.index("Before you read on") < html.index(note) < html.index("<h2")
+
+
+def test_runs_that_may_not_be_averaged_have_parts_tables_and_figures_of_their_own(
+    tmp_path: Path,
+) -> None:
+    for seed in (1, 2):
+        make_run(tmp_path, "alpha", "model", seed, trials=8)
+        make_run(tmp_path, "alpha", "model", seed + 2, trials=16)
+    page = write_report(tmp_path)
+    html = page.read_text()
+    for group in ("digits.1", "digits.2"):
+        assert f'<h2 id="{group}-gain">{group}: default against configured</h2>' in html
+        assert (page.parent / "figures" / f"{group}-test-error.png").exists()
+    for name in ("configurability", "anytime_summary", "surrogates", "defaults", "effort"):
+        table = pd.read_csv(page.parent / "tables" / f"{name}.csv")
+        assert set(table["set"]) == {"digits.1", "digits.2"}, name
+    table = pd.read_csv(page.parent / "tables" / "configurability.csv")
+    assert table["runs"].to_list() == [2, 2]
 
 
 def test_two_combinations_are_both_compared(tmp_path: Path) -> None:

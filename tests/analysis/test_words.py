@@ -6,46 +6,96 @@ import pytest
 from analysis import words
 from wrappers.records import AblationPath, AblationStep
 
+NAN = float("nan")
 
-def compared(*intervals: tuple[float, float, float]) -> pd.DataFrame:
-    """A table of `configurability` with these improvements and their bounds."""
-    rows = [
-        {"variant": f"v{n}", "configurator": "model", "improvement": mean, "low": low, "high": high}
-        for n, (mean, low, high) in enumerate(intervals)
-    ]
-    columns = ["variant", "configurator", "improvement", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
+
+def row(
+    these: tuple[float, float, float], like: tuple[float, float] = (NAN, NAN), **more: Any
+) -> dict[str, Any]:
+    """A row with this improvement, its bounds for these instances and those for instances like
+    these; a p-value that says what the bounds say."""
+    told = {"runs": 3, "instances": 1, "pairs": 10, "improvement": these[0]}
+    for question, (low, high) in (("these", these[1:]), ("like", like)):
+        p = NAN if low != low else 0.01 if low > 0 or high < 0 else 0.5
+        told |= {f"low_{question}": low, f"high_{question}": high}
+        told |= {f"p_{question}": p, f"holm_{question}": p}
+    return told | more
+
+
+def compared(*rows: dict[str, Any]) -> pd.DataFrame:
+    """A table of `configurability` with these rows."""
+    named = [{"variant": f"v{n}", "configurator": "model", **each} for n, each in enumerate(rows)]
+    return pd.DataFrame(named, columns=["variant", "configurator", *row(BETTER)])
 
 
 BETTER, WORSE, OPEN = (0.04, 0.01, 0.07), (-0.03, -0.05, -0.01), (0.01, -0.01, 0.03)
+SINGLE = row((0.2, NAN, NAN), runs=1)
 NO_RIVALS = compared().assign(question=[], combined=[])
 
 
 def test_in_short_better_worse_and_undecided_cases_are_counted() -> None:
-    assert words.in_short(compared(BETTER, WORSE, OPEN, OPEN), NO_RIVALS) == [
-        "Configuration gains over the default in 1 of 4 cases (variant and configurator), loses in"
-        " 1; in 2 no difference is shown. The largest mean improvement is 4.0 points (v0 with"
-        " model)."
+    assert words.in_short(compared(*map(row, (BETTER, WORSE, OPEN, OPEN))), NO_RIVALS) == [
+        "Configuration gains over the default in 1 of 4 cases (variant and configurator) on these"
+        " test instances, loses in 1; in 2 no difference is shown (3 runs each, 10 paired"
+        " evaluations a run; Holm's correction).",
+        "The largest mean improvement, picked among 4 and so on the bright side, is 4.0 points (v0"
+        " with model).",
     ]
-    assert words.in_short(compared(BETTER), NO_RIVALS) == [
-        "Configuration gains over the default in 1 of 1 case (variant and configurator). The"
-        " largest mean improvement is 4.0 points (v0 with model)."
+    assert words.in_short(compared(row(BETTER)), NO_RIVALS) == [
+        "Configuration gains over the default in 1 of 1 case (variant and configurator) on these"
+        " test instances (3 runs each, 10 paired evaluations a run; Holm's correction).",
+        "The largest mean improvement is 4.0 points (v0 with model).",
     ]
+
+
+def test_in_short_the_corrected_p_value_decides_and_not_the_interval() -> None:
+    """Of 28 intervals that exclude zero by a little none may be left."""
+    table = compared(*[row(BETTER, holm_these=0.3)] * 28)
+    assert "gains over the default in 0 of 28 cases" in words.in_short(table, NO_RIVALS)[0]
+
+
+def test_in_short_single_runs_are_not_counted() -> None:
+    told = words.in_short(compared(row(BETTER), SINGLE, SINGLE), NO_RIVALS)
+    assert "gains over the default in 1 of 1 case" in told[0]
+    assert told[1] == "2 more have a single run and are not counted."
+    assert told[2] == "The largest mean improvement is 4.0 points (v0 with model)."
+
+
+def test_in_short_of_single_runs_nothing_is_claimed() -> None:
+    assert words.in_short(compared(*[SINGLE] * 28), NO_RIVALS) == [
+        "Nothing is counted of 28 cases (variant and configurator): each has a single run, or"
+        " evaluation, which says nothing of another ('--seeds' makes more runs)."
+    ]
+
+
+def test_in_short_both_questions_are_answered_where_both_have_an_answer() -> None:
+    table = compared(
+        row(BETTER, (-0.01, 0.09), instances=6, pairs=12),
+        row(BETTER, (0.01, 0.07), instances=6, pairs=12),
+    )
+    assert words.in_short(table, NO_RIVALS)[0] == (
+        "Configuration gains over the default in 2 of 2 cases (variant and configurator) on these"
+        " test instances; on instances like these in 1 of 2; in 1 no difference is shown (3 runs"
+        " each, 12 paired evaluations a run on 6 instances; Holm's correction)."
+    )
 
 
 def test_in_short_each_combination_has_a_sentence() -> None:
-    against = compared(BETTER, WORSE, OPEN, BETTER).assign(
-        question=["combining", "combining", "combining", "combining over selecting"],
-        combined=["one", "other", "one", "one"],
+    against = compared(*map(row, (BETTER, WORSE, OPEN, BETTER)), SINGLE).assign(
+        question=["combining", "combining", "combining", "combining over selecting", "selecting"],
+        combined=["one", "other", "one", "one", "any"],
     )
     short = words.in_short(compared(), against)
+    made_from = "(3 runs each, 10 paired evaluations a run; Holm's correction)."
     assert short == [
         "What combining gains: one is better than the single variant best in training with 1 of 2"
-        " configurators; with 1 no difference is shown.",
+        f" configurators on these test instances; with 1 no difference is shown {made_from}",
         "What combining gains: other is better than the single variant best in training with 0 of 1"
-        " configurator, worse with 1.",
+        f" configurator on these test instances, worse with 1 {made_from}",
         "What combining over selecting gains: one is better than the selection with 1 of 1"
-        " configurator.",
+        f" configurator on these test instances {made_from}",
+        "What selecting gains: nothing is counted of 1 configurator: it has a single run, or"
+        " evaluation, which says nothing of another ('--seeds' makes more runs).",
     ]
 
 
@@ -72,9 +122,32 @@ def test_nothing_compared_is_nothing_said() -> None:
 def test_a_gain_is_told_as_far_as_it_is_shown(
     interval: tuple[float, float, float], sentence: str
 ) -> None:
-    row = dict(zip(("improvement", "low", "high"), interval, strict=True))
     errors = {"default_error": 0.3, "configured_error": 0.3 - interval[0]}
-    assert words.gain({"configurator": "model", **row, **errors}) == sentence
+    assert words.gain(row(interval, configurator="model") | errors) == sentence
+
+
+@pytest.mark.parametrize(
+    ("of_row", "sentence"),
+    [
+        (SINGLE, "the improvement is +20.0 points in a single run, which says nothing of another."),
+        (
+            row((0.2, NAN, NAN)),
+            "the improvement is +20.0 points, on a single evaluation a run: no interval is"
+            " possible.",
+        ),
+    ],
+)
+def test_without_an_interval_no_gain_is_claimed(of_row: dict[str, Any], sentence: str) -> None:
+    errors = {"configurator": "model", "default_error": 0.3, "configured_error": 0.1}
+    assert words.gain(of_row | errors) == f"model: from 30.0 % to 10.0 %; {sentence}"
+
+
+def test_where_only_instances_like_these_have_an_interval_it_is_shown_and_named() -> None:
+    of_row = row((0.2, NAN, NAN), (0.1, 0.3), configurator="model")
+    assert words.gain(of_row | {"default_error": 0.3, "configured_error": 0.1}) == (
+        "model lowers the test error from 30.0 % to 10.0 %, by 20.0 points [10.0, 30.0] on"
+        " instances like these."
+    )
 
 
 def step(name: str, cost: float, gain: float, share: float | None) -> AblationStep:
