@@ -6,6 +6,7 @@
     intervals.py        what a mean over runs and evaluations says: intervals, p-values
     anytime.py          validated error over trials
     surrogate.py        a forest that predicts the cost of a configuration
+    measure.py          configurations as a scenario draws them
     fanova.py           which parameters explain the cost, by a surrogate
     ablation.py         which changes lead from the default to an incumbent
     fitness.py          whether an instance set measures rules, or noise

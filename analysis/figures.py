@@ -202,30 +202,36 @@ def anytime(summary: pd.DataFrame, *, title: str = "") -> Figure:
 
 
 def importance(table: pd.DataFrame, *, title: str = "", most: int = 10) -> Figure:
-    """Shares of variance with their spread over trees: families on the left, pairs on the right."""
+    """Shares of variance with their intervals: components, or families, parameters, pairs."""
     visible = table[table["importance"] >= LEAST_SHOWN]
-    families = visible[visible["kind"] == "family"].head(most)
-    if families.empty:
-        families = visible[visible["kind"] == "single"].head(most)
-    pairs = visible[visible["kind"] == "pair"].head(most)
-    blue, _, green = sns.color_palette("colorblind")[:3]
+    groups = visible[visible["kind"] == "component"]
+    if groups.empty:
+        groups = visible[visible["kind"] == "family"]
+    whole = "Components" if "component" in set(groups["kind"]) else "With what depends on it"
+    singles, pairs = (visible[visible["kind"] == kind].head(most) for kind in ("single", "pair"))
+    blue, orange, green = sns.color_palette("colorblind")[:3]
     with style():
-        bars = max(len(families), len(pairs), 1)
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(WIDTH, 1.3 + 0.36 * bars), layout="constrained"
+        bars = max(len(groups.head(most + 2)), len(singles), len(pairs), 1)
+        figure, panels = plt.subplots(
+            1, 3, figsize=(WIDTH, 1.3 + 0.36 * bars), layout="constrained"
         )
-        names = [
-            name + (f"\n(with {_count(other)})" if other else "")
-            for name, other in zip(families["parameter"], families["other"], strict=True)
-        ]
-        _bars(left, names, families, blue)
-        left.set_title("Parameters, with what depends on them")
-        names = [f"{a}\n× {b}" for a, b in zip(pairs["parameter"], pairs["other"], strict=True)]
-        _bars(right, names, pairs, green)
-        right.set_title("What pairs add")
-        for panel in (left, right):
+        for panel, shown, colour, heading in zip(
+            panels,
+            (groups.head(most + 2), singles, pairs),
+            (orange, blue, green),
+            (whole, "Parameters", "What pairs add"),
+            strict=True,
+        ):
+            names = [
+                f"{name}\n× {other}" if kind == "pair" else name
+                for kind, name, other in zip(
+                    shown["kind"], shown["parameter"], shown["other"], strict=True
+                )
+            ]
+            _bars(panel, names, shown, colour)
+            panel.set_title(heading)
             panel.set_ylim(bars - 0.4, -0.6)
-            panel.tick_params(axis="y", labelsize=8.5)
+            panel.tick_params(axis="y", labelsize=8)
         _headline(figure, title)
     return figure
 
@@ -310,12 +316,11 @@ def _mean(panel: Axes, y: float, mean: float, low: float, high: float, colour: A
 
 def _bars(panel: Axes, names: list[str], table: pd.DataFrame, colour: Any) -> None:
     places = np.arange(len(table))
-    values, spread = table["importance"].to_numpy(float), table["std"].to_numpy(float)
-    # No share is below 0; the spread over trees is not an interval around the bar's end.
-    reach = np.stack([np.minimum(spread, values), spread])
+    values = table["importance"].to_numpy(float)
+    least, most = table["least"].to_numpy(float), table["most"].to_numpy(float)
     panel.barh(places, values, color=colour, height=0.6, zorder=3)
-    panel.errorbar(values, places, xerr=reach, fmt="none", ecolor=_INK, elinewidth=1, zorder=4)
-    for place, value, end in zip(places, values, values + spread, strict=True):
+    panel.hlines(places, least, most, color=_INK, lw=1, zorder=4)
+    for place, value, end in zip(places, values, np.maximum(values, most), strict=True):
         panel.annotate(
             _percent(value),
             (end, place),
@@ -328,10 +333,10 @@ def _bars(panel: Axes, names: list[str], table: pd.DataFrame, colour: Any) -> No
     panel.set_yticks(places, names)
     panel.tick_params(axis="y", length=0)
     panel.grid(axis="y", visible=False)
-    panel.set_xlim(0, max(float((values + spread).max(initial=0.0)) * 1.18, 0.02))
+    panel.set_xlim(0, max(float(most.max(initial=0.0)) * 1.35, 0.02))
     panel.xaxis.set_major_formatter(_PERCENT)
-    panel.xaxis.set_major_locator(MaxNLocator(5))
-    panel.set_xlabel("of the variance (line: ± std over trees)")
+    panel.xaxis.set_major_locator(MaxNLocator(4))
+    panel.set_xlabel("of the variance, 95 % interval")
 
 
 def _labels(panel: Axes, ends: Mapping[str, float], palette: Mapping[str, Any], gap: float) -> None:
@@ -375,11 +380,6 @@ def _wrapped(pieces: Sequence[str], width: int) -> str:
         else:
             lines[-1] += f"; {piece}"
     return "\n".join(lines)
-
-
-def _count(joined: str) -> str:
-    names = joined.split(" + ")
-    return names[0] if len(names) == 1 else f"{len(names)} dependent ones"
 
 
 def _percent(value: float) -> str:

@@ -21,7 +21,7 @@ TEMPLATE = "page.html.j2"
 PERCENTS = frozenset(
     {
         *("default_error", "configured_error", "single_error", "combined_error", "test_error"),
-        *("training_error", "importance", "std", "share", "cost"),
+        *("training_error", "importance", "least", "most", "share", "cost"),
     }
 )
 """Columns that tables show in per cent."""

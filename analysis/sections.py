@@ -227,9 +227,14 @@ def importance(results: SetResults) -> Section:
                 " a variant: the fraction of the variance of the error, over the whole parameter"
                 " space as the scenario samples it, that a parameter explains. Much of that"
                 " variance lies between bad and very bad configurations; what leads from the"
-                " default to the best one is the ablation's matter. Being inactive counts as a"
-                " value of its own and as independent of the parent, which is an approximation;"
-                " a parameter is therefore shown jointly with those that depend on it. Below an"
+                " default to the best one is the ablation's matter. A parameter that depends on"
+                " others is looked at where it is active, and its share is what it explains there;"
+                " whether it is active is its parent's share. Parameters, pairs and what is beyond"
+                " them add up to 100 %; what two parameters that forbidden combinations tie explain"
+                " alike is counted for both. A component is a section of the parameter file: it has"
+                " what its members explain alone and among each other, parents in another component"
+                " given. Intervals are over data (95 %, a bootstrap of the configurations);"
+                " a share is sampled and off by up to a point. Below an"
                 " out-of-bag R² of {} nothing is concluded."
             ).format(LEAST_R2)
         )
@@ -249,11 +254,13 @@ def _importance(results: SetResults, variant: str) -> list[Block]:
         return [Heading(variant), Text(quality)]
     shown = explained[explained["importance"] >= figures.LEAST_SHOWN]
     of_kind = dict(by_text(shown, "kind"))
-    leading = [of_kind[kind].head(15) for kind in ("family", "single", "pair") if kind in of_kind]
+    kinds = ("component", "family", "single", "pair")
+    leading = [of_kind[kind].head(15) for kind in kinds if kind in of_kind]
+    leading.append(explained[explained["kind"] == fanova.REST])
     numbers = table(joined(leading, fanova.COLUMNS), "importance")
     return [
         Heading(variant),
-        Text(f"{quality} {words.important(explained)}"),
+        Text(f"{quality} {words.important(explained)} {_left_over(explained)}"),
         picture(
             f"{results.name}-{variant}-importance.png",
             figures.importance(explained),
@@ -261,6 +268,25 @@ def _importance(results: SetResults, variant: str) -> list[Block]:
         ),
         Folded("Numbers", numbers),
     ]
+
+
+def _left_over(explained: pd.DataFrame) -> str:
+    """What parameters alone, the pairs of the table and the rest come to; what components do."""
+    by_kind = explained.groupby("kind")["importance"].sum()
+    rest = explained[explained["kind"] == fanova.REST].set_index("parameter")["importance"]
+    told = (
+        f"Parameters alone explain {words.percent(by_kind['single'])}, the pairs shown add"
+        f" {words.percent(by_kind.get('pair', 0.0))}; other pairs and what takes more than two"
+        f" parameters are the remaining {words.percent(rest['single + pair'])}."
+    )
+    components = explained[explained["kind"] == "component"].head(3)
+    if len(components):
+        leading = [f"{r['parameter']} ({words.percent(r['importance'])})" for r in rows(components)]
+        told += (
+            f" By component: {words.listed(leading)}; what takes more than one component is"
+            f" {words.percent(rest['component'])}."
+        )
+    return told
 
 
 def ablations(results: SetResults) -> Section:

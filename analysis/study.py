@@ -15,8 +15,9 @@ from analysis.frames import RUN, RunKey, by_run, by_texts, joined, run_keys
 from analysis.records import Frames
 from analysis.surrogate import Refusal, Surrogate
 from sparse_training.errors import BadInput
+from target_algorithms import variants
 from wrappers.records import AblationPath
-from wrappers.space import config_id
+from wrappers.space import Space, config_id, variant_space
 
 VariantKey = tuple[str, str]
 """A set and a variant."""
@@ -45,7 +46,7 @@ class Study(Frames):
 def conduct(frames: Frames) -> Study:
     """Fits the surrogates of a record and follows its ablation paths."""
     surrogates = _surrogates(frames)
-    importances = {key: _importance(fitted) for key, fitted in surrogates.items()}
+    importances = {key: _importance(key[1], fitted) for key, fitted in surrogates.items()}
     measured = _measured_paths(frames)
     predicted, pathless = _predicted_paths(frames, surrogates, measured)
     return Study(
@@ -115,10 +116,26 @@ def _surrogates(frames: Frames) -> dict[VariantKey, Surrogate | Refusal]:
     return fitted
 
 
-def _importance(fitted: Surrogate | Refusal) -> pd.DataFrame | Refusal:
+def _importance(name: str, fitted: Surrogate | Refusal) -> pd.DataFrame | Refusal:
     if isinstance(fitted, Refusal):
         return fitted
-    return fanova.importance(fitted, families=surrogate.families(fitted.space))
+    families = surrogate.families(fitted.space)
+    return fanova.importance(
+        fitted, groups=fanova.groups(families, _components(name, fitted.space))
+    )
+
+
+def _components(name: str, space: Space) -> dict[str, list[str]]:
+    """The components of a variant's parameters: the headings in its files of today.
+
+    The copy of the space that a run has is without comments.
+    """
+    if name not in variants():
+        return {}
+    today = variant_space(variants()[name]).by_name
+    known = (today.get(each.name, each) for each in space.parameters)
+    found = fanova.components(known, f"{name}'s own")
+    return found if len(found) > 1 else {}
 
 
 def _measured_paths(frames: Frames) -> dict[RunKey, AblationPath]:

@@ -89,8 +89,10 @@ class Surrogate:
     """How many it was fitted on."""
     trials: int
     """How many their costs are means of."""
-    together: NDArray[np.bool_]
-    """Whether two parameters are both active in any of the configurations, by their positions."""
+    places: Array
+    """Where the configurations lie, as a (configurations, parameters) array."""
+    costs: Array
+    """Their adjusted costs."""
 
     @property
     def conclusive(self) -> bool:
@@ -211,17 +213,7 @@ def fit(
         return Refusal("all configurations cost the same, there is nothing to explain")
     dimensions = axes(space)
     places = encode(costs["config"].to_list(), dimensions)
-    active = (places != INACTIVE).astype(float)
-    forest = RandomForestRegressor(
-        n_estimators=trees,
-        max_features=0.7,
-        min_samples_leaf=2,
-        bootstrap=True,
-        oob_score=True,
-        random_state=seed,
-        n_jobs=1,
-    ).fit(places, target)
-    together = active.T @ active > 0
+    forest = grown(places, target, seed=seed, trees=trees, judged=True)
     return Surrogate(
         space=space,
         axes=dimensions,
@@ -229,8 +221,22 @@ def fit(
         r2=float(forest.oob_score_),
         configurations=len(costs),
         trials=len(trials),
-        together=together,
+        places=places,
+        costs=target,
     )
+
+
+def grown(places: Array, costs: Array, *, seed: int, trees: int, judged: bool = False) -> Any:
+    """scikit-learn's forest on places and costs; `judged`: with an out-of-bag score."""
+    return RandomForestRegressor(
+        n_estimators=trees,
+        max_features=0.7,
+        min_samples_leaf=2,
+        bootstrap=True,
+        oob_score=judged,
+        random_state=seed,
+        n_jobs=1,
+    ).fit(places, costs)
 
 
 def far_off(

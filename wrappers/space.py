@@ -51,6 +51,7 @@ _CHOICE = re.compile(r"[A-Za-z0-9_.+-]+")
 _PARAMETER = re.compile(r"(\S+)\s*([\[{])([^\[\]{}]*)[\]}]\s*\[([^\[\]{}]*)\]\s*(\w*)")
 _CONDITION = re.compile(r"(\S+)\s*\|\s*(\S+)\s+in\s*\{([^{}]*)\}")
 _FORBIDDEN = re.compile(r"\{([^{}]*)\}")
+_HEADING = re.compile(r"#\s*(\S.*?)\s*-{3,}\s*")
 _HEADERS = frozenset({"conditionals:", "forbidden:"})
 
 
@@ -69,6 +70,8 @@ class Parameter:
     default: Value
     log: bool = False
     """Whether the range is sampled and modelled on a logarithmic scale."""
+    component: str = field(default="", compare=False)
+    """The heading above it in the file; empty where there is none."""
 
     @property
     def expected(self) -> str:
@@ -778,6 +781,7 @@ class _Line:
     text: str
     where: str
     number: int
+    heading: str = ""
 
     def wrong(self, what: str) -> BadInput:
         return BadInput(f"{self.where}, line {self.number}: {what}")
@@ -785,10 +789,13 @@ class _Line:
 
 def _lines(text: str, where: str) -> Iterator[_Line]:
     """The lines that say something, without comments."""
+    heading = ""
     for number, line in enumerate(text.splitlines(), start=1):
+        if found := _HEADING.fullmatch(line):
+            heading = found[1]
         said = line.split("#", 1)[0].strip()
         if said and said.lower() not in _HEADERS:
-            yield _Line(said, where, number)
+            yield _Line(said, where, number, heading)
 
 
 def _defines(line: _Line) -> bool:
@@ -843,9 +850,8 @@ def _parameter(line: _Line) -> Parameter:
         raise line.wrong(f"parameter name {name!r} is a word of R, which irace reads: rename it")
     items = tuple(item.strip() for item in domain.split(","))
     default = default.strip()
-    if bracket == "{":
-        return _categorical(line, name, items, default, flags)
-    return _numeric(line, name, items, default, flags)
+    read = _categorical if bracket == "{" else _numeric
+    return replace(read(line, name, items, default, flags), component=line.heading)
 
 
 def _categorical(

@@ -1,214 +1,259 @@
-from dataclasses import replace
-from itertools import chain, combinations
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestRegressor
-from sklearn.tree import DecisionTreeRegressor
 
 from analysis import fanova, surrogate
-from analysis.fanova import Partition, boxes, explained, jointly_explained, partition, shares
+from analysis.fanova import Group
 from analysis.frames import rows
-from analysis.surrogate import Refusal, Surrogate
-from wrappers.space import Space, read_pcs
+from analysis.measure import Measure
+from analysis.surrogate import INACTIVE, Refusal, Surrogate
+from target_algorithms import Role, variants
+from wrappers.space import Config, Space, read_pcs, variant_space
 
-INF = np.inf
-
-
-def real_space(n: int) -> Space:
-    return read_pcs("".join(f"x{i} [0, 1] [0]\n" for i in range(n)), "t.pcs")
+Array = NDArray[np.float64]
 
 
-def real_axes(n: int) -> tuple[surrogate.Axis, ...]:
-    return surrogate.axes(real_space(n))
+class Known:
+    """In place of a forest: a function of the places of the parameters."""
+
+    def __init__(self, function: Callable[[Array], Array]) -> None:
+        self.predict = function
 
 
-def category_axes(*sizes: int) -> tuple[surrogate.Axis, ...]:
-    lines = (f"c{i} {{{', '.join(map(str, range(n)))}}} [0]\n" for i, n in enumerate(sizes))
-    return surrogate.axes(read_pcs("".join(lines), "t.pcs"))
+def known(pcs: str, cost: Callable[..., Any]) -> Surrogate:
+    """A surrogate that is exact; `cost` is given one column of places a parameter."""
+    space, axes = (made := read_pcs(pcs, "t.pcs")), surrogate.axes(made)
+    forest = Known(lambda places: np.asarray(cost(*places.T), dtype=np.float64))
+    places = Measure(space, axes).places(Measure(space, axes).sample(5, 60))
+    return Surrogate(space, axes, forest, 1.0, 60, 60, places, forest.predict(places))
 
 
-def subsets(n: int) -> list[tuple[int, ...]]:
-    return list(chain.from_iterable(combinations(range(n), k) for k in range(1, n + 1)))
-
-
-def own_parts(leaves: Partition, n: int) -> dict[tuple[int, ...], float]:
-    parts: dict[tuple[int, ...], float] = {}
-    for term in subsets(n):
-        below = sum(v for other, v in parts.items() if set(other) < set(term))
-        parts[term] = explained(leaves, term) - below
-    return parts
-
-
-def forest_of(x: NDArray[np.float64], y: NDArray[np.float64], space: Space) -> Surrogate:
-    forest = RandomForestRegressor(
-        32, max_features=0.7, min_samples_leaf=2, oob_score=True, random_state=0
-    ).fit(x, y)
-    axes = surrogate.axes(space)
-    together = np.ones((len(axes), len(axes)), dtype=bool)
-    return Surrogate(space, axes, forest, float(forest.oob_score_), len(x), len(x), together)
-
-
-def step_function() -> Partition:
-    """2 for x0 <= 0.25; beyond, 0 for x1 <= 0.6 and 1 above."""
-    lower = np.array([[-INF, -INF], [0.25, -INF], [0.25, 0.6]])
-    upper = np.array([[0.25, INF], [INF, 0.6], [INF, INF]])
-    return boxes(np.array([2.0, 0.0, 1.0]), lower, upper, real_axes(2))
-
-
-def test_a_step_function_has_its_analytic_shares_to_twelve_digits() -> None:
-    p, q = 0.25, 0.4
-    mean = 2 * p + (1 - p) * q
-    total = p * 4 + (1 - p) * q - mean**2
-    first = p * (2 - mean) ** 2 + (1 - p) * (q - mean) ** 2
-    high, low = 2 * p + (1 - p), 2 * p
-    second = q * (high - mean) ** 2 + (1 - q) * (low - mean) ** 2
-    table = shares([step_function()], ["x0", "x1"])
+def told(fitted: Surrogate, groups: Sequence[Group] = ()) -> dict[tuple[str, str, str], float]:
+    table = fanova.importance(fitted, groups=groups, resamples=2)
     assert isinstance(table, pd.DataFrame)
-    importances = {(r["parameter"], r["other"]): r["importance"] for r in rows(table)}
-    expected = {
-        ("x0", ""): first / total,
-        ("x1", ""): second / total,
-        ("x0", "x1"): (total - first - second) / total,
-    }
-    for term, share in expected.items():
-        assert abs(importances[term] - share) < 1e-12
+    return {(r["kind"], r["parameter"], r["other"]): r["importance"] for r in rows(table)}
 
 
-@given(st.integers(0, 10_000), st.integers(2, 4))
-@settings(max_examples=25, deadline=None)
-def test_the_parts_of_all_subsets_add_up_to_the_variance(seed: int, n: int) -> None:
-    rng = np.random.default_rng(seed)
-    x = rng.random((40, n))
-    tree = DecisionTreeRegressor(max_leaf_nodes=12, random_state=0).fit(x, rng.normal(size=40))
-    leaves = partition(tree.tree_, real_axes(n))
-    weights = leaves.masses.prod(axis=1)
-    assert weights.sum() == pytest.approx(1, abs=1e-12)
-    variance = weights @ leaves.values**2 - (weights @ leaves.values) ** 2
-    parts = own_parts(leaves, n)
-    assert sum(parts.values()) == pytest.approx(variance, rel=1e-9)
-    assert min(parts.values()) > -1e-12
-    for term in subsets(n):
-        assert jointly_explained(leaves, term) == pytest.approx(explained(leaves, term), abs=1e-12)
+def single(shares: dict[tuple[str, str, str], float], name: str) -> float:
+    return shares["single", name, ""]
 
 
-def test_exclusive_or_has_no_single_effects_and_all_of_it_as_a_pair() -> None:
-    x = np.array([[a, b] for a in (0.0, 1.0) for b in (0.0, 1.0)])
-    tree = DecisionTreeRegressor().fit(x, x[:, 0] != x[:, 1])
-    table = shares([partition(tree.tree_, category_axes(2, 2))], ["a", "b"])
-    assert isinstance(table, pd.DataFrame)
-    assert table.set_index("kind")["importance"]["pair"] == pytest.approx(1, abs=1e-12)
-    assert table.set_index("kind")["importance"]["single"].to_numpy() == pytest.approx(0, abs=1e-12)
+def reals(n: int) -> str:
+    return "".join(f"x{i} [0, 1] [0]\n" for i in range(n))
 
 
-def test_each_category_is_an_atom_wherever_its_code_lies() -> None:
-    # One category of three differs: the variance of one bit with probability 1/3.
-    for odd in range(3):
-        x = np.array([[float(code)] for code in range(3)])
-        tree = DecisionTreeRegressor().fit(x, x[:, 0] == odd)
-        leaves = partition(tree.tree_, category_axes(3))
-        assert explained(leaves, (0,)) == pytest.approx(2 / 9, abs=1e-12)
+CHILD = "mode {off, on} [on]\nu [0, 1] [0]\nu | mode in {on}\n"
 
 
-def test_the_inactive_point_has_the_probability_of_being_inactive() -> None:
-    axes = surrogate.axes(
-        read_pcs("mode {a, b, c, d} [a]\nrate [0, 1] [0]\nrate | mode in {a}\n", "t.pcs")
-    )
-    lower = np.array([[-INF, -INF], [-INF, -0.5]])
-    upper = np.array([[INF, -0.5], [INF, INF]])
-    leaves = boxes(np.array([0.0, 1.0]), lower, upper, axes)
-    assert explained(leaves, (1,)) == pytest.approx(0.75 * 0.25, abs=1e-12)
+def test_a_child_that_does_nothing_has_nothing_and_its_parent_has_it_all() -> None:
+    shares = told(known(CHILD, lambda mode, u: mode))
+    assert single(shares, "mode") == pytest.approx(1, abs=1e-9)
+    assert single(shares, "u") == pytest.approx(0, abs=0.002)
+    assert shares["rest", "single + pair", ""] == pytest.approx(0, abs=0.002)
+
+
+def test_parent_and_child_have_what_each_explains_and_add_up() -> None:
+    # mode: half the configurations are c higher, c² / 4 = .6.
+    # u: where active, in half of them, d² / 12: together d² / 24 = .4.
+    c, d = math.sqrt(2.4), math.sqrt(9.6)
+    shares = told(known(CHILD, lambda mode, u: np.where(mode == 1, c + d * (u - 0.5), 0)))
+    assert single(shares, "mode") == pytest.approx(0.6, abs=0.01)
+    assert single(shares, "u") == pytest.approx(0.4, abs=0.01)
+    assert shares["rest", "single + pair", ""] == pytest.approx(0, abs=0.01)
+
+
+def test_a_child_whose_effect_turns_with_its_parent_is_a_pair_with_it() -> None:
+    pcs = "mode {off, up, down} [up]\nu [0, 1] [0]\nu | mode in {up, down}\n"
+    sign = np.array([0, 1, -1])
+    cost = known(pcs, lambda mode, u: sign[mode.astype(int)] * (u - 0.5))
+    shares = told(cost, [Group("family", "mode", ("mode", "u"))])
+    assert single(shares, "mode") == pytest.approx(0, abs=0.002)
+    assert single(shares, "u") == pytest.approx(0, abs=0.002)
+    assert shares["pair", "mode", "u"] == pytest.approx(1, abs=0.01)
+    assert shares["family", "mode", "u"] == pytest.approx(1, abs=0.02)
+
+
+def test_a_grandchild_is_looked_at_where_it_is_active() -> None:
+    # u is active in a quarter, b in half; where b says yes the mean is .2, where a does .1.
+    pcs = "a {no, yes} [no]\nb {no, yes} [no]\nu [0, 1] [0]\nb | a in {yes}\nu | b in {yes}\n"
+    shares = told(known(pcs, lambda a, b, u: np.where(b == 1, u - 0.3, 0)))
+    parts = {"a": 0.1**2 / 4, "b": 0.2**2 / 8, "u": 1 / 48}
+    for name, part in parts.items():
+        assert single(shares, name) == pytest.approx(part / sum(parts.values()), abs=0.01)
 
 
 def test_an_additive_function_has_its_known_shares() -> None:
-    x = np.random.default_rng(0).random((1500, 4))
-    y = 3 * x[:, 0] + 2 * x[:, 1] + x[:, 2]
-    table = fanova.importance(forest_of(x, y, real_space(4)))
-    assert isinstance(table, pd.DataFrame)
-    single = table[table["kind"] == "single"].set_index("parameter")["importance"]
-    assert single[["x0", "x1", "x2", "x3"]].to_numpy() == pytest.approx(
-        [9 / 14, 4 / 14, 1 / 14, 0], abs=0.05
-    )
-    assert single["x3"] < 0.005
-    assert table.loc[table["kind"] == "pair", "importance"].max() < 0.03
+    shares = told(known(reals(4), lambda x, y, z, _: 3 * x + 2 * y + z))
+    for name, share in zip(("x0", "x1", "x2", "x3"), (9 / 14, 4 / 14, 1 / 14, 0), strict=True):
+        assert single(shares, name) == pytest.approx(share, abs=0.01)
+    assert max((s for (kind, *_), s in shares.items() if kind == "pair"), default=0.0) < 0.005
 
 
-def test_shares_follow_the_parameters_when_their_order_changes() -> None:
-    rng = np.random.default_rng(1)
-    x, y = rng.random((60, 3)), rng.normal(size=60)
-    tree = DecisionTreeRegressor(max_leaf_nodes=20, random_state=0).fit(x, y)
-    leaves = partition(tree.tree_, real_axes(3))
-    order = [2, 0, 1]
-    turned = Partition(
-        leaves.values,
-        leaves.first[:, order],
-        leaves.last[:, order],
-        tuple(leaves.cells[d] for d in order),
-    )
-    for term in subsets(3):
-        there = tuple(order.index(d) for d in term)
-        assert explained(turned, there) == pytest.approx(explained(leaves, term), rel=1e-12)
+def test_exclusive_or_has_no_single_effects_and_all_of_it_as_a_pair() -> None:
+    shares = told(known("a {0, 1} [0]\nb {0, 1} [0]\nc {0, 1} [0]\n", lambda a, b, c: a != b))
+    assert [single(shares, name) for name in "abc"] == pytest.approx([0, 0, 0], abs=0.001)
+    assert shares["pair", "a", "b"] == pytest.approx(1, abs=0.001)
 
 
-@given(st.floats(0.01, 1000), st.floats(-1000, 1000), st.booleans())
-@settings(max_examples=20, deadline=None)
-def test_shares_do_not_change_with_the_unit_of_the_cost(
-    scale: float, shift: float, turned: bool
-) -> None:
-    leaves = step_function()
-    factor = -scale if turned else scale
-    moved = Partition(leaves.values * factor + shift, leaves.first, leaves.last, leaves.cells)
-    scaled, expected = shares([moved], ["x0", "x1"]), shares([leaves], ["x0", "x1"])
-    assert isinstance(scaled, pd.DataFrame) and isinstance(expected, pd.DataFrame)
-    assert scaled["importance"].to_numpy() == pytest.approx(
-        expected["importance"].to_numpy(), abs=1e-6
+def test_what_takes_three_parameters_is_left_over() -> None:
+    pcs = "a {0, 1} [0]\nb {0, 1} [0]\nc {0, 1} [0]\n"
+    shares = told(known(pcs, lambda a, b, c: 2.0 * ((a + b + c) % 2) + a))
+    # Parity: 1; a: 1/4.
+    assert single(shares, "a") == pytest.approx(0.2, abs=0.01)
+    assert shares["rest", "single + pair", ""] == pytest.approx(0.8, abs=0.01)
+
+
+def test_singles_pairs_and_the_rest_add_up_to_one() -> None:
+    shares = told(known(reals(4), lambda x, y, z, w: x * y + z * w + x * y * z + w))
+    parts = sum(s for (kind, *_), s in shares.items() if kind in ("single", "pair", "rest"))
+    assert parts == pytest.approx(1, abs=1e-9)
+    assert shares["rest", "single + pair", ""] > 0
+
+
+def test_a_component_has_what_its_members_explain_beyond_parents_elsewhere() -> None:
+    pcs = (
+        "root {off, on} [on]\nu [0, 1] [0]\nv [0, 1] [0]\nw [0, 1] [0]\n"
+        "u | root in {on}\nv | root in {on}\nw | root in {on}\n"
     )
 
+    def cost(root: Array, u: Array, v: Array, w: Array) -> Array:
+        x, y, z = u - 0.5, v - 0.5, w - 0.5
+        return np.where(root == 1, 0.5 + x + 4 * x * y + 2 * y * z, 0)
 
-def test_constant_trees_are_left_out_and_a_constant_forest_is_refused() -> None:
-    constant = boxes(
-        np.array([0.1, 0.1]), np.array([[-INF], [0.5]]), np.array([[0.5], [INF]]), real_axes(1)
-    )
-    split = Partition(np.array([0.0, 1.0]), constant.first, constant.last, constant.cells)
-    table = shares([constant, split], ["x0"])
-    assert isinstance(table, pd.DataFrame)
-    assert table[["importance", "std", "trees"]].to_numpy().tolist() == [[1.0, 0.0, 1.0]]
-    refused = shares([constant, constant], ["x0"])
-    assert isinstance(refused, Refusal)
-    assert "constant" in refused.reason
-
-
-def test_a_poor_surrogate_is_refused_with_its_quality() -> None:
-    rng = np.random.default_rng(0)
-    x, y = rng.random((100, 3)), rng.normal(size=100)
-    refused = fanova.importance(forest_of(x, y, real_space(3)))
-    assert isinstance(refused, Refusal)
-    assert "R²" in refused.reason and "0.3" in refused.reason
+    # root: .25 / 4. Where active, in half: x 1/12, xy 16/144, yz 4/144.
+    parts = {"root": 1 / 16, "u": 1 / 24, "xy": 16 / 288, "yz": 4 / 288}
+    whole = sum(parts.values())
+    components = {"First": ("root",), "Inner": ("u", "v"), "Outer": ("w",)}
+    groups = [Group("component", name, members) for name, members in components.items()]
+    shares = told(known(pcs, cost), groups)
+    of = {name: s for (kind, name, _), s in shares.items() if kind == "component"}
+    assert of["First"] == pytest.approx(parts["root"] / whole, abs=0.02)
+    assert of["Inner"] == pytest.approx((parts["u"] + parts["xy"]) / whole, abs=0.02)
+    assert of["Outer"] == pytest.approx(0, abs=0.01)
+    assert shares["rest", "component", ""] == pytest.approx(parts["yz"] / whole, abs=0.03)
 
 
-def test_a_family_explains_what_its_members_explain_alone_and_together() -> None:
-    rng = np.random.default_rng(3)
-    x = rng.random((400, 3))
-    y = x[:, 0] * x[:, 1] + 0.3 * x[:, 2]
-    fitted = forest_of(x, y, real_space(3))
-    trees = [partition(tree.tree_, fitted.axes) for tree in fitted.forest.estimators_]
-    table = shares(trees, ["x0", "x1", "x2"], families=[("x0", "x1"), ("x2",)])
-    assert isinstance(table, pd.DataFrame)
-    shown = {(r["kind"], r["parameter"], r["other"]): r["importance"] for r in rows(table)}
-    parts = [("single", "x0", ""), ("single", "x1", ""), ("pair", "x0", "x1")]
-    assert shown["family", "x0", "x1"] == pytest.approx(sum(shown[p] for p in parts), rel=1e-9)
-    assert shown["family", "x2", ""] == pytest.approx(shown["single", "x2", ""], rel=1e-9)
+def test_shares_do_not_change_with_the_unit_of_the_cost() -> None:
+    shares = told(known(reals(3), lambda x, y, z: x * y + z))
+    moved = told(known(reals(3), lambda x, y, z: 5 - 100 * (x * y + z)))
+    assert moved == pytest.approx(shares, abs=1e-6)
 
 
 def test_pairs_that_are_never_active_together_are_left_out() -> None:
-    rng = np.random.default_rng(3)
-    x = rng.random((200, 2))
-    fitted = forest_of(x, x.sum(axis=1), real_space(2))
-    apart = replace(fitted, together=np.eye(2, dtype=bool))
-    table = fanova.importance(apart)
+    pcs = "m {a, b} [a]\nu [0, 1] [0]\nv [0, 1] [0]\nu | m in {a}\nv | m in {b}\n"
+    shares = told(known(pcs, lambda m, u, v: u + v + m * v))
+    assert ("pair", "u", "v") not in shares
+
+
+def test_a_constant_surrogate_and_a_poor_one_are_refused() -> None:
+    refused = fanova.importance(known(reals(2), lambda x, y: 0 * x + 0.25))
+    assert isinstance(refused, Refusal) and "constant" in refused.reason
+    refused = fanova.importance(known(reals(2), lambda x, y: x), least_r2=1.1)
+    assert isinstance(refused, Refusal)
+    assert "R²" in refused.reason and "1.1" in refused.reason
+
+
+# Intervals ---------------------------------------------------------------------------------------
+
+
+def of_data(seed: int, n: int) -> pd.DataFrame:
+    """The table of n noisy configurations: x0 explains 9/14 of what is no noise."""
+    space = read_pcs(reals(4), "t.pcs")
+    rng = np.random.default_rng(seed)
+    x = rng.random((n, 4))
+    y = x @ [3, 2, 1, 0] + rng.normal(scale=0.7, size=n)
+    forest = surrogate.grown(x, y, seed=0, trees=surrogate.TREES)
+    fitted = Surrogate(space, surrogate.axes(space), forest, 1.0, n, n, x, y)
+    table = fanova.importance(fitted, draws=4096, resamples=12)
     assert isinstance(table, pd.DataFrame)
-    assert set(table["kind"]) == {"single"}
+    return table[table["kind"] == "single"].set_index("parameter").loc[["x0", "x1", "x2"]]
+
+
+def test_intervals_hold_what_other_data_of_the_same_size_give() -> None:
+    tables = [of_data(seed, 80) for seed in range(6)]
+    expected = sum(table["importance"] for table in tables) / len(tables)
+    inside = [(table["least"] <= expected) & (expected <= table["most"]) for table in tables]
+    assert np.mean(inside) >= 0.8
+    # And they are not so because they are wide: as far apart as the tables are themselves.
+    spread = np.std([table["importance"] for table in tables], axis=0, ddof=1).mean()
+    width = np.mean([table["most"] - table["least"] for table in tables])
+    assert 2 * spread < width < 8 * spread
+
+
+def test_intervals_shrink_with_more_data() -> None:
+    few, many = (of_data(1, n) for n in (60, 960))
+    width = [float((table["most"] - table["least"]).mean()) for table in (few, many)]
+    assert width[1] < width[0] / 2
+
+
+# The measure -------------------------------------------------------------------------------------
+
+PCS = """
+mode {a, b, c} [a]
+other {x, y} [x]
+rate [0.001, 1.0] [0.1]l
+share [0.0, 2.0] [0.5]
+steps [1, 8] [2]il
+many [1, 90] [2]i
+rate | mode in {a, b}
+steps | other in {y}
+{mode=b, other=y}
+"""
+
+
+def test_a_measure_draws_what_the_space_draws() -> None:
+    space = read_pcs(PCS, "t.pcs")
+    axes = surrogate.axes(space)
+    measure = Measure(space, axes)
+    rng = random.Random(1)
+    configs: list[Config] = [space.sample(rng) for _ in range(20_000)]
+    slow = surrogate.encode(configs, axes)
+    fast = measure.places(measure.sample(0, 20_000))
+    for column, other in zip(slow.T, fast.T, strict=True):
+        cuts = np.unique(np.quantile(column, [0.1, 0.35, 0.6, 0.9, 1.0]))
+        shares = [[(each <= cut).mean() for cut in cuts] for each in (column, other)]
+        assert shares[1] == pytest.approx(shares[0], abs=0.015)
+    assert not ((fast[:, 0] == 1) & (fast[:, 1] == 1)).any()
+    assert ((fast[:, 2] == INACTIVE) == (fast[:, 0] == 2)).all()
+
+
+def test_what_is_not_held_is_drawn_given_what_is() -> None:
+    space = read_pcs(PCS, "t.pcs")
+    measure = Measure(space, surrogate.axes(space))
+    sample, others = measure.sample(0, 20_000), np.random.default_rng(1).random((20_000, 6))
+    held = measure.places(measure.held(2, sample, others, {"other"}))
+    assert (held[:, 1] == measure.places(sample)[:, 1]).all()
+    # (b, y) is forbidden: beside y there are a and c, beside x all three.
+    for code, shares in ((0, [1 / 3, 1 / 3, 1 / 3]), (1, [1 / 2, 0, 1 / 2])):
+        beside = held[held[:, 1] == code, 0]
+        assert [(beside == k).mean() for k in range(3)] == pytest.approx(shares, abs=0.02)
+
+
+# Components --------------------------------------------------------------------------------------
+
+
+def components(space: Space) -> dict[str, list[str]]:
+    return fanova.components(space.parameters, "")
+
+
+def test_a_parameter_belongs_to_the_heading_above_it() -> None:
+    text = (
+        "a [0, 1] [0]\n# First part ------\n# a remark\nb [0, 1] [0]\n# Second ---\nc {x, y} [x]\n"
+    )
+    space = read_pcs(text + "# First part ---\nd [1, 2] [1]i\n", "t.pcs")
+    assert components(space) == {"": ["a"], "First part": ["b", "d"], "Second": ["c"]}
+    assert space == read_pcs("a [0, 1] [0]\nb [0, 1] [0]\nc {x, y} [x]\nd [1, 2] [1]i\n", "t.pcs")
+
+
+def test_all_parameters_of_a_combination_are_in_a_component() -> None:
+    for chosen in variants().values():
+        if chosen.role is Role.COMBINATION:
+            found = components(variant_space(chosen))
+            assert "" not in found and len(found) > 6
+            assert max(map(len, found.values())) < 20

@@ -72,7 +72,7 @@ def test_a_variant_that_was_configured_has_a_surrogate_of_all_its_trials(three_r
     assert row["r2"] == fitted.r2
     table = study.importance_table(done)
     assert set(table["variant"]) == {"alpha"}
-    assert set(table["kind"]) == {"family", "single", "pair"}
+    assert set(table["kind"]) == {"family", "single", "pair", "rest"}
 
 
 def test_without_a_measured_path_that_of_the_run_best_in_training_is_predicted(
