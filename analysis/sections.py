@@ -274,19 +274,24 @@ def _left_over(explained: pd.DataFrame) -> str:
     """What parameters alone, the pairs of the table and the rest come to; what components do."""
     by_kind = explained.groupby("kind")["importance"].sum()
     rest = explained[explained["kind"] == fanova.REST].set_index("parameter")["importance"]
+    left = rest["single + pair"]
     told = (
         f"Parameters alone explain {words.percent(by_kind['single'])}, the pairs shown add"
-        f" {words.percent(by_kind.get('pair', 0.0))}; other pairs and what takes more than two"
-        f" parameters are the remaining {words.percent(rest['single + pair'])}."
+        f" {words.percent(by_kind.get('pair', 0.0))}"
+        + _beyond("other pairs and what takes more than two parameters", left)
     )
     components = explained[explained["kind"] == "component"].head(3)
     if len(components):
         leading = [f"{r['parameter']} ({words.percent(r['importance'])})" for r in rows(components)]
-        told += (
-            f" By component: {words.listed(leading)}; what takes more than one component is"
-            f" {words.percent(rest['component'])}."
-        )
+        told += f" By component: {words.listed(leading)}"
+        told += _beyond("what takes more than one component", rest["component"])
     return told
+
+
+def _beyond(what: str, left: float) -> str:
+    if left >= 0:
+        return f"; {what}: {words.percent(left)}."
+    return f"; {words.percent(-left)} of that is counted twice, or by chance of the sample."
 
 
 def ablations(results: SetResults) -> Section:

@@ -79,6 +79,14 @@ def test_a_child_whose_effect_turns_with_its_parent_is_a_pair_with_it() -> None:
     assert shares["family", "mode", "u"] == pytest.approx(1, abs=0.02)
 
 
+def test_an_irrelevant_child_takes_nothing_of_a_pair_of_its_parent() -> None:
+    """Where the child is active the other has an effect that it has not everywhere."""
+    pcs = "mode {up, down} [up]\nu [0, 1] [0]\nx [0, 1] [0]\nu | mode in {up}\n"
+    shares = told(known(pcs, lambda mode, u, x: (mode - 0.5) * (x - 0.5)))
+    assert shares["pair", "mode", "x"] == pytest.approx(1, abs=0.01)
+    assert shares.get(("pair", "u", "x"), 0.0) < 0.01
+
+
 def test_a_grandchild_is_looked_at_where_it_is_active() -> None:
     # u is active in a quarter, b in half; where b says yes the mean is .2, where a does .1.
     pcs = "a {no, yes} [no]\nb {no, yes} [no]\nu [0, 1] [0]\nb | a in {yes}\nu | b in {yes}\n"
