@@ -17,12 +17,15 @@ Race = Generator[Sequence[Ask], list[float], None]
 """Yields trials, one at least; is sent their costs."""
 
 
-def side_by_side(run: Run, races: Iterator[Race]) -> None:
+def side_by_side(run: Run, races: Iterator[Race], ahead: int = 1) -> None:
     """Runs races, each begun as soon as another one has ended, until none is left.
 
-    As many at once as there are workers. Raises BudgetExhausted, after all trials that the budget
-    paid for are evaluated and told.
+    As many at once as there are workers, or `ahead` times as many: where some take much longer
+    than others, whose turn comes later, workers would wait for them. With one worker it is always
+    one race after the other. Raises BudgetExhausted, after all trials that the budget paid for are
+    evaluated and told.
     """
+    width = 1 if run.workers == 1 else ahead * run.workers
     under_way: deque[tuple[Race, list[Future[float]]]] = deque()
     exhausted = False
 
@@ -40,7 +43,7 @@ def side_by_side(run: Run, races: Iterator[Race]) -> None:
             under_way.append((race, futures))
 
     while True:
-        while not exhausted and len(under_way) < run.workers:
+        while not exhausted and len(under_way) < width:
             race = next(races, None)
             if race is None:
                 break

@@ -22,6 +22,9 @@ from wrappers.space import Config, config_id
 BRACKETS = 3
 """They begin on the three lowest rungs."""
 
+AHEAD = 2
+"""Races for each worker: those on a high rung take many times as long as those on the lowest."""
+
 
 class Bracket:
     """Successive halving from one rung up."""
@@ -64,4 +67,4 @@ def configure(scenario: Scenario, run: Run, *, seed: int) -> None:
         if rung.fidelity == 1:
             yield from best.meet(config, costs)
 
-    side_by_side(run, (race() for _ in itertools.count()))
+    side_by_side(run, (race() for _ in itertools.count()), AHEAD)
