@@ -223,7 +223,7 @@ def importance(results: SetResults) -> Section:
     blocks: list[Block] = [
         Text(
             Markup(
-                "Functional ANOVA (fANOVA) of a random forest fitted to all recorded trials of"
+                "Functional ANOVA (fANOVA) of a random forest fitted to all whole trials of"
                 " a variant: the fraction of the variance of the error, over the whole parameter"
                 " space as the scenario samples it, that a parameter explains. Much of that"
                 " variance lies between bad and very bad configurations; what leads from the"

@@ -60,8 +60,11 @@ _ASKED_AGAIN = (
 _ROUNDING = 1e-9  # of sums of shares
 
 
-class BudgetExhausted(Exception):
-    """The run's budget of trials is used up; a configurator lets it through."""
+class BudgetExhausted(BaseException):
+    """The run's budget of trials is used up; a configurator lets it through.
+
+    No Exception, so that a configurator that takes those of a trial for its failure ends as well.
+    """
 
 
 class Ask(NamedTuple):
@@ -172,10 +175,17 @@ class Run:
         if self._asks > _ASKED_AGAIN * self.budget:
             raise BudgetExhausted
         share = check_fidelity(ask.fidelity)
+        if not 0 <= ask.pair < len(self.pairs):
+            raise BadInput(
+                f"{self.folder}: the configurator asked for pair {ask.pair}, expected one from 0 "
+                f"to {len(self.pairs) - 1}"
+            )
         key = Key(config_id(ask.config), *self.pairs[ask.pair], share)
         if key not in self._asked:
             room = self.budget + _ROUNDING - share
             new = key not in self._costs
+            if new:
+                self._check(ask.config)
             if self._charged > room or (new and self._taken > room):
                 raise BudgetExhausted
             self._asked.add(key)
@@ -186,6 +196,16 @@ class Run:
                 # The lowest free number: a resumed run fills the gaps of a killed one.
                 self._waiting[key] = next(self._free)
         return key
+
+    def _check(self, config: Config) -> None:
+        """Raises BadInput for a configuration that is not of the space: of no trial of it."""
+        try:
+            self.space.check(config)
+        except BadInput as error:
+            raise BadInput(
+                f"{self.folder}: the configurator asked for a configuration that is not of the "
+                f"space: {error}"
+            ) from error
 
     def _begun(self, asked: Sequence[Ask], keys: Sequence[Key]) -> list[Future[float]]:
         """The costs of trials, of which those that are new begin.
@@ -282,6 +302,11 @@ class Run:
     def new_incumbent(self, config: Config, estimate: float | None) -> None:
         """Puts a configuration on the trajectory, with the configurator's estimate of its cost."""
         identity = config_id(config)
+        if not self._incumbents and identity != config_id(self.space.default):
+            raise BadInput(
+                f"{self.folder}: the configurator's first incumbent is configuration {identity}, "
+                f"expected the default, {config_id(self.space.default)}"
+            )
         if self._incumbents and self._incumbents[-1] == identity:
             return
         self._incumbents.append(identity)
@@ -342,12 +367,17 @@ class Run:
     def finish(self) -> None:
         """Marks the run as finished.
 
-        Raises BadInput if the record holds trials that the configurator did not ask for again.
+        Raises BadInput if the record holds trials that the configurator did not ask for again, or
+        if it named no incumbent.
         """
         if strange := len(self._costs.keys() - self._asked):
             raise BadInput(
                 f"{self.folder}: the replay did not ask for {strange} of the recorded trials; "
                 "begin anew in another --results folder"
+            )
+        if not self._incumbents:
+            raise BadInput(
+                f"{self.folder}: the configurator named no incumbent, expected at least the default"
             )
         self.costs(list(self._costs.values()))
         used = {"trials_used": len(self._costs), "budget_used": plain(self._taken)}

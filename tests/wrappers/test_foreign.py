@@ -310,12 +310,13 @@ def test_an_import_that_was_killed_while_it_gave_names_can_be_repeated(tmp_path:
         ({"status": "SUCESS"}, "status is 'SUCESS', expected one of SUCCESS, TIMEOUT, CRASHED"),
         ({"instance": ["i"]}, r"instance is \['i'\], expected the name of one"),
         ({"runtime": float("inf")}, "runtime is inf, expected a finite number"),
+        ({"fidelity": 5}, "the fidelity is 5.0, expected a share of the training budget"),
     ],
 )
 def test_what_cannot_be_a_trial_is_named(changes: dict[str, Any], message: str) -> None:
     given = {"config": texts(SCENARIO.space.default), "cost": 0.5, "seed": 1, **changes}
     words = [given.get("instance", "i"), given["seed"], given["cost"]]
-    more = {name: given[name] for name in ("runtime", "status") if name in given}
+    more = {name: given[name] for name in ("runtime", "status", "fidelity") if name in given}
     with pytest.raises(BadInput, match=f"line 7: .*{message}"):
         foreign.trial(SCENARIO, given["config"], *words, **more, where="line 7")
 

@@ -129,6 +129,9 @@ TABLES: dict[str, Table] = {
     "numbers": Table(csv(), numeric=(1.0,)),
     "line ends of Windows": Table(csv().replace("\n", "\r\n"), numeric=(1.0,)),
     "a byte order mark": Table(b"\xef\xbb\xbf" + csv().encode(), numeric=(1.0,)),
+    "names in quotes, as R writes them": Table(
+        csv().replace("x,class", '"x","class"'), numeric=(1.0,)
+    ),
     "semicolons": Table(csv().replace(",", ";"), numeric=(1.0,), notes=("separated by ';'",)),
     "a separator of its own": Table(
         csv().replace(",", "~"), 'separator = "~"', numeric=(1.0,), notes=("separated by '~'",)

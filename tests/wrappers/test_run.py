@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from wrappers.records import (
 )
 from wrappers.run import Ask, BudgetExhausted, Run, open_run, run_folder
 from wrappers.scenario import Scenario, read
+from wrappers.space import Config
 from wrappers.validation import runs_below, validate
 
 
@@ -95,6 +96,50 @@ def test_a_configurator_that_only_asks_for_known_trials_is_stopped(
         with pytest.raises(BudgetExhausted):
             while True:
                 run.evaluate(run.space.default, 0)
+
+
+def test_a_configurator_that_takes_every_exception_for_a_failed_trial_ends(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    with opened(scenario, tmp_path, trials=2) as run:
+        with pytest.raises(BudgetExhausted):
+            for pair in range(9):
+                with suppress(Exception):
+                    run.evaluate(run.space.default, pair)
+            pytest.fail("went on without a budget")
+
+
+def test_a_trial_that_is_none_of_the_run_is_refused_and_not_recorded(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    with opened(scenario, tmp_path, trials=3) as run:
+        default = run.space.default
+        outside: list[tuple[Config, int, float, str]] = [
+            (default, -1, 1.0, f"asked for pair -1, expected one from 0 to {len(run.pairs) - 1}"),
+            (default, len(run.pairs), 1.0, f"asked for pair {len(run.pairs)}, expected"),
+            (default, 0, 1.5, "the fidelity is 1.5"),
+            (default | {"dropout": 7.0}, 0, 1.0, "not of the space: parameter dropout is 7.0"),
+        ]
+        for config, pair, fidelity, words in outside:
+            with pytest.raises(BadInput, match=words):
+                run.evaluate(config, pair, fidelity)
+        assert run.used == 0
+    assert not (run.folder / RUNHISTORY).exists()
+
+
+def test_a_run_begins_with_the_default_as_its_incumbent_and_ends_with_one(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    with opened(scenario, tmp_path, trials=3) as run:
+        run.evaluate(run.space.default, 0)
+        with pytest.raises(BadInput, match="named no incumbent, expected at least the default"):
+            run.finish()
+        with pytest.raises(BadInput, match="first incumbent is .*, expected the default"):
+            run.new_incumbent(run.sample(), 0.5)
+        assert not run.finished
+        run.new_incumbent(run.space.default, 0.5)
+        run.finish()
+        assert run.finished
 
 
 @pytest.mark.parametrize("doomed", [(0, 1), (0,), (1,), ()])

@@ -258,6 +258,7 @@ def trial(
         raise BadInput(f"{where}: cost {error}, expected an error from 0 to {WORST_COST:g}")
     number = whole(seed, "seed", where, most=MOST_SEED)
     share = real(fidelity, "fidelity", where)
+    took = None if runtime is None else real(runtime, "runtime", where)
     unknown: dict[str, Any] = dict.fromkeys(_UNKNOWN)
     try:
         return Record(
@@ -269,13 +270,11 @@ def trial(
             fidelity=share,
             status=status,
             cost=error if status == "SUCCESS" else WORST_COST,
-            runtime=None if runtime is None else real(runtime, "runtime", where),
+            runtime=took,
             **unknown,
             misc=Details(),
         )
-    except BadInput:
-        raise
-    except ValueError as fault:
+    except ValueError as fault:  # BadInput of the record's own, too, which knows of no file
         raise BadInput(f"{where}: {fault}") from fault
 
 

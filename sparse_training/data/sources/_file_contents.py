@@ -128,11 +128,17 @@ def _header(where: str, text: str, target: str, separator: str | None) -> tuple[
     """(names, separator): the one given, or that with which the first line names the target."""
     if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
         raise BadInput(f"{where}: separator is {line(repr(separator))}, expected one character")
-    found = []
+    found, torn = [], list[BadInput]()
     for each in SEPARATORS if separator is None else (separator,):
-        _, names = next(_rows(where, text, each), (1, []))
+        try:
+            _, names = next(_rows(where, text, each), (1, []))
+        except BadInput as error:  # names in quotes, say, between other separators
+            torn.append(error)
+            continue
         names = [name.strip() for name in names]
         found.append((target in names, len(names), names, each))
+    if not found:
+        raise torn[0]
     is_target, count, names, chosen = max(found, key=lambda one: one[:2])
     if not is_target:
         hint = "; its first line must name the columns" if _unnamed(names) else ""
