@@ -13,11 +13,15 @@ def health(records: Iterable[Record]) -> str:
     counted = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
     over = max(((record.runtime or 0.0) - record.cutoff for record in every), default=0.0)
     diverged = sum(bool(record.misc.diverged) for record in every)
-    parts = [f"{len(every)} trial{'s' * (len(every) != 1)}" + (f": {counted}" if every else "")]
+    named = f"{len(every)} trial{'s' * (len(every) != 1)}"
+    charged = sum(record.fidelity for record in every)
+    if charged < len(every) - 1e-6:
+        named += f", charged as {charged:.1f}"
+    parts = [named + (f": {counted}" if every else "")]
     if diverged:
         parts.append(f"{diverged} diverged")
     if unpaid := sum(record.over_budget for record in every):
-        parts.append(f"{unpaid} over the budget")
+        parts.append(f"{unpaid} that the training budget does not pay for")
     if over > 0:
         parts.append(f"at most {over:.2f} s over the cutoff")
     return "; ".join(parts)

@@ -380,6 +380,7 @@ class Run:
                 f"{self.folder}: the configurator named no incumbent, expected at least the default"
             )
         self.costs(list(self._costs.values()))
+        self._progress(math.ceil(self.used))
         used = {"trials_used": len(self._costs), "budget_used": plain(self._taken)}
         self._write(state="finished", finished=now(), **used)
 

@@ -276,7 +276,10 @@ def test_health_counts_statuses_divergence_and_the_worst_overshoot() -> None:
     one = replace(failed, misc=Details())
     assert health([]) == "0 trials"
     assert health([one]) == "1 trial: 1 SUCCESS"
-    assert health([one, failed]) == "2 trials: 2 SUCCESS; 1 over the budget"
+    unpaid = "2 trials: 2 SUCCESS; 1 that the training budget does not pay for"
+    assert health([one, failed]) == unpaid
+    part = replace(one, fidelity=1 / 3)
+    assert health([one, part]) == "2 trials, charged as 1.3: 2 SUCCESS"
     late = replace(one, status="TIMEOUT", runtime=one.cutoff + 0.14)
     later = replace(one, runtime=one.cutoff + 0.02, misc=Details(diverged=True))
     assert health([one, late, later]) == (
