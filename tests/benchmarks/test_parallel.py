@@ -10,7 +10,7 @@ from benchmarks.parallel import ListScheduled, Once, OnPaper
 from target_algorithms.contract import Details, Result, Trained, Trial
 from tests.examples import DEFAULT_ONLY, scenario_name
 from wrappers.evaluator import Evaluator
-from wrappers.records import write_run
+from wrappers.records import now, write_run
 from wrappers.run import Ask
 from wrappers.scenario import read
 
@@ -35,7 +35,7 @@ class Takes(Evaluator):
     def submit(self, trial: Trial) -> Future[Result]:
         future: Future[Result] = Future()
         future.set_result(
-            Result(status="SUCCESS", runtime=self.seconds.pop(0), trained=TRAINED, started="now")
+            Result(status="SUCCESS", runtime=self.seconds.pop(0), trained=TRAINED, started=now())
         )
         return future
 

@@ -128,7 +128,7 @@ def recorded(run: Path) -> tuple[list[Numbered], list[Incumbent]]:
     return ordered, read_lines(run / TRAJECTORY, Incumbent)
 
 
-def ends(pid: int, within: float = 5.0) -> bool:
+def ends(pid: int, within: float = 20.0) -> bool:
     """Whether a process ends in time."""
     until = time.monotonic() + within
     while time.monotonic() < until:
@@ -663,7 +663,7 @@ def test_a_dask_scheduler_that_runs_trials_twice_or_is_open_is_refused(
         ("dask:tcp://10.0.0.1:8786", "without TLS whoever reaches a scheduler can run code"),
         ("dask:tls://:8786", "expected the address of a scheduler"),
         ("dask:tls://10.0.0.1:8786", "TLS__CA_FILE is not set"),
-        ("dask:tcp://127.0.0.1:9", "no scheduler there within 10 s .*Connection refused"),
+        ("dask:tcp://127.0.0.1:9", r"no scheduler there within 10 s \(.+\): is it running"),
     ],
 )
 def test_a_dask_cluster_that_cannot_be_used_is_one_line(

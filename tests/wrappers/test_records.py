@@ -136,6 +136,7 @@ def test_records_of_version_0_2_are_reported(old: Path, tmp_path: Path) -> None:
     page = write_report(tmp_path / "results", missing={})
     assert page == tmp_path / "results" / "report.html"
     rows = (tmp_path / "results" / "tables" / "runs.csv").read_text().splitlines()
+    rows = [re.sub(r"^(\w+)\.\d+,", r"\1,", row) for row in rows]  # groups of what can be compared
     assert len(rows) == 1 + len(runs_below([old]))
     for run in runs_below([old]):
         info = read_run(run)
