@@ -47,16 +47,16 @@ def runtime() -> Iterator[Path]:
 
 
 def servers(runtime: Path) -> list[int]:
-    """The processes that serve there."""
-    found = []
+    """The processes that serve there, without the forks that answer a call."""
+    parents: dict[int, int] = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (process / "cmdline").read_bytes().split(b"\0")
-            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
             inside = any(word.startswith(os.fsencode(runtime)) for word in words)
             if b"--serve" in words and inside and state != "Z":
-                found.append(int(process.name))
-    return found
+                parents[int(process.name)] = int(parent)
+    return [pid for pid, parent in parents.items() if parent not in parents]
 
 
 def environment(runtime: Path, **more: str) -> dict[str, str]:
