@@ -86,8 +86,8 @@ def defaults(frames: Frames) -> pd.DataFrame:
     validated = validated.drop_duplicates(["set", "variant", "config_id", "instance", "seed"])
     for (set_, variant), own in by_texts(validated, ["set", "variant"]):
         costs, instances = own["cost"].to_numpy(float), own["instance"].tolist()
-        error = intervals.these_of_one(costs, instances)
-        like = intervals.like_of_one(costs, instances)
+        error = intervals.these_of_one(costs, instances).within(0.0, 1.0)
+        like = intervals.like_of_one(costs, instances).within(0.0, 1.0)
         rows.append(
             {
                 "set": set_,
@@ -124,7 +124,7 @@ def configurability(frames: Frames) -> pd.DataFrame:
         default, configured, instances = _crossed(tables)
         if not default.size:
             continue
-        error = intervals.these(configured, instances)
+        error = intervals.these(configured, instances).within(0.0, 1.0)
         rows.append(
             dict(zip(CASE, case, strict=True))
             | {
@@ -232,7 +232,10 @@ def against_single(frames: Frames) -> pd.DataFrame:
 
 def _tested(improvements: intervals.Array, instances: Sequence[str]) -> dict[str, float]:
     """The mean of a (runs, pairs) table and both of its intervals, as columns."""
-    these, like = (make(improvements, instances) for make in (intervals.these, intervals.like))
+    these, like = (
+        make(improvements, instances).within(-1.0, 1.0)
+        for make in (intervals.these, intervals.like)
+    )
     columns = {"improvement": these.mean}
     for question, made in zip(QUESTIONS, (these, like), strict=True):
         columns |= {f"low_{question}": made.low, f"high_{question}": made.high}

@@ -134,3 +134,14 @@ def test_intervals_hold_the_truth_as_often_as_they_say(case: Case) -> None:
     if case.instances > 1:
         like = coverage(case, lambda v: intervals.like(v, case.names), like=True, repeats=1000)
         assert 0.93 < like.share <= 0.99
+
+
+def test_what_no_error_can_be_is_cut_off() -> None:
+    """Two runs on two pairs, errors .1 and .9: 12.7 standard errors of .4 reach far below 0."""
+    wide = intervals.these(np.array([[0.1, 0.1], [0.9, 0.9]]), ["a", "a"])
+    assert wide.low < -4 and wide.high > 5
+    cut = wide.within(0.0, 1.0)
+    assert (cut.low, cut.high, cut.mean, cut.p) == (0.0, 1.0, wide.mean, wide.p)
+    narrow = intervals.Interval(0.5, 0.4, 0.6, 0.1)
+    assert narrow.within(0.0, 1.0) == narrow
+    assert intervals.Interval(0.5).within(0.0, 1.0).empty
