@@ -292,7 +292,9 @@ def test_a_worker_with_another_library_is_refused() -> None:
 def asker(where: str, before: Sequence[str] = ()) -> tuple[subprocess.Popen[str], int]:
     """A process with a long trial under way elsewhere, and its worker, its second one."""
     code = (
-        "import os\n"
+        "import os, signal\n"
+        # Where the tests run in the background it is ignored, and their children inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from tests.wrappers.test_worker import ASKED, LONG\n"
         "from wrappers.evaluator import Evaluator\n"
         "from wrappers.executors import executor\n"
