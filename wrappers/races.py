@@ -31,16 +31,11 @@ def side_by_side(run: Run, races: Iterator[Race], ahead: int = 1) -> None:
 
     def ask(race: Race, asks: Sequence[Ask]) -> None:
         nonlocal exhausted
-        futures: list[Future[float]] = []
         try:
-            for each in asks:
-                futures.append(run.submit(each))
+            under_way.append((race, run.submit_many(asks)))
         except BudgetExhausted:
             exhausted = True
-            run.costs(futures)
             race.close()
-        else:
-            under_way.append((race, futures))
 
     while True:
         while not exhausted and len(under_way) < width:

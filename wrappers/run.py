@@ -151,14 +151,7 @@ class Run:
 
         What is left of the budget is evaluated and recorded before BudgetExhausted is raised.
         """
-        keys: list[Key] = []
-        try:
-            for ask in asked:
-                keys.append(self._granted(ask))
-        except BudgetExhausted:
-            self.costs(self._begun(asked, keys))
-            raise
-        return self.costs(self._begun(asked, keys))
+        return self.costs(self.submit_many(asked))
 
     def submit(self, ask: Ask) -> Future[float]:
         """The cost of a trial, to be had as soon as it is evaluated and recorded.
@@ -167,7 +160,19 @@ class Run:
         A configurator must wait for costs in an order that does not hang on which comes first
         (`costs` does, and `races.side_by_side`). Raises BudgetExhausted.
         """
-        return self._begun([ask], [self._granted(ask)])[0]
+        return self.submit_many([ask])[0]
+
+    def submit_many(self, asked: Sequence[Ask]) -> list[Future[float]]:
+        """The costs of several trials, as `submit` gives that of one; all begin, or as many as the
+        budget pays for are evaluated and recorded before BudgetExhausted is raised."""
+        keys: list[Key] = []
+        try:
+            for ask in asked:
+                keys.append(self._granted(ask))
+        except BudgetExhausted:
+            self.costs(self._begun(asked, keys))
+            raise
+        return self._begun(asked, keys)
 
     def _granted(self, ask: Ask) -> Key:
         """What a trial is called that the budget pays for. Raises BudgetExhausted."""
