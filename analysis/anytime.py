@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.frames import CASE, RUN, by_run, by_text, by_texts, joined, plain, run_keys
+from analysis.frames import CASE, RUN, by_run, by_text, by_texts, joined, run_keys
 from analysis.records import Frames
+from wrappers.records import plain
 
 
 def steps(frames: Frames) -> pd.DataFrame:

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 
 from analysis import intervals
-from analysis.frames import CASE, RUN, RunKey, by_run, by_text, by_texts, plain
+from analysis.frames import CASE, RUN, RunKey, by_run, by_text, by_texts
 from analysis.records import Frames
 from target_algorithms import CHOSEN, Role
-from wrappers.records import STATUSES
+from wrappers.records import STATUSES, plain
 
 Costs = dict[tuple[RunKey, str], "pd.Series[float]"]
 """Validated costs by (instance, seed), of each run and configuration."""

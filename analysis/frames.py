@@ -62,11 +62,6 @@ def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def plain(number: float) -> float:
-    """A number of trials: an integer where it is one."""
-    return int(number) if float(number).is_integer() else float(number)
-
-
 def joined(frames: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
     """The rows of all frames in these columns; without frames an empty one that has them."""
     if not frames:

@@ -208,15 +208,11 @@ def _runs(folders: Sequence[RunFolder]) -> pd.DataFrame:
             folder.key._asdict()
             | _plain(folder.info, names)
             | {"role": str(folder.role), "configures": folder.configures}
-            | {"budget_used": _used(folder.info)}
+            | {"budget_used": folder.info.used}
             | {"folder": str(folder.path)}
             for folder in folders
         ),
     )
-
-
-def _used(info: RunInfo) -> float:
-    return info.trials_used if info.budget_used is None else info.budget_used
 
 
 def _lines(folders: Sequence[RunFolder], file: str, kind: type[Line]) -> pd.DataFrame:

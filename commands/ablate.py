@@ -92,8 +92,7 @@ def ablate(
     info = read_run(run)
     if info.state != "finished":
         raise BadInput(f"{run}: the run is {info.state}, expected a finished one")
-    used = info.trials_used if info.budget_used is None else int(info.budget_used)
-    granted = used if trials is None else trials
+    granted = int(info.used) if trials is None else trials
     trajectory = read_lines(run / TRAJECTORY, Incumbent)
     if not trajectory:
         raise BadInput(f"{run / TRAJECTORY}: no incumbent, expected the default")

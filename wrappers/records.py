@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -224,6 +225,12 @@ def numbered(trial: int, plain: Record) -> Numbered:
     return Numbered(trial=trial, **{f.name: getattr(plain, f.name) for f in fields(Record)})
 
 
+def plain(total: Fraction | float) -> float:
+    """A sum of shares, which are no exact thirds, as a number; an integer where it comes to one."""
+    number = round(float(total), 9)
+    return int(number) if number.is_integer() else number
+
+
 # Runs --------------------------------------------------------------------------------------------
 
 
@@ -352,9 +359,14 @@ class RunInfo:
         _at_least(1, self, "trials", "workers")
         if self.trials > MOST_TRIALS:
             raise ValueError(f"trials is {self.trials}, expected at most {MOST_TRIALS:,}")
-        name = "trials_used" if self.budget_used is None else "budget_used"
-        if (used := getattr(self, name)) > self.trials:
-            raise ValueError(f"{name} is {used}, expected at most the {self.trials} of trials")
+        if self.used > self.trials:
+            name = "trials_used" if self.budget_used is None else "budget_used"
+            raise ValueError(f"{name} is {self.used}, expected at most the {self.trials} of trials")
+
+    @property
+    def used(self) -> int | float:
+        """What is consumed of the budget, in a record of any version."""
+        return self.trials_used if self.budget_used is None else self.budget_used
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,7 @@ from wrappers.records import (
     append_line,
     now,
     numbered,
+    plain,
     read_lines,
     read_run,
     write_run,
@@ -388,12 +389,6 @@ class Run:
         self._progress(math.ceil(self.used))
         used = {"trials_used": len(self._costs), "budget_used": plain(self._taken)}
         self._write(state="finished", finished=now(), **used)
-
-
-def plain(total: Fraction | float) -> float:
-    """A sum of shares, which are no exact thirds, as a number; an integer where it comes to one."""
-    number = round(float(total), 9)
-    return int(number) if number.is_integer() else number
 
 
 def run_folder(results: Path, scenario: Scenario, configurator: str, seed: int) -> Path:

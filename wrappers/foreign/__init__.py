@@ -52,11 +52,12 @@ from wrappers.records import (
     RunInfo,
     now,
     numbered,
+    plain,
     read_lines,
     read_run,
     to_json,
 )
-from wrappers.run import plain, run_folder
+from wrappers.run import run_folder
 from wrappers.scenario import Scenario
 from wrappers.space import Config, Space, config_id, finite, read_pcs
 
