@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sparse_training.errors import BadInput
-from wrappers.foreign import Change, Left, as_written, json_of, text_of, the_one, trial, whole
+from wrappers.foreign import Change, Left, as_written, json_of, text_of, trial, whole
+from wrappers.foreign._smac3 import runhistory
 from wrappers.scenario import Scenario
 
 _STATUSES = {"SUCCESS": "SUCCESS", "CRASHED": "CRASHED", "TIMEOUT": "TIMEOUT", "MEMOUT": "TIMEOUT"}
@@ -22,11 +23,7 @@ _BY = "SMAC3 1.x"
 
 def read(place: Path, scenario: Scenario) -> Left:
     """place: SMAC's output folder, or one above it."""
-    history = the_one(place, "runhistory.json")
-    said = json_of(text_of(history), str(history))
-    with as_written(str(history), _BY):
-        configs = {str(number): config for number, config in said["configs"].items()}
-        data = list(said["data"])
+    history, configs, data = runhistory(place, _BY)
     trials = []
     for number, each in enumerate(data, 1):
         where = f"{history}, trial {number}"

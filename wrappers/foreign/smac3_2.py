@@ -20,10 +20,10 @@ from wrappers.foreign import (
     as_written,
     json_of,
     text_of,
-    the_one,
     trial,
     whole,
 )
+from wrappers.foreign._smac3 import runhistory
 from wrappers.formats.configspace import configspace_json
 from wrappers.scenario import Scenario
 
@@ -35,11 +35,7 @@ _BY = "SMAC3 2.x"
 
 def read(place: Path, scenario: Scenario) -> Left:
     """place: SMAC's output folder, or one above it."""
-    history = the_one(place, "runhistory.json")
-    said = json_of(text_of(history), str(history))
-    with as_written(str(history), _BY):
-        configs = {str(number): config for number, config in said["configs"].items()}
-        data = list(said["data"])
+    history, configs, data = runhistory(place, _BY)
     trials = []
     for number, each in enumerate(data, 1):
         where = f"{history}, trial {number}"
