@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import pytest
 from commands.benchmark import Benchmark, Shard
 from tests.commands import fake_slurm
 from tests.examples import BASELINE, DEFAULT_ONLY, PLAIN
+from tests.slurm import said, two_nodes
 from wrappers.configurators import TEMPLATE
 from wrappers.locks import locked
 from wrappers.processes import environment
@@ -315,98 +315,11 @@ def test_an_array_of_which_tasks_are_killed_and_end_their_time_makes_the_same_re
 # A real one --------------------------------------------------------------------------------------
 
 
-def free_ports(number: int) -> int:
-    """The first of so many neighbours."""
-    for first in range(17817, 60000, 10):
-        with suppress(OSError):
-            for port in range(first, first + number):
-                with socket.socket() as one:
-                    one.bind(("127.0.0.1", port))
-            return first
-    raise RuntimeError("no free ports")
-
-
-CONFIGURATION = """\
-ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-CredType=cred/munge
-AuthInfo=socket={folder}/munge/socket
-SlurmctldPort={port}
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd-%n.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd-%n.log
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool-%n
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-JobCompType=jobcomp/none
-MpiDefault=none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
-SchedulerType=sched/backfill
-SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,defer_batch
-SlurmdParameters=config_overrides
-KillWait=5
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={n1} CPUs=2
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2} CPUs=2
-PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
-"""
-
-
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A SLURM of two nodes on this machine, found by every command of it."""
-    tools = ("munged", "slurmctld", "slurmd", "sbatch")
-    lacking = [tool for tool in tools if not shutil.which(tool)]
-    if lacking or os.getuid() != 0:
-        why = f"SLURM: no {lacking[0]}" if lacking else "SLURM: only root can start one"
-        pytest.skip(why)
-    folder = tmp_path_factory.mktemp("slurm")
-    for name in ("munge", "state", "spool-n1", "spool-n2"):
-        (folder / name).mkdir()
-    (folder / "key").write_bytes(os.urandom(128))
-    (folder / "key").chmod(0o600)
-    host, port = socket.gethostname().split(".")[0], free_ports(3)
-    configuration = folder / "slurm.conf"
-    configuration.write_text(
-        CONFIGURATION.format(folder=folder, host=host, port=port, n1=port + 1, n2=port + 2)
-    )
-    daemons = [
-        [
-            # By force: its folders need not be open to other users, who have nothing to do here.
-            *("munged", "--foreground", "--force", f"--socket={folder}/munge/socket"),
-            *(f"--key-file={folder}/key", f"--pid-file={folder}/munge/pid"),
-            *(f"--log-file={folder}/munge/log", f"--seed-file={folder}/munge/seed"),
-        ],
-        ["slurmctld", "-D", "-c", "-f", str(configuration)],
-        *(["slurmd", "-D", "-f", str(configuration), "-N", node] for node in ("n1", "n2")),
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLURM_CONF", str(configuration))
-        quiet = subprocess.DEVNULL
-        started = [subprocess.Popen(words, stdout=quiet, stderr=quiet) for words in daemons]
-        try:
-            end = time.monotonic() + 60
-            while said("sinfo", "-h", "-o", "%t") != "idle":
-                assert time.monotonic() < end, [log.read_text() for log in folder.glob("*.log")]
-                time.sleep(0.2)
-            yield
-        finally:
-            said("scancel", "--user=root", "--signal=KILL", "--full")
-            time.sleep(0.5)
-            for process in reversed(started):  # munged last, or slurmd waits for it
-                process.terminate()
-                process.wait(60)
-
-
-def said(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True).stdout.strip()
+    with two_nodes(tmp_path_factory.mktemp("slurm")):
+        yield
 
 
 def ended_early(results: Path) -> str:

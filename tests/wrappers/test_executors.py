@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -29,6 +28,7 @@ from commands.ablate import command as ablate_command
 from sparse_training.errors import BadInput
 from target_algorithms import ROOT
 from tests.examples import BASELINE, COMBINATION, DEFAULT_ONLY, scenario_name
+from tests.slurm import two_nodes
 from tests.wrappers.cases import FIRST, timeless
 from tests.wrappers.test_worker import ASKED, LONG
 from wrappers import configurators, warm
@@ -490,85 +490,12 @@ def test_a_trial_that_loses_its_worker_once_is_evaluated_on_another(tmp_path: Pa
 
 # SLURM itself ------------------------------------------------------------------------------------
 
-CONF = """\
-ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-CredType=cred/munge
-AuthInfo=socket={folder}/munge/socket
-SlurmctldPort={port}
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd-%n.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd-%n.log
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool-%n
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-MpiDefault=none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
-SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,defer_batch
-SlurmdParameters=config_overrides
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={n1} CPUs=2 RealMemory=1000
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2} CPUs=2 RealMemory=1000
-PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
-"""
-SLURM = ("munged", "slurmctld", "slurmd", "salloc", "srun", "sinfo")
-
 
 @pytest.fixture
-def slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def slurm(tmp_path: Path) -> Iterator[list[str]]:
     """A SLURM of two nodes on this machine; what a command line in an allocation begins with."""
-    if missing := [name for name in SLURM if shutil.which(name) is None]:
-        pytest.skip(f"not installed: {', '.join(missing)} (munge, slurmctld, slurmd, slurm-client)")
-    if os.geteuid() != 0:
-        pytest.skip("only root can start a SLURM here")
-    with tempfile.TemporaryDirectory(dir="/tmp") as name, contextlib.ExitStack() as stack:
-        folder, munge = Path(name), Path(name) / "munge"
-        folder.chmod(0o711)  # as munge wants it
-        munge.mkdir(mode=0o711)
-        (folder / "state").mkdir()
-        (munge / "key").write_bytes(os.urandom(128))
-        (munge / "key").chmod(0o600)
-        ports = [socket.socket() for _ in range(3)]
-        for port in ports:
-            port.bind(("127.0.0.1", 0))
-        one, two, three = (port.getsockname()[1] for port in ports)
-        for port in ports:
-            port.close()
-        host = subprocess.check_output(["hostname", "-s"], text=True).strip()
-        conf = folder / "slurm.conf"
-        conf.write_text(CONF.format(folder=folder, host=host, port=one, n1=two, n2=three))
-        monkeypatch.setenv("SLURM_CONF", str(conf))
-        files = [
-            f"--{what}={munge}/{what.removesuffix('-file')}" for what in ("key-file", "pid-file")
-        ]
-        files += [f"--log-file={munge}/log", f"--seed-file={munge}/seed"]
-        for words in (
-            ["munged", "--foreground", "--force", f"--socket={munge}/socket", *files],
-            ["slurmctld", "-D", "-c", "-f", str(conf)],
-            *(["slurmd", "-D", "-f", str(conf), "-N", node] for node in ("n1", "n2")),
-        ):
-            process = subprocess.Popen(
-                words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-            )
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-            until = time.monotonic() + 20
-            while words[0] == "munged" and not (munge / "socket").exists():
-                assert time.monotonic() < until, "munged does not start"
-                time.sleep(0.05)
-        until = time.monotonic() + 20
-        while subprocess.getoutput("sinfo -h -o %t") != "idle":
-            assert time.monotonic() < until, (folder / "slurmctld.log").read_text()
-            time.sleep(0.1)
-        stack.callback(time.sleep, 0.5)
-        stack.callback(subprocess.run, ["scancel", "--user=root", "--signal=KILL", "--full"])
+    (tmp_path / "slurm").mkdir()
+    with two_nodes(tmp_path / "slurm"):
         yield ["salloc", "--quiet", "--nodes=2", "--ntasks=2", "--mem=500"]
 
 
